@@ -1,0 +1,1 @@
+"""Encoders: images to representations; and the projector to embeddings."""

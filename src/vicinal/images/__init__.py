@@ -1,0 +1,1 @@
+"""Images: where they live, and how they become an ImageSet."""

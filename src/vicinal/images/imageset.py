@@ -1,0 +1,144 @@
+"""ImageSet: decoded pixels, permanent ids and, kept beside them, optional labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A set of equally sized images.
+
+    Attributes:
+        name: What people call the set, such as ``cifar10``.
+        pixels: Array (N, H, W, C) uint8, C = 1 (grey) or 3 (RGB); may be a memory map.
+        ids: Array (N,) of unique strings that stay with an image for good.
+        labels: Array (N,) int64 of positions in ``class_names``, or None.
+        class_names: The names of the classes; empty without labels.
+
+    Raises:
+        InputError: If shapes disagree, ids repeat or a label has no class name.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[3] not in (1, 3):
+            raise InputError(
+                f"{self.name}: pixels must be (N, H, W, 1 or 3), found {self.pixels.shape}"
+            )
+        if self.pixels.dtype != np.uint8:
+            raise InputError(f"{self.name}: pixels must be uint8, found {self.pixels.dtype}")
+        if len(self.ids) != len(self.pixels):
+            raise InputError(f"{self.name}: {len(self.pixels)} images but {len(self.ids)} ids")
+        if len(np.unique(self.ids)) != len(self.ids):
+            raise InputError(f"{self.name}: ids repeat; each image needs an id of its own")
+        if self.labels is None:
+            return
+        if len(self.labels) != len(self.pixels):
+            raise InputError(
+                f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels"
+            )
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(
+            self.class_names
+        ):
+            raise InputError(
+                f"{self.name}: labels run from {self.labels.min()} to {self.labels.max()} "
+                f"but there are {len(self.class_names)} class names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return int(self.pixels.shape[3])
+
+    @property
+    def size(self) -> int:
+        """The height in pixels; stored images are square."""
+        return int(self.pixels.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when a pixel, an id or a label does."""
+        digest = hashlib.sha256(repr((self.pixels.shape, self.class_names)).encode())
+        for start in range(0, len(self), 4096):  # bounded memory on a memory map
+            digest.update(np.ascontiguousarray(self.pixels[start : start + 4096]).tobytes())
+        digest.update("\0".join(self.ids.tolist()).encode())
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+        return digest.hexdigest()[:16]
+
+    def take(self, index: NDArray[np.int64]) -> ImageSet:
+        """The images at ``index`` (K,) int64, in that order."""
+        return replace(
+            self,
+            pixels=self.pixels[index],
+            ids=self.ids[index],
+            labels=None if self.labels is None else self.labels[index],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The two parts of a data set: ``train`` teaches, ``test`` is looked at once."""
+
+    train: ImageSet
+    test: ImageSet
+
+
+def hold_out(images: ImageSet, share: float, seed: int) -> Splits:
+    """Splits a set in two at random, the same way for the same seed.
+
+    Args:
+        images: The whole set.
+        share: Part of the images, between 0 and 1, that becomes the test set;
+            the same share of each class where there are labels.
+        seed: Seed of the draw.
+
+    Raises:
+        InputError: If either part would be empty.
+    """
+    rank, class_size, shuffled = _ranks(images, seed)
+    # Dividing by the class's size deals out every class at the same pace.
+    order = np.argsort((rank + 0.5) / class_size, kind="stable")
+    chosen = shuffled[order[: round(share * len(images))]]
+    rest = np.setdiff1d(np.arange(len(images)), chosen)
+    if len(chosen) == 0 or len(rest) == 0:
+        raise InputError(
+            f"{images.name}: {len(images)} images are too few to hold out {share:.0%} of them"
+        )
+    return Splits(train=images.take(rest), test=images.take(np.sort(chosen)))
+
+
+def limited(images: ImageSet, count: int, seed: int) -> ImageSet:
+    """A part of ``count`` images, equally many of each class where there are labels."""
+    if count >= len(images):
+        return images
+    rank, _, shuffled = _ranks(images, seed)
+    return images.take(np.sort(shuffled[np.argsort(rank, kind="stable")[:count]]))
+
+
+def _ranks(
+    images: ImageSet, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """A seeded shuffle, and each shuffled image's rank within its class and that class's size."""
+    shuffled = np.random.default_rng(seed).permutation(len(images))
+    labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels[shuffled]
+    order = np.argsort(labels, kind="stable")
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    return rank, np.bincount(labels)[labels], shuffled

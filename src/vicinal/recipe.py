@@ -1,0 +1,186 @@
+"""Recipe: every number of a run, in one frozen model with its defaults in one place.
+
+A recipe is data: ``vicinal.recipes`` reads it from TOML files and writes it there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Views(Section):
+    """How an image becomes a view; the probabilities are per image."""
+
+    size: Annotated[int, Field(ge=4, le=1024)] = 32
+    """Height and width of images and views, in pixels."""
+    crop_scale: tuple[Share, Share] = (0.2, 1.0)
+    """Least and greatest share of the area that a random crop keeps."""
+    crop_ratio: tuple[Weight, Weight] = (0.75, 4 / 3)
+    """Least and greatest width : height of a random crop."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Greatest angle of a random rotation, in degrees; 0 turns it off."""
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    jitter: Share = 1.0
+    """Probability of colour jitter."""
+    brightness: Weight = 0.4
+    """Brightness is multiplied by 1 ± this much."""
+    contrast: Weight = 0.4
+    """Contrast is multiplied by 1 ± this much."""
+    saturation: Weight = 0.2
+    """Saturation is multiplied by 1 ± this much."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Hue is turned by ± this share of the colour circle."""
+    grey: Share = 0.2
+    """Probability of turning grey."""
+    blur: Share = 0.5
+    """Probability of a Gaussian blur."""
+    blur_kernel: Annotated[int, Field(ge=3)] = 3
+    """Side of the blur's kernel in pixels, an odd number."""
+    blur_sigma: tuple[Weight, Weight] = (0.1, 2.0)
+    """Least and greatest standard deviation of the blur, in pixels."""
+
+
+class Encoder(Section):
+    """Images to representations."""
+
+    backbone: Literal["resnet18", "small"] = "resnet18"
+    """Which network, see ``vicinal.encoder.BACKBONES``."""
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 256, 512)
+    """Channels of each stage."""
+    dimension: Count = 128
+    """Dimensions of a representation."""
+
+
+class Projector(Section):
+    """Representations to embeddings, during training only."""
+
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 512, 512)
+    """Output widths of its linear layers."""
+
+
+class Objective(Section):
+    """VICReg's weights and conventions, see ``vicinal.objectives.vicreg``."""
+
+    invariance: Weight = 25.0
+    """Weight of the invariance term."""
+    variance: Weight = 25.0
+    """Weight of the variance term; 0 lets the representation collapse."""
+    covariance: Weight = 1.0
+    """Weight of the covariance term."""
+    target_std: Annotated[float, Field(gt=0)] = 1.0
+    """γ: the standard deviation below which the variance term pulls."""
+    epsilon: Annotated[float, Field(gt=0)] = 1e-4
+    """ε: added to variances before the square root."""
+    convention: Literal["study", "paper", "solo", "eb_jepa"] = "study"
+    """Whose denominators the terms have."""
+
+
+class Training(Section):
+    """How the encoder is trained."""
+
+    epochs: Count = 30
+    """Passes over the training set."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Images a step; each gives two views."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam (weight decay joins the gradient) or AdamW (decoupled)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    """Highest learning rate."""
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """Adam's decay rates."""
+    weight_decay: Weight = 1e-6
+    """Weight decay."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate after the warm-up: constant, or a half cosine to 0."""
+    warmup_epochs: Weight = 0.0
+    """Epochs over which the learning rate rises linearly from 0."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """Arithmetic of the networks; auto is bf16 where the processor has it natively."""
+    test_images: Count = 10_000
+    """At most so many test images (a seeded draw) give the test curves."""
+
+
+class Mined(Section):
+    """Learner S5: pairs of an image and one of its nearest other images."""
+
+    neighbours: Count = 3
+    """How many nearest other images there are to draw from."""
+    epochs: Count = 1
+    """Passes over the training set."""
+
+
+class Spectral(Section):
+    """Learner S6: Laplacian Eigenmaps on raw pixels."""
+
+    neighbours: Count = 15
+    """Neighbours of each image in the graph."""
+    weights: Literal["connectivity", "heat"] = "connectivity"
+    """Edge weights: 1, or the heat kernel of the distance."""
+
+
+class Evaluation(Section):
+    """How representations are measured."""
+
+    probe_holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training set on which a probe's settings are chosen."""
+    short_epochs: Count = 10
+    """Epochs of the short probe."""
+    short_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    """Adam's learning rate in the short probe."""
+    short_batch_size: Count = 256
+    """Batch size of the short probe."""
+    few_labels: Count = 5
+    """Labels a class in the few-label probe."""
+    knn: tuple[Count, ...] = (20, 200)
+    """Neighbours that vote in the k-NN probe, each reported."""
+    knn_temperature: Annotated[float, Field(gt=0)] = 0.07
+    """Temperature of the k-NN probe's votes."""
+    perplexity: Annotated[float, Field(gt=1)] = 30.0
+    """Perplexity of t-SNE."""
+    map_neighbours: Count = 10
+    """Neighbours on a map whose classes are compared."""
+    map_images: Count = 10_000
+    """At most so many images (a seeded draw) on a map."""
+    retrieved: Count = 5
+    """Nearest and farthest images shown and scored for a query."""
+    anomaly_neighbours: Count = 2
+    """k: an anomaly score is the mean distance to so many nearest training images."""
+    most_anomalous: Count = 7
+    """How many of the most anomalous images are shown."""
+    bootstrap: Count = 1_000
+    """Resamples behind a confidence interval."""
+    clusters: Count = 10
+    """k of k-means."""
+
+
+class Recipe(Section):
+    """Every number of a run.
+
+    The defaults are the study's own recipe (``recipes/seed.toml`` spells them out).
+    """
+
+    name: str = "seed"
+    """What the recipe is called."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything drawn at random."""
+    views: Views = Views()
+    encoder: Encoder = Encoder()
+    projector: Projector = Projector()
+    objective: Objective = Objective()
+    training: Training = Training()
+    mined: Mined = Mined()
+    spectral: Spectral = Spectral()
+    evaluation: Evaluation = Evaluation()

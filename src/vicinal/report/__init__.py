@@ -1,0 +1,1 @@
+"""The report: a run folder to one self-contained HTML file."""

@@ -1,0 +1,1 @@
+"""Representations, and what is computed straight from them."""

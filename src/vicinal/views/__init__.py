@@ -1,0 +1,1 @@
+"""Views: augmented copies of images, and where positive pairs come from."""
