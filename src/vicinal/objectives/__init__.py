@@ -1,1 +1,6 @@
-"""Objectives: pure functions of two views' embeddings."""
+"""Objectives: pure functions of two views' embeddings (B, D) to Terms."""
+
+from vicinal.objectives.terms import Terms
+from vicinal.objectives.vicreg import CONVENTIONS, PRESETS, vicreg
+
+__all__ = ["CONVENTIONS", "PRESETS", "Terms", "vicreg"]

@@ -1,0 +1,129 @@
+"""VICReg: variance-invariance-covariance regularisation (Bardes, Ponce, LeCun, ICLR 2022)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor
+
+from vicinal.objectives.terms import Terms, centre, covariance, invariance, precise, variance
+
+Convention = Literal["study", "paper", "solo", "eb_jepa"]
+
+
+class Denominators(NamedTuple):
+    """What a convention divides by."""
+
+    variance_views: int
+    """1 sums the variance term over the two views, 2 takes their mean."""
+    covariance_pairs: bool
+    """True divides the covariance term by D(D−1), False by D."""
+
+
+# One name, four losses: the published weights mean something only with these.
+CONVENTIONS: dict[Convention, Denominators] = {
+    "study": Denominators(variance_views=1, covariance_pairs=False),
+    "paper": Denominators(variance_views=2, covariance_pairs=False),
+    "solo": Denominators(variance_views=1, covariance_pairs=False),
+    "eb_jepa": Denominators(variance_views=1, covariance_pairs=True),
+}
+
+
+class Preset(TypedDict):
+    """Keyword arguments of `vicreg` that make up a published objective."""
+
+    invariance_weight: float
+    variance_weight: float
+    covariance_weight: float
+    convention: Convention
+
+
+def _preset(convention: Convention, *weights: float) -> Preset:
+    invariance_weight, variance_weight, covariance_weight = weights
+    return Preset(
+        invariance_weight=invariance_weight,
+        variance_weight=variance_weight,
+        covariance_weight=covariance_weight,
+        convention=convention,
+    )
+
+
+# The published weights beside the convention they belong to: vicreg(z_a, z_b, **PRESETS["paper"]).
+PRESETS: dict[str, Preset] = {
+    "study": _preset("study", 25, 25, 1),
+    "paper": _preset("paper", 25, 25, 1),
+    "solo": _preset("solo", 25, 25, 1),
+    "eb_jepa": _preset("eb_jepa", 1, 1, 80),
+}
+
+
+def vicreg(
+    z_a: Tensor,
+    z_b: Tensor,
+    *,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
+    covariance_weight: float = 1.0,
+    target_std: float = 1.0,
+    epsilon: float = 1e-4,
+    convention: Convention = "study",
+) -> Terms:
+    r"""VICReg's loss of two views' embeddings.
+
+        total = λ·invariance + μ·variance + ν·covariance
+        invariance = (1/(B·D)) Σ (z_a − z_b)²
+        variance   = (v(z_a) + v(z_b)) / a,   v(z) = (1/D) Σ_j max(0, γ − sqrt(Var(z_j) + ε))
+        covariance = (c(z_a) + c(z_b)) / b,   c(z) = Σ_{i≠j} Cov(z)_ij²
+
+    with Var and Cov unbiased, 1/(B−1), and by convention
+
+        study    a = 1, b = D        the study's, variance summed over the views
+        paper    a = 2, b = D        facebookresearch/vicreg (commit 4e12602) and lightly
+        solo     a = 1, b = D        solo-learn: the paper's weights on twice its variance term
+        eb_jepa  a = 1, b = D(D−1)   facebookresearch/eb_jepa, weights 1, 1, 80
+
+    Statistics are computed in float32 (float64 stays float64) whatever autocast says.
+
+    Args:
+        z_a: Embeddings (B, D) of the first views, B ≥ 2.
+        z_b: Embeddings (B, D) of the second views.
+        invariance_weight: λ.
+        variance_weight: μ; 0 leaves nothing against collapse.
+        covariance_weight: ν.
+        target_std: γ.
+        epsilon: ε.
+        convention: Whose denominators; `PRESETS` has the weights that go with it.
+
+    Returns:
+        The total and the unweighted parts ``invariance``, ``variance``, ``covariance``.
+
+    Raises:
+        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    """
+    if z_a.shape != z_b.shape or z_a.ndim != 2:
+        raise ValueError(f"need two (B, D) tensors of one shape, found {z_a.shape} and {z_b.shape}")
+    if len(z_a) < 2:
+        raise ValueError(f"a variance needs at least 2 rows, found a batch of {len(z_a)}")
+    views, pairs = CONVENTIONS[convention]
+    dimensions = z_a.shape[1]
+    with torch.autocast(z_a.device.type, enabled=False):
+        z_a, z_b = precise(z_a), precise(z_b)
+        a, b = centre(z_a), centre(z_b)
+        closeness = invariance(z_a, z_b)
+        spread = (variance(a, target_std, epsilon) + variance(b, target_std, epsilon)) / views
+        divisor = dimensions * max(dimensions - 1, 1) if pairs else dimensions
+        redundancy = (covariance(a) + covariance(b)) / divisor
+        total = (
+            invariance_weight * closeness
+            + variance_weight * spread
+            + covariance_weight * redundancy
+        )
+    return Terms(
+        total,
+        {
+            "invariance": closeness.detach(),
+            "variance": spread.detach(),
+            "covariance": redundancy.detach(),
+        },
+    )
