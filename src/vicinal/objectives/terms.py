@@ -81,12 +81,7 @@ def precise(z: Tensor) -> Tensor:
 
 
 def centre(z: Tensor) -> Tensor:
-    """Embeddings (B, D) with each dimension's mean subtracted.
-
-    Twice: where the mean is large, the first subtraction leaves its own rounding error
-    as an offset common to the column, and the second removes that.
-    """
-    z = z - z.mean(dim=0)
+    """Embeddings (B, D) with each dimension's mean subtracted."""
     return z - z.mean(dim=0)
 
 
