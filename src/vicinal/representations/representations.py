@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,8 @@ class Representations:
         table = pa.table(columns).replace_schema_metadata(
             {"class_names": json.dumps(list(self.class_names))}
         )
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial)
-        os.replace(partial, path)  # a reader never sees half a file
+        with replacing(path) as partial:
+            pq.write_table(table, partial)
 
     @classmethod
     def load(cls, path: Path) -> Representations:

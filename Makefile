@@ -1,0 +1,22 @@
+.PHONY: help setup test test-slow check format study
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## Make .venv with Vicinal and what its tests need
+	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
+
+test:  ## Run the tests that take seconds
+	.venv/bin/pytest -m 'not slow'
+
+test-slow:  ## Run all tests, real data too
+	.venv/bin/pytest
+
+check:  ## Lint, format check and types
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy --strict src
+
+format:  ## Format the code
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+study:  ## Run the study on the embedded digits
+	.venv/bin/vicinal study

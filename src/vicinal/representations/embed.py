@@ -1,0 +1,50 @@
+"""Embedding: a frozen encoder over a set of images, once; every evaluation reads the result."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from vicinal.encoder.saved import Preparation
+from vicinal.images.imageset import ImageSet
+from vicinal.representations.representations import Representations
+from vicinal.views import normalise
+
+
+@torch.inference_mode()
+def embed(
+    encoder: nn.Module,
+    images: ImageSet,
+    preparation: Preparation,
+    *,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+    batch_size: int = 512,
+) -> Representations:
+    """Runs an encoder over images, only normalised, and joins ids and labels to the result.
+
+    Args:
+        encoder: Images (B, C, H, W) float32 to representations (B, F).
+        images: N images of the encoder's size and channels.
+        preparation: The mean and standard deviation that the encoder was trained with.
+        device: Where to compute.
+        bf16: Whether the network runs in bfloat16; the result is float32 either way.
+        batch_size: Images at a time.
+
+    Returns:
+        Representations (N, F) in the order of the images.
+    """
+    encoder = encoder.to(device).eval()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[start : start + batch_size]))
+        view = normalise(pixels.to(device), preparation.mean, preparation.std)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            parts.append(encoder(view).float().cpu().numpy())
+    return Representations(
+        array=np.concatenate(parts),
+        ids=images.ids,
+        labels=images.labels,
+        class_names=images.class_names,
+    )

@@ -1,0 +1,217 @@
+"""The study's nine claims, each as figures of this run with a verdict.
+
+The author argued them by eye. Here each is a comparison of measured figures, stated in
+its function; a claim without its figures is not measurable, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import mean, stdev
+from typing import Any
+
+Systems = dict[str, Any]
+Figures = dict[str, float | None]
+Verdict = tuple[Figures, Callable[[], bool], str]
+
+
+def judge(systems: Systems) -> list[dict[str, Any]]:
+    """Turns the measured systems S1 to S9 into the nine claims with their verdicts.
+
+    Returns:
+        For each claim ``id``, ``claim``, ``holds`` (True, False, or None where it cannot
+        be measured here), ``why`` (a sentence) and ``figures`` (numbers by name).
+    """
+    return [_judged(number, text, rule, systems) for number, (text, rule) in CLAIMS.items()]
+
+
+def over_seeds(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Joins the claims of several seeds: a claim holds if it holds for every seed."""
+    joined = []
+    for same in zip(*runs, strict=True):
+        verdicts = [claim["holds"] for claim in same]
+        claim = dict(same[0])
+        if None not in verdicts:
+            held = sum(verdicts)
+            claim["holds"] = held == len(verdicts)
+            claim["why"] += f" It holds for {held} of {len(verdicts)} seeds."
+            claim["spread"] = {
+                name: spread([one["figures"][name] for one in same]) for name in same[0]["figures"]
+            }
+        joined.append(claim)
+    return joined
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Values of several seeds with their mean and sample standard deviation."""
+    return {"values": values, "mean": mean(values), "std": stdev(values)}
+
+
+def _judged(
+    number: int, text: str, rule: Callable[[Systems], Verdict], systems: Systems
+) -> dict[str, Any]:
+    claim: dict[str, Any] = {"id": number, "claim": text, "holds": None, "figures": {}}
+    try:
+        figures, holds, why = rule(systems)
+    except _NotMeasurableError as reason:
+        return claim | {"why": str(reason)}
+    known = {name: value for name, value in figures.items() if value is not None}
+    if len(known) < len(figures):
+        return claim | {"figures": known, "why": "Not measurable here: needs labels."}
+    return claim | {"holds": holds(), "figures": known, "why": why}
+
+
+class _NotMeasurableError(Exception):
+    """Why a claim has no figures in this run."""
+
+
+def _maps(systems: Systems) -> Verdict:
+    tsne, pca = (systems["S2"][name]["class_agreement"] for name in ("tsne", "pca"))
+    return (
+        {"t-SNE, neighbours of the same class": tsne, "PCA, neighbours of the same class": pca},
+        lambda: tsne > pca,
+        "Share of a test image's nearest neighbours on the map that are of its class.",
+    )
+
+
+def _vehicles(systems: Systems) -> Verdict:
+    groups = systems["S3"].get("groups")
+    if groups is None:
+        raise _NotMeasurableError(
+            "Not measurable here: needs classes that are vehicles and animals."
+        )
+    return (
+        groups,
+        lambda: (
+            groups["accuracy, vehicles"] > groups["accuracy, animals"]
+            and groups["confused within vehicles"] < groups["confused within animals"]
+        ),
+        "Linear probe: accuracy within each group, and the share of its images taken for "
+        "another class of the same or of the other group.",
+    )
+
+
+def _collapse(systems: Systems) -> Verdict:
+    whole, without = systems["S1"], systems["S4"]
+    reference = without["reference"]
+    return (
+        {
+            "RankMe, S1": whole["rankme"],
+            "RankMe, S4": without["rankme"],
+            "variance in two components, S1": reference["top2_share"],
+            "variance in two components, S4": without["top2_share"],
+            "standard deviation a dimension, S1": reference["std_mean"],
+            "standard deviation a dimension, S4": without["std_mean"],
+        },
+        lambda: (
+            without["rankme"] < whole["rankme"] / 2
+            and without["top2_share"] > reference["top2_share"]
+            and without["std_mean"] < reference["std_mean"] / 2
+        ),
+        "Collapse is taken as less than half of S1's effective rank and of its standard "
+        "deviation, with more of the variance in two components.",
+    )
+
+
+def _mined(systems: Systems) -> Verdict:
+    generated, mined = (systems[name]["probe_accuracy"] for name in ("S3", "S5"))
+    return (
+        {
+            "probe, generated neighbours (S1)": generated,
+            "probe, mined neighbours (S5)": mined,
+            "mined pairs of two classes": systems["S5"]["mined_other_class"],
+        },
+        lambda: generated > mined,
+        "Converged linear probe; and the share of mined pairs whose images differ in class.",
+    )
+
+
+def _spectral(systems: Systems) -> Verdict:
+    vicreg, spectral = systems["S3"]["probe_accuracy"], systems["S6"]
+    on_map = spectral["reference_class_agreement"]
+    return (
+        {
+            "probe, VICReg": vicreg,
+            "probe, Laplacian Eigenmaps": spectral["probe_accuracy"],
+            "map agreement, VICReg": on_map,
+            "map agreement, Laplacian Eigenmaps": spectral["class_agreement"],
+        },
+        lambda: vicreg > spectral["probe_accuracy"] and on_map > spectral["class_agreement"],
+        "Converged linear probe, and neighbours of the same class on the t-SNE maps.",
+    )
+
+
+def _nearest(systems: Systems) -> Verdict:
+    one, other = (systems["S7"][name]["precision_at_k"] for name in ("generated", "mined"))
+    return (
+        {"class precision, S1": one, "class precision, S5": other},
+        lambda: one > other,
+        "Share of a test image's nearest training images that are of its class.",
+    )
+
+
+def _colour(systems: Systems) -> Verdict:
+    generated, mined = systems["S7"]["generated"], systems["S7"]["mined"]
+    figures: Figures = {
+        f"{kind} distance, {name}": system[f"{kind}_gap"]
+        for kind in ("saturation", "brightness")
+        for name, system in (("S1", generated), ("S5", mined))
+    }
+    return (
+        figures,
+        lambda: (
+            mined["saturation_gap"] + mined["brightness_gap"]
+            > generated["saturation_gap"] + generated["brightness_gap"]
+        ),
+        "Mean saturation and brightness distance of a query and its farthest images, 0 to 1; "
+        "the sum of the two decides.",
+    )
+
+
+def _anomalies(systems: Systems) -> Verdict:
+    if "skipped" in systems["S8"]:
+        raise _NotMeasurableError("Not measurable here: no anomaly set was given.")
+    generated, mined = (systems["S8"][name] for name in ("generated", "mined"))
+    shown = "; ".join(
+        f"{name}: {', '.join(system['top_classes']) or 'no classes'}"
+        for name, system in (("S1", generated), ("S5", mined))
+    )
+    return (
+        {"AUROC, S1": generated["auroc"], "AUROC, S5": mined["auroc"]},
+        lambda: mined["auroc"] > generated["auroc"],
+        f"Classes of the anomaly set with the highest mean score, {shown}.",
+    )
+
+
+def _clusters(systems: Systems) -> Verdict:
+    generated, mined = (systems["S9"][name] for name in ("generated", "mined"))
+    agreement = ("nmi", "ari", "matched_accuracy")
+    figures: Figures = {
+        f"{measure}, {name}": system[measure]
+        for measure in (*agreement, "silhouette")
+        for name, system in (("S1", generated), ("S5", mined))
+    }
+    return (
+        figures,
+        lambda: (
+            all(generated[measure] > mined[measure] for measure in agreement)
+            and mined["silhouette"] > generated["silhouette"]
+        ),
+        "All three agreements with the classes must be better for S1, the silhouette for S5.",
+    )
+
+
+CLAIMS: dict[int, tuple[str, Callable[[Systems], Verdict]]] = {
+    1: ("t-SNE beats PCA as a map", _maps),
+    2: ("Vehicles are told apart better than animals", _vehicles),
+    3: ("Without the variance term the representation collapses", _collapse),
+    4: ("Generated neighbours beat mined neighbours", _mined),
+    5: ("VICReg beats Laplacian Eigenmaps on probe and map", _spectral),
+    6: ("S1's nearest images share the query's class more often than S5's", _nearest),
+    7: ("S5's farthest images are chosen by colour more than S1's", _colour),
+    8: ("The anomaly set is detected better by S5 than by S1", _anomalies),
+    9: (
+        "Clusters agree with classes better in S1 than in S5, although S5's silhouette is higher",
+        _clusters,
+    ),
+}

@@ -1,0 +1,189 @@
+"""What the study compares: four ways from pixels to representations.
+
+    generated    S1  VICReg, two augmented views of an image
+    no-variance  S4  the same without the variance term
+    mined        S5  VICReg, an image and one of its nearest other images by S1
+    spectral     S6  Laplacian Eigenmaps on raw pixels
+
+and two baselines that say what the others are worth: ``untrained``, S1's encoder before
+its first step, and ``pixels``, the images as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vicinal.encoder import build_encoder
+from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
+from vicinal.images.imageset import ImageSet
+from vicinal.recipe import Recipe
+from vicinal.representations.embed import embed
+from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
+from vicinal.representations.spectral import LaplacianEigenmaps
+from vicinal.study.folder import RunFolder
+from vicinal.training.device import Engine
+from vicinal.training.loop import Material, pretrain
+from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, channel_statistics
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The images of a study.
+
+    Attributes:
+        train: Images that teach.
+        test: Images that are looked at once.
+        anomalies: Images of another kind, or None.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    anomalies: ImageSet | None
+
+    def parts(self) -> dict[str, ImageSet]:
+        """The sets by name."""
+        sets = {"train": self.train, "test": self.test, "anomalies": self.anomalies}
+        return {name: images for name, images in sets.items() if images is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """Trains and embeds, each learner in a folder of its own under the run's.
+
+    Attributes:
+        data: The images.
+        recipe: Every number.
+        run: The run folder.
+        engine: Device and precision.
+    """
+
+    data: Data
+    recipe: Recipe
+    run: RunFolder
+    engine: Engine
+
+    def generated(self) -> None:
+        """S1: two augmented views of an image."""
+        self._train("generated", self.recipe, self.recipe.training.epochs)
+
+    def no_variance(self) -> None:
+        """S4: S1 with the variance term's weight at 0."""
+        objective = self.recipe.objective.model_copy(update={"variance": 0.0})
+        recipe = self.recipe.model_copy(update={"objective": objective})
+        self._train("no-variance", recipe, self.recipe.training.epochs)
+
+    def mined(self) -> None:
+        """S5: an image and one of its nearest other images by S1's representations."""
+        preparation = self._preparation()
+        materials = []
+        for part, images in (("train", self.data.train), ("test", self.data.test)):
+            found = mined_neighbours(self.representations("generated", part), self.recipe)
+            pairs = MinedNeighbours(
+                torch.from_numpy(found), mean=preparation.mean, std=preparation.std
+            )
+            materials.append(Material(images.pixels, pairs))
+        self._fit("mined", materials[0], materials[1], self.recipe, self.recipe.mined.epochs)
+
+    def untrained(self) -> None:
+        """S1's encoder before its first step."""
+        torch.manual_seed(self.recipe.seed)
+        train = self.data.train
+        encoder = build_encoder(self.recipe.encoder, channels=train.channels, size=train.size)
+        self._save("untrained", encoder)
+
+    def spectral(self) -> None:
+        """S6: Laplacian Eigenmaps on raw pixels; test images come in by Nyström's extension."""
+        settings = self.recipe.spectral
+        eigenmaps = LaplacianEigenmaps(
+            n_components=min(self.recipe.encoder.dimension, len(self.data.train) - 2),
+            n_neighbors=settings.neighbours,
+            weights=settings.weights,
+            random_state=self.recipe.seed,
+        )
+        train = eigenmaps.fit_transform(flat_pixels(self.data.train))
+        test = eigenmaps.transform(flat_pixels(self.data.test))
+        folder = self._folder("spectral")
+        for name, array, images in (
+            ("train", train, self.data.train),
+            ("test", test, self.data.test),
+        ):
+            joined(array, images).save(folder / f"representations-{name}.parquet")
+
+    def representations(self, learner: str, part: str) -> Representations:
+        """Reads what ``learner`` made of ``train``, ``test`` or ``anomalies``."""
+        if learner == "pixels":
+            images = self.data.parts()[part]
+            return joined(flat_pixels(images), images)
+        return Representations.load(self.run / learner / f"representations-{part}.parquet")
+
+    def _train(self, learner: str, recipe: Recipe, epochs: int) -> None:
+        preparation = self._preparation()
+        pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
+        train, test = (Material(s.pixels, pairs) for s in (self.data.train, self.data.test))
+        self._fit(learner, train, test, recipe, epochs)
+
+    def _fit(
+        self, learner: str, train: Material, test: Material, recipe: Recipe, epochs: int
+    ) -> None:
+        folder = self._folder(learner)
+        encoder = pretrain(
+            train, test, recipe, folder, self.engine.fabric, epochs=epochs, title=learner
+        )
+        self._save(learner, encoder)
+
+    def _save(self, learner: str, encoder: torch.nn.Module) -> None:
+        """Writes the encoder and, read back from its file, its representations."""
+        folder, preparation = self._folder(learner), self._preparation()
+        path = folder / "encoder.safetensors"
+        save_encoder(encoder, path, recipe=self.recipe.encoder, preparation=preparation)
+        loaded, preparation = load_encoder(path)
+        for part, images in self.data.parts().items():
+            embed(
+                loaded,
+                images,
+                preparation,
+                device=self.engine.device,
+                bf16=self.engine.precision == "bf16",
+            ).save(folder / f"representations-{part}.parquet")
+
+    def _folder(self, learner: str) -> Path:
+        folder = self.run / learner
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _preparation(self) -> Preparation:
+        train = self.data.train
+        mean, std = channel_statistics(train.pixels)
+        return Preparation(train.size, train.channels, mean, std)
+
+
+LEARNERS: dict[str, Callable[[Learners], None]] = {
+    "untrained": Learners.untrained,
+    "generated": Learners.generated,
+    "no-variance": Learners.no_variance,
+    "mined": Learners.mined,
+    "spectral": Learners.spectral,
+}
+
+
+def mined_neighbours(representations: Representations, recipe: Recipe) -> NDArray[np.int64]:
+    """Positions (N, k) of each image's k nearest other images."""
+    array = representations.array
+    return nearest(array, array, recipe.mined.neighbours, exclude_self=True).indices
+
+
+def flat_pixels(images: ImageSet) -> NDArray[np.float32]:
+    """Images as rows (N, H·W·C) of numbers between 0 and 1."""
+    return images.pixels.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def joined(array: NDArray[np.float32], images: ImageSet) -> Representations:
+    """Rows (N, F) with the ids and labels of their images."""
+    return Representations(array, images.ids, images.labels, images.class_names)

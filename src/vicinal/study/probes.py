@@ -1,0 +1,66 @@
+"""The probes of a learner as plain data: both protocols, k-NN and few labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vicinal.evaluations.knn import knn_probe
+from vicinal.evaluations.probe import converged_probe, few_label_probe
+from vicinal.evaluations.short_probe import short_probe
+from vicinal.recipe import Recipe
+from vicinal.representations.representations import Representations
+from vicinal.study.figures import CIFAR10
+
+Figures = dict[str, Any]
+
+
+def probes(train: Representations, test: Representations, recipe: Recipe) -> Figures:
+    """The linear probe in both protocols; all None with a reason where labels are missing."""
+    if train.labels is None or test.labels is None:
+        return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "labels"}
+    if len(set(train.labels.tolist())) < 2:
+        return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "two classes"}
+    settings = recipe.evaluation
+    converged = converged_probe(train, test, holdout=settings.probe_holdout, seed=recipe.seed)
+    short = short_probe(
+        train,
+        test,
+        epochs=settings.short_epochs,
+        learning_rate=settings.short_learning_rate,
+        batch_size=settings.short_batch_size,
+        seed=recipe.seed,
+    )
+    return {
+        "probe_accuracy": converged.accuracy.value,
+        "probe_accuracy_short": short.accuracy.value,
+        "interval": converged.accuracy.interval,
+        "train_accuracy": converged.train_accuracy.value,
+        "chance": converged.accuracy.chance,
+        "regularisation": converged.regularisation,
+        "per_class": converged.per_class.tolist(),
+        "confusion": converged.confusion.tolist(),
+    }
+
+
+def full_probe(
+    train: Representations, test: Representations, recipe: Recipe, *, brief: bool = False
+) -> Figures:
+    """Both protocols, the k-NN probe and the few-label probe; ``brief`` leaves out details."""
+    figures = probes(train, test, recipe)
+    if figures["probe_accuracy"] is None:
+        return figures | {"knn": None, "few_labels": None}
+    settings = recipe.evaluation
+    few = few_label_probe(train, test, per_class=settings.few_labels, seed=recipe.seed)
+    neighbours = knn_probe(train, test, k=settings.knn, temperature=settings.knn_temperature)
+    if brief:
+        figures = {name: figures[name] for name in ("probe_accuracy", "probe_accuracy_short")}
+    elif train.class_names == CIFAR10:
+        figures["groups"] = _groups(figures["confusion"])
+    return figures | {
+        "knn": {str(result.k): result.accuracy.value for result in neighbours},
+        "few_labels": {
+            "per_class": settings.few_labels,
+            "accuracy": few.value,
+            "interval": few.interval,
+        },
+    }

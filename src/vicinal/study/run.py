@@ -1,0 +1,259 @@
+"""The whole study, stage by stage: load, train, compare, measure, judge, report.
+
+Every stage leaves files in the run folder and is skipped when an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vicinal.errors import InputError
+from vicinal.files import read_json, write_json
+from vicinal.images import load, load_anomalies
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.study.claims import judge, over_seeds, spread
+from vicinal.study.figures import is_cifar10, with_study_figures
+from vicinal.study.folder import RunFolder, describe_environment, open_run
+from vicinal.study.kept import keep_pictures
+from vicinal.study.learners import LEARNERS, Data, Learners
+from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.training.device import Device, Engine, open_engine
+
+HEADLINES = (
+    ("S1", "rankme"),
+    ("S3", "probe_accuracy"),
+    ("S3", "probe_accuracy_short"),
+    ("S4", "probe_accuracy"),
+    ("S4", "probe_accuracy_short"),
+    ("S4", "rankme"),
+    ("S5", "probe_accuracy"),
+    ("S5", "probe_accuracy_short"),
+    ("S5", "rankme"),
+    ("S6", "probe_accuracy"),
+    ("S6", "probe_accuracy_short"),
+    ("S8", "generated.auroc"),
+    ("S8", "mined.auroc"),
+    ("S9", "generated.silhouette"),
+    ("S9", "mined.silhouette"),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of `run_study`; None stands for the default that fits the data.
+
+    Attributes:
+        data: Source of the images, as `vicinal.images.load` takes it.
+        anomalies: Source of images of another kind.
+        test: Source of the test set, if it lies apart.
+        limit: At most so many training images.
+        recipe: A shipped recipe's name or a file.
+        settings: ``section.field=value`` overrides.
+        seeds: Number of seeds, counted up from the recipe's.
+        run: The run folder.
+        resume: Whether to go on with an interrupted run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        data_dir: Where downloads and decoded images are kept.
+    """
+
+    data: str = "digits"
+    anomalies: str | None = None
+    test: str | None = None
+    limit: int | None = None
+    recipe: str | None = None
+    settings: tuple[str, ...] = ()
+    seeds: int = 1
+    run: Path | None = None
+    resume: bool = False
+    device: Device = "auto"
+    data_dir: Path | None = None
+
+
+def run_study(request: Request) -> Path:
+    """Runs every system and every claim of the study.
+
+    Returns:
+        The run folder: ``results.json`` with every figure in it, ``recipe.toml``,
+        ``environment.json``, the maps, the pictures and a folder for each learner.
+        `vicinal.report.write_report` draws the report from it.
+
+    Raises:
+        InputError: If anything asked for cannot be used; nothing is overwritten.
+    """
+    recipe = override(read_recipe(request.recipe or _recipe_for(request.data)), request.settings)
+    sources = {
+        "data": request.data,
+        "anomalies": request.anomalies or ("patches" if request.data == "digits" else None),
+        "test": request.test,
+        "limit": request.limit,
+    }
+    engine = open_engine(request.device, recipe.training.precision)
+    data = _load(sources, recipe, request.data_dir)
+    _check(data, recipe)
+    identity = sources | {name: images.fingerprint for name, images in data.parts().items()}
+    path = request.run or _default_folder(request.data, recipe, request.resume)
+    run = open_run(path, identity, recipe, resume=request.resume)
+    _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
+
+    for offset in range(request.seeds):
+        seeded = recipe.model_copy(update={"seed": recipe.seed + offset})
+        part = run
+        if offset:
+            part = open_run(path / f"seed-{seeded.seed}", identity, seeded, resume=request.resume)
+        _one_seed(part, data, seeded, engine, sources)
+    if request.seeds > 1:
+        _join_seeds(
+            run, [path, *(path / f"seed-{recipe.seed + i}" for i in range(1, request.seeds))]
+        )
+    return path
+
+
+def _one_seed(
+    run: RunFolder, data: Data, recipe: Recipe, engine: Engine, sources: dict[str, Any]
+) -> None:
+    """Trains and measures everything for one seed, and writes results.json."""
+    environment = describe_environment(recipe, engine.device, engine.precision)
+    write_json(run / "environment.json", environment)
+    learners = Learners(data, recipe, run, engine)
+    for name, learn in LEARNERS.items():
+        _stage(run, f"learn {name}", lambda: learn(learners))  # noqa: B023 — called at once
+    measure = Measure(learners, data, recipe, run)
+    systems = {}
+    for name, system in SYSTEMS.items():
+        path = run / f"{name}.json"
+        _stage(run, f"measure {name}", lambda: write_json(path, system(measure)))  # noqa: B023
+        systems[name] = read_json(path)
+    systems["S6"]["reference_class_agreement"] = systems["S2"]["tsne"]["class_agreement"]
+    _stage(run, "pictures", lambda: keep_pictures(run, data, systems))
+    if is_cifar10(data.train.class_names):
+        systems = with_study_figures(systems)
+    results = {
+        "format": 1,
+        "data": _describe(data, sources),
+        "recipe": recipe.model_dump(mode="json"),
+        "environment": environment,
+        "seconds": run.seconds(),
+        "systems": systems,
+        "claims": judge(systems),
+        "seeds": {},
+    }
+    write_json(run / "results.json", results)
+
+
+def _stage(run: RunFolder, name: str, work: Callable[[], None]) -> None:
+    """Runs a stage unless it is finished, and says how long it took."""
+    with run.stage(name) as due:
+        if not due:
+            return
+        work()
+    _say(f"{name:<20}{run.seconds()[name]:>9.1f} s")
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False).print(line)
+
+
+def _join_seeds(run: RunFolder, folders: list[Path]) -> None:
+    """Adds the spread over seeds to the first seed's results."""
+    runs = [read_json(folder / "results.json") for folder in folders]
+    results = runs[0]
+    results["claims"] = over_seeds([one["claims"] for one in runs])
+    for system, figure in HEADLINES:
+        values = [_at(one["systems"][system], figure) for one in runs]
+        if None not in values:
+            results["seeds"][f"{system}.{figure}"] = spread(values)
+    write_json(run / "results.json", results)
+
+
+def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Data:
+    size = recipe.views.size
+    splits = load(
+        sources["data"],
+        size=size,
+        seed=recipe.seed,
+        limit=sources["limit"],
+        test=sources["test"],
+        data_dir=data_dir,
+    )
+    other = None
+    if sources["anomalies"] is not None:
+        other = load_anomalies(
+            sources["anomalies"],
+            size=size,
+            channels=splits.train.channels,
+            seed=recipe.seed,
+            data_dir=data_dir,
+        )
+    return Data(splits.train, splits.test, other)
+
+
+def _check(data: Data, recipe: Recipe) -> None:
+    """Refuses, before any work, sets too small for what the recipe asks."""
+    train, test = len(data.train), len(data.test)
+    needs = {
+        "mined.neighbours": min(train, test) - 1,
+        "spectral.neighbours": train - 1,
+        "evaluation.clusters": train,
+        "evaluation.retrieved": train,
+        "evaluation.anomaly_neighbours": train,
+    }
+    for name, most in needs.items():
+        section, field = name.split(".")
+        asked = getattr(getattr(recipe, section), field)
+        if asked > most:
+            raise InputError(
+                f"{data.train.name}: {train} training and {test} test images allow "
+                f"{name} up to {most}, the recipe asks {asked}; add images, or use "
+                f"--set {name}={max(most, 1)}"
+            )
+
+
+def _describe(data: Data, sources: dict[str, Any]) -> dict[str, Any]:
+    anomalies = data.anomalies
+    return {
+        "name": data.train.name,
+        "source": sources["data"],
+        "train": len(data.train),
+        "test": len(data.test),
+        "size": data.train.size,
+        "channels": data.train.channels,
+        "classes": list(data.train.class_names),
+        "limit": sources["limit"],
+        "fingerprint": {name: images.fingerprint for name, images in data.parts().items()},
+        "anomalies": anomalies
+        and {
+            "name": anomalies.name,
+            "source": sources["anomalies"],
+            "count": len(anomalies),
+            "classes": list(anomalies.class_names),
+        },
+    }
+
+
+def _recipe_for(data: str) -> str:
+    return "digits" if data == "digits" else "laptop"
+
+
+def _default_folder(data: str, recipe: Recipe, resume: bool) -> Path:
+    """The newest run folder of this kind when going on, else the next free number."""
+    kind, _, rest = data.partition(":")
+    stem = f"{Path(rest).stem.split('{')[0].strip('-_') or kind}-{recipe.name}"
+    held = sorted(int(p.name[len(stem) + 1 :]) for p in Path("runs").glob(f"{stem}-[0-9]*"))
+    if resume and not held:
+        raise InputError(f"--resume: no run of {stem} in runs; start one without --resume")
+    number = held[-1] if resume else (held[-1] + 1 if held else 1)
+    return Path("runs") / f"{stem}-{number}"
+
+
+def _at(tree: dict[str, Any], dotted: str) -> Any:
+    """The value at ``a.b`` in nested dicts, None where a step is missing."""
+    value: Any = tree
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,69 @@
+"""The short table of figures that a study ends with in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vicinal.files import read_json
+
+# System, what is measured, where the figure lies in results.json's "systems".
+ROWS = (
+    ("S1", "effective rank (RankMe)", ("S1", "rankme")),
+    ("S2", "t-SNE: neighbours of the same class", ("S2", "tsne", "class_agreement")),
+    ("S3", "linear probe, converged", ("S3", "probe_accuracy")),
+    ("S3", "linear probe, short", ("S3", "probe_accuracy_short")),
+    ("S4", "no variance term: probe, converged", ("S4", "probe_accuracy")),
+    ("S4", "no variance term: probe, short", ("S4", "probe_accuracy_short")),
+    ("S5", "mined neighbours: probe, converged", ("S5", "probe_accuracy")),
+    ("S5", "mined neighbours: probe, short", ("S5", "probe_accuracy_short")),
+    ("S6", "Laplacian Eigenmaps: probe, converged", ("S6", "probe_accuracy")),
+    ("S6", "Laplacian Eigenmaps: probe, short", ("S6", "probe_accuracy_short")),
+    ("S7", "class precision of the nearest, S1", ("S7", "generated", "precision_at_k")),
+    ("S7", "class precision of the nearest, S5", ("S7", "mined", "precision_at_k")),
+    ("S8", "anomaly AUROC, S1", ("S8", "generated", "auroc")),
+    ("S8", "anomaly AUROC, S5", ("S8", "mined", "auroc")),
+    ("S9", "silhouette, S1", ("S9", "generated", "silhouette")),
+    ("S9", "silhouette, S5", ("S9", "mined", "silhouette")),
+)
+ACCURACIES = ("probe_accuracy", "probe_accuracy_short", "class_agreement", "precision_at_k")
+
+
+def rows(results: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """System, what is measured, this run's figure and the study's, as text."""
+    table = []
+    for system, what, path in ROWS:
+        place = results["systems"]
+        for key in path[:-1]:
+            place = place.get(key) or {}
+        figure, study = place.get(path[-1]), place.get("study_figure")
+        table.append((system, what, _text(figure, path[-1]), _text(study, path[-1])))
+    return table
+
+
+def print_summary(run: Path) -> None:
+    """Prints the figures, the verdicts and where the report lies."""
+    results = read_json(run / "results.json")
+    on_cifar = any("study_figure" in system for system in results["systems"].values())
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "figure", "this run", *(["the study"] if on_cifar else [])):
+        table.add_column(title, justify="right" if title.startswith("th") else "left")
+    for row in rows(results):
+        table.add_row(*row[: 4 if on_cifar else 3])
+    console = Console(highlight=False)
+    console.print(table)
+    verdicts = {True: "holds", False: "does not hold", None: "not measurable here"}
+    for claim in results["claims"]:
+        console.print(f"claim {claim['id']}  {verdicts[claim['holds']]:<20} {claim['claim']}")
+    console.print(f"report: {run / 'report.html'}", soft_wrap=True)
+
+
+def _text(figure: float | None, name: str) -> str:
+    if figure is None:
+        return "–"
+    if name in ACCURACIES:
+        return f"{100 * figure:.1f} %"
+    return f"{figure:.1f}" if name == "rankme" else f"{figure:.4f}"

@@ -1,0 +1,240 @@
+"""Systems S1 to S9 of the study as figures: each function measures one, as plain data.
+
+What is too long for a table (the points of the maps) goes into parquet files beside.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.evaluations.clusters import cluster
+from vicinal.evaluations.collapse import CollapseResult, collapse
+from vicinal.evaluations.maps import (
+    centroids_on_map,
+    class_agreement,
+    pca_map,
+    trustworthiness,
+    tsne_map,
+)
+from vicinal.files import replacing
+from vicinal.recipe import Evaluation, Recipe
+from vicinal.representations.representations import Representations
+from vicinal.study.folder import RunFolder
+from vicinal.study.learners import Data, Learners, mined_neighbours
+from vicinal.study.probes import full_probe, probes
+from vicinal.study.retrieved import anomalies, retrieval
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """Measures the systems from the representations that the learners left.
+
+    Attributes:
+        learners: Reads representations.
+        data: The images.
+        recipe: Every number.
+        run: The run folder.
+    """
+
+    learners: Learners
+    data: Data
+    recipe: Recipe
+    run: RunFolder
+
+    @property
+    def _settings(self) -> Evaluation:
+        return self.recipe.evaluation
+
+    def curves(self) -> Figures:
+        """S1: the loss curves' ends, and whether train and test curves fall."""
+        rows = self._losses("generated")
+        terms = ("total", "invariance", "variance", "covariance")
+        ends, falls = {}, []
+        for split in ("train", "test"):
+            mine = [row for row in rows if row["split"] == split]
+            if not mine:
+                continue
+            ends[split] = {name: float(mine[-1][name]) for name in terms}
+            falls.append(float(mine[-1]["total"]) < float(mine[0]["total"]))
+        test = collapse(self._read("generated", "test").array)
+        return {
+            "rankme": test.rankme.value,
+            "epochs": self.recipe.training.epochs,
+            "images_per_second": float(
+                np.median([float(r["images_per_second"]) for r in rows if r["split"] == "train"])
+            ),
+            "final": ends,
+            "curves_fall": all(falls) if self.recipe.training.epochs > 1 else None,
+        }
+
+    def maps(self) -> Figures:
+        """S2: PCA and t-SNE of the test representations."""
+        test = self._sample(self._read("generated", "test"))
+        pca = pca_map(test.array, seed=self.recipe.seed)
+        figures = self._map("generated-pca", test, pca.points)
+        return {
+            "pca": figures | {"explained": [float(share) for share in pca.explained]},
+            "tsne": self._tsne("generated-tsne", test),
+        }
+
+    def linear_probe(self) -> Figures:
+        """S3: probes of S1, beside the same on raw pixels and on the untrained encoder."""
+        figures = full_probe(*self._both("generated"), self.recipe)
+        figures["baselines"] = {
+            name: full_probe(*self._both(name), self.recipe, brief=True)
+            for name in ("pixels", "untrained")
+        }
+        return figures
+
+    def no_variance(self) -> Figures:
+        """S4: what is left without the variance term, beside S1's."""
+        train, test = self._both("no-variance")
+        pca = pca_map(self._sample(test).array, seed=self.recipe.seed)
+        self._map("no-variance-pca", self._sample(test), pca.points)
+        return {
+            **probes(train, test, self.recipe),
+            **_collapse_figures(collapse(test.array)),
+            "reference": _collapse_figures(collapse(self._read("generated", "test").array)),
+        }
+
+    def mined(self) -> Figures:
+        """S5: the encoder of mined neighbours, and what was mined."""
+        train, test = self._both("mined")
+        found = mined_neighbours(self._read("generated", "train"), self.recipe)
+        shown = np.random.default_rng(self.recipe.seed).permutation(len(found))[:10]
+        ids, labels = self.data.train.ids, self.data.train.labels
+        other = None if labels is None else float(np.mean(labels[found] != labels[:, None]))
+        return {
+            **probes(train, test, self.recipe),
+            "rankme": collapse(test.array).rankme.value,
+            "mined_other_class": other,
+            "examples": [
+                {"id": str(ids[i]), "neighbours": [str(ids[j]) for j in found[i]]} for i in shown
+            ],
+        }
+
+    def spectral(self) -> Figures:
+        """S6: Laplacian Eigenmaps, its map beside S1's."""
+        train, test = self._both("spectral")
+        tsne = self._tsne("spectral-tsne", self._sample(test))
+        return {
+            **probes(train, test, self.recipe),
+            "class_agreement": tsne["class_agreement"],
+        }
+
+    def retrieval(self) -> Figures:
+        """S7: nearest and farthest training images of test images, by S1 and by S5."""
+        return {
+            name: retrieval(*self._both(name), self.data, self.recipe)
+            for name in ("generated", "mined")
+        }
+
+    def anomalies(self) -> Figures:
+        """S8: the anomaly set against the test set, by S1, S5 and two baselines."""
+        if self.data.anomalies is None:
+            return {"skipped": "no anomaly set was given; name one with --anomalies"}
+        return {
+            name: anomalies(
+                *self._both(name), self.learners.representations(name, "anomalies"), self.recipe
+            )
+            for name in ("generated", "mined", "pixels", "untrained")
+        }
+
+    def clusters(self) -> Figures:
+        """S9: k-means of the training representations of S1 and S5, with maps."""
+        return {name: self._clusters(name) for name in ("generated", "mined")}
+
+    def _clusters(self, learner: str) -> Figures:
+        train = self._read(learner, "train")
+        found = cluster(
+            train.array, k=self._settings.clusters, seed=self.recipe.seed, labels=train.labels
+        )
+        kept = self._positions(len(train))
+        sample, assignment = train.take(kept), found.assignment[kept]
+        points = tsne_map(sample.array, perplexity=self._settings.perplexity, seed=self.recipe.seed)
+        self._write_map(f"clusters-{learner}", sample, points, assignment)
+        agreement = {"nmi": found.nmi, "ari": found.ari, "matched_accuracy": found.matched_accuracy}
+        return {
+            "silhouette": found.silhouette.value,
+            **{name: score and score.value for name, score in agreement.items()},
+            "centroids": centroids_on_map(points, assignment, k=len(found.centroids)).tolist(),
+        }
+
+    def _tsne(self, name: str, test: Representations) -> Figures:
+        points = tsne_map(test.array, perplexity=self._settings.perplexity, seed=self.recipe.seed)
+        return self._map(name, test, points)
+
+    def _map(self, name: str, test: Representations, points: NDArray[np.float32]) -> Figures:
+        """Writes a map, and says how well it keeps classes and neighbours together."""
+        self._write_map(name, test, points)
+        k = min(self._settings.map_neighbours, len(test) - 1)
+        agreement = None if test.labels is None else class_agreement(points, test.labels, k=k).value
+        kept = trustworthiness(test.array, points, k=k, seed=self.recipe.seed).value
+        return {"class_agreement": agreement, "trustworthiness": kept}
+
+    def _write_map(
+        self,
+        name: str,
+        shown: Representations,
+        points: NDArray[np.float32],
+        assignment: NDArray[np.int64] | None = None,
+    ) -> None:
+        columns = {"id": shown.ids.tolist(), "x": points[:, 0], "y": points[:, 1]}
+        if shown.labels is not None:
+            columns["label"] = shown.labels
+        if assignment is not None:
+            columns["cluster"] = assignment
+        (self.run / "maps").mkdir(exist_ok=True)
+        with replacing(self.run / "maps" / f"{name}.parquet") as partial:
+            pq.write_table(pa.table(columns), partial)
+
+    def _read(self, learner: str, part: str) -> Representations:
+        return self.learners.representations(learner, part)
+
+    def _both(self, learner: str) -> tuple[Representations, Representations]:
+        return self._read(learner, "train"), self._read(learner, "test")
+
+    def _sample(self, representations: Representations) -> Representations:
+        return representations.take(self._positions(len(representations)))
+
+    def _positions(self, count: int) -> NDArray[np.int64]:
+        """The same seeded draw for every map of a set, so that maps show the same images."""
+        shuffled = np.random.default_rng(self.recipe.seed).permutation(count)
+        return np.sort(shuffled[: self._settings.map_images])
+
+    def _losses(self, learner: str) -> list[dict[str, str]]:
+        with (self.run / learner / "losses.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+SYSTEMS: dict[str, Callable[[Measure], Figures]] = {
+    "S1": Measure.curves,
+    "S2": Measure.maps,
+    "S3": Measure.linear_probe,
+    "S4": Measure.no_variance,
+    "S5": Measure.mined,
+    "S6": Measure.spectral,
+    "S7": Measure.retrieval,
+    "S8": Measure.anomalies,
+    "S9": Measure.clusters,
+}
+
+
+def _collapse_figures(result: CollapseResult) -> Figures:
+    return {
+        "rankme": result.rankme.value,
+        "top2_share": result.top2_share.value,
+        "std_mean": result.std_mean.value,
+        "std_min": result.std_min.value,
+        "spectrum": [float(value) for value in result.spectrum],
+    }

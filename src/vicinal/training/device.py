@@ -1,0 +1,86 @@
+"""Which device and which arithmetic a run uses."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from vicinal.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "bf16", "float32"]
+
+
+def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Names the device behind ``auto``.
+
+    Raises:
+        InputError: If CUDA is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    return device
+
+
+def resolve_precision(precision: Precision, device: Literal["cpu", "cuda"]) -> str:
+    """Names the arithmetic behind ``auto``: bf16 where the processor has it natively."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = _cpu_has_bf16()
+    return "bf16" if native else "float32"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how a run computes.
+
+    Attributes:
+        fabric: Places modules, wraps their forward in autocast and runs backward.
+        device: ``cpu`` or ``cuda``.
+        precision: ``bf16`` (networks in bfloat16, weights and losses in float32) or ``float32``.
+    """
+
+    fabric: Fabric
+    device: Literal["cpu", "cuda"]
+    precision: str
+
+
+def open_engine(device: Device, precision: Precision) -> Engine:
+    """Resolves ``auto`` and opens the engine of a run on one device.
+
+    Raises:
+        InputError: If CUDA is asked for and there is none.
+    """
+    # Slow to import, and only training needs it.
+    from lightning.fabric import Fabric
+
+    place = resolve_device(device)
+    arithmetic = resolve_precision(precision, place)
+    fabric = Fabric(
+        accelerator=place,
+        devices=1,
+        precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
+    )
+    return Engine(fabric, place, arithmetic)
+
+
+def _cpu_has_bf16() -> bool:
+    # oneDNN's own check also accepts processors that emulate bfloat16, where it is slower.
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    has = (
+        getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")
+    )
+    return any(check() for check in has if check is not None)

@@ -1,0 +1,129 @@
+"""What a training run says: losses.csv as it grows, and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from vicinal.files import replacing
+
+PARTS = ("total", "invariance", "variance", "covariance")
+COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second")
+
+
+class TrainingLog:
+    """Writes one row an epoch and split, and shows the rate, the time left and the terms.
+
+    Args:
+        path: The CSV file; rows after ``epochs_done`` are dropped, earlier ones kept.
+        title: What is being trained, for the bar.
+        epochs: Epochs in the whole training.
+        epochs_done: Epochs of an interrupted run that are not repeated.
+        images: Images in an epoch.
+    """
+
+    def __init__(
+        self, path: Path, title: str, *, epochs: int, epochs_done: int, images: int
+    ) -> None:
+        self._path = path
+        self._title = title
+        self._epochs = epochs
+        self._keep(epochs_done)
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]:>7,.0f} images/s"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task(
+            title, total=epochs * images, completed=epochs_done * images, rate=0.0, terms=""
+        )
+        self._shown = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, epoch: int, images: int, steps: int, sums: Tensor, seconds: float) -> None:
+        """Moves the bar on by a batch.
+
+        Args:
+            epoch: The epoch, from 1.
+            images: Images in the batch.
+            steps: Steps done in this epoch.
+            sums: Terms summed over those steps, (4,), on the training device; read
+                only a few times a second, because that makes a GPU wait.
+            seconds: Time since the epoch began.
+        """
+        self._bar.advance(self._task, images)
+        if self._bar.disable or time.monotonic() - self._shown < 0.3:
+            return
+        self._shown = time.monotonic()
+        self._bar.update(
+            self._task,
+            description=f"{self._title} {epoch}/{self._epochs}",
+            rate=steps * images / seconds,
+            terms=_brief(named(sums / steps)),
+        )
+
+    def record(
+        self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
+    ) -> None:
+        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``."""
+        figures = (terms[name] for name in PARTS)
+        rate = images / seconds
+        row = [epoch, split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+        if self._bar.disable and split == "train" and self._worth_a_line(epoch):
+            self._console.print(
+                f"{self._title} epoch {epoch}/{self._epochs}  "
+                f"{rate:,.0f} images/s  {_brief(terms)}",
+                highlight=False,
+            )
+
+    def _worth_a_line(self, epoch: int) -> bool:
+        # Without a terminal, about ten lines a training: enough to see it live, not a flood.
+        return epoch == self._epochs or epoch % max(1, self._epochs // 10) == 0
+
+    def _keep(self, epochs_done: int) -> None:
+        rows: list[list[str]] = []
+        if epochs_done and self._path.is_file():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                rows = [r for r in csv.reader(file) if r[0].isdigit() and int(r[0]) <= epochs_done]
+        with (
+            replacing(self._path) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def named(values: Tensor) -> dict[str, float]:
+    """Terms (4,) by name."""
+    return dict(zip(PARTS, values.tolist(), strict=True))
+
+
+def _brief(terms: Mapping[str, float]) -> str:
+    names = {"total": "loss", "invariance": "inv", "variance": "var", "covariance": "cov"}
+    return "  ".join(f"{short} {terms[name]:.3g}" for name, short in names.items())
