@@ -1,0 +1,154 @@
+"""Training: the epoch is state enough, terms are logged, and labels cannot get in."""
+
+import csv
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+from vicinal.images import load
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.training.device import Engine, open_engine
+from vicinal.training.loop import Material, pretrain
+from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
+
+TINY = (
+    "encoder.widths=[8]",
+    "encoder.dimension=8",
+    "projector.widths=[16, 16]",
+    "training.batch_size=32",
+    "training.warmup_epochs=0",
+    "training.epochs=3",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return override(read_recipe("digits"), TINY)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine("cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def materials(recipe: Recipe) -> tuple[Material, Material]:
+    splits = load("digits", size=8)
+    mean, std = channel_statistics(splits.train.pixels)
+    pairs = GeneratedNeighbours(Augment(recipe.views, mean, std))
+    return Material(splits.train.pixels[:200], pairs), Material(splits.test.pixels[:64], pairs)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "losses.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_losses_fall_and_are_logged_for_both_splits(
+    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+) -> None:
+    pretrain(*materials, recipe, tmp_path, engine.fabric, epochs=3)
+    logged = rows(tmp_path)
+    assert [(row["epoch"], row["split"]) for row in logged] == [
+        (str(epoch), split) for epoch in (1, 2, 3) for split in ("train", "test")
+    ]
+    for row in logged:
+        weighted = (
+            25 * float(row["invariance"]) + 25 * float(row["variance"]) + float(row["covariance"])
+        )
+        assert float(row["total"]) == pytest.approx(weighted, rel=1e-3)
+    train = [float(row["total"]) for row in logged if row["split"] == "train"]
+    assert train[-1] < train[0]
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_a_resumed_training_takes_the_same_steps(
+    stopped_after: int,
+    recipe: Recipe,
+    engine: Engine,
+    materials: tuple[Material, Material],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    uninterrupted = pretrain(*materials, recipe, whole, engine.fabric, epochs=3)
+
+    class PowerCutError(Exception):
+        pass
+
+    from vicinal.training import loop
+
+    save = loop.Checkpoint.save
+
+    def cut(self: loop.Checkpoint, epoch: int) -> None:
+        if epoch > stopped_after:
+            raise PowerCutError  # losses.csv has this epoch already, the checkpoint has not
+        save(self, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Checkpoint, "save", cut)
+        with pytest.raises(PowerCutError):
+            pretrain(*materials, recipe, parts, engine.fabric, epochs=3)
+    resumed = pretrain(*materials, recipe, parts, engine.fabric, epochs=3)
+
+    for name, weight in uninterrupted.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+    figures = ("epoch", "split", "total", "invariance", "variance", "covariance")
+    assert [[row[f] for f in figures] for row in rows(whole)] == [
+        [row[f] for f in figures] for row in rows(parts)
+    ]
+
+
+def test_another_seed_gives_another_encoder(
+    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+) -> None:
+    weights = []
+    for seed in (0, 1):
+        run = tmp_path / str(seed)
+        run.mkdir()
+        seeded = recipe.model_copy(update={"seed": seed})
+        weights.append(pretrain(*materials, seeded, run, engine.fabric, epochs=1).state_dict())
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_labels_cannot_reach_training() -> None:
+    assert set(Material.__annotations__) == {"pixels", "pairs"}
+    annotations = [str(p.annotation) for p in inspect.signature(pretrain).parameters.values()]
+    assert not [a for a in annotations if "ImageSet" in a or "labels" in a]
+
+
+def test_a_diverging_loss_stops_with_one_line(
+    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+) -> None:
+    wild = override(recipe, ["training.learning_rate=1e30", "training.schedule=constant"])
+    with pytest.raises(InputError, match=r"loss is nan in epoch \d; lower training.learning_rate"):
+        pretrain(*materials, wild, tmp_path, engine.fabric, epochs=3)
+
+
+def test_one_image_is_too_few(recipe: Recipe, engine: Engine, tmp_path: Path) -> None:
+    def pairs(
+        pixels: torch.Tensor, index: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        raise AssertionError("no batch should be made")
+
+    one: NDArray[np.uint8] = np.zeros((1, 8, 8, 1), np.uint8)
+    with pytest.raises(InputError, match="at least 2 images, found 1"):
+        pretrain(
+            Material(one, pairs), Material(one, pairs), recipe, tmp_path, engine.fabric, epochs=1
+        )
+
+
+def test_a_damaged_checkpoint_is_named(
+    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match=r"checkpoint.pt: not a checkpoint"):
+        pretrain(*materials, recipe, tmp_path, engine.fabric, epochs=1)
