@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,7 @@ def _parts(source: str, data: Path, *more: str) -> Parts:
     if name in SOURCES and bool(colon) == takes_argument and bool(argument) == takes_argument:
         return SOURCES[name](argument, data)
     valid = [f"{n}:{_ARGUMENTS[n]}" if n in _ARGUMENTS else n for n in SOURCES] + list(more)
-    if Path(source).expanduser().exists():
+    if os.path.exists(os.path.expanduser(source)):
         raise InputError(
             f"data {source!r}: for a path say what it is: folder:{source} (image files) "
             f"or parquet:{source} (parquet files)"

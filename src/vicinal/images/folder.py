@@ -74,7 +74,7 @@ def load(path: str) -> tuple[FolderImages, FolderImages | None]:
     Raises:
         InputError: If there is no such folder, or no image in it.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))  # which, unlike Path's, takes any name
     if root.is_file():
         kind = "parquet" if root.suffix == ".parquet" else "folder"
         mend = f"parquet:{path}" if kind == "parquet" else f"folder:{root.parent}"

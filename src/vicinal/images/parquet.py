@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
 
 
 def _files(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+    path = Path(os.path.expanduser(pattern))  # which, unlike Path's, takes any name
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -111,7 +112,7 @@ def _files(pattern: str) -> list[Path]:
 
 def _short_name(pattern: str) -> str:
     """``a/cifar10-{split}.parquet`` -> ``cifar10``; the first part, from behind, with a name."""
-    for part in reversed(Path(pattern).expanduser().absolute().parts):
+    for part in reversed(Path(os.path.expanduser(pattern)).absolute().parts):
         bare = re.sub(r"\{split\}|\[.*?\]|[*?]", "", part.removesuffix(".parquet"))
         if name := bare.strip("-_. /\\"):
             return name
