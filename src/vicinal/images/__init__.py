@@ -1,1 +1,226 @@
 """Images: where they live, and how they become an ImageSet."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+from vicinal.images import digits, fit, folder, parquet, store, torchvision_sets
+from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
+
+__all__ = ["SOURCES", "ImageSet", "Splits", "hold_out", "limited", "load", "load_anomalies"]
+
+Listed = ImageSet | store.Encoded
+"""Images of which ids and labels are known, decoded or not."""
+Parts = tuple[Listed | None, Listed | None]
+"""Training and test part; a source that has only one part gives it as the first."""
+Loader = Callable[[str, Path], Parts]
+"""(what follows the colon, folder for downloads) -> parts."""
+
+_TEST_SHARE = 0.2
+
+
+def _both(splits: Splits) -> Parts:
+    return splits.train, splits.test
+
+
+SOURCES: dict[str, Loader] = {
+    "digits": lambda _, __: _both(digits.load()),
+    "cifar10": lambda _, data: _both(torchvision_sets.load("cifar10", data)),
+    "cifar100": lambda _, data: _both(torchvision_sets.load("cifar100", data)),
+    "mnist": lambda _, data: _both(torchvision_sets.load("mnist", data)),
+    "fashion-mnist": lambda _, data: _both(torchvision_sets.load("fashion-mnist", data)),
+    "parquet": lambda pattern, _: parquet.load(pattern),
+    "folder": lambda path, _: folder.load(path),
+}
+"""Where images can come from; the last two are written ``parquet:PATTERN`` and ``folder:PATH``."""
+
+_ARGUMENTS = {"parquet": "PATTERN", "folder": "PATH"}
+
+
+def load(
+    source: str,
+    *,
+    size: int,
+    seed: int = 0,
+    limit: int | None = None,
+    test: str | None = None,
+    data_dir: Path | None = None,
+) -> Splits:
+    """Loads a data set as squares of ``size`` × ``size`` pixels, decoding it at most once.
+
+    The shorter side of an image is scaled to ``size`` and the centre kept; an image of that size
+    is left as it is. There is one channel if every training image is grey and three otherwise;
+    test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
+
+    Args:
+        source: A name in ``SOURCES``, ``parquet:PATTERN`` or ``folder:PATH``.
+        size: Height and width in pixels.
+        seed: Seed of the held-out test set (a fifth, by class) of a source without one of its
+            own, and of the draw of ``limit``.
+        limit: At most so many training images, equally many of each class.
+        test: Another source, whose test part (or all of it) is the test set.
+        data_dir: Folder for downloads and decoded images; by default the platform's cache.
+
+    Raises:
+        InputError: If the source is unknown, missing, empty or unreadable.
+    """
+    if limit is not None and limit < 2:
+        raise InputError(f"--limit {limit}: training needs 2 images or more")
+    data = _data_folder(data_dir)
+    train, held = _parts(source, data)
+    if train is None:
+        raise InputError(f"{source}: only a test part is there; add the training part")
+    if test is not None:
+        other, other_held = _parts(test, data)
+        held = other if other_held is None else other_held
+    if held is None:
+        split = hold_out(_stand_in(train), _TEST_SHARE, seed)
+        train, held = train.take(_positions(split.train)), train.take(_positions(split.test))
+    if limit is not None:
+        train = train.take(_positions(limited(_stand_in(train), limit, seed)))
+    if len(train.ids) < 2:
+        raise InputError(f"{source}: training needs 2 images or more, found {len(train.ids)}")
+    training = _fitted(train, "train", data, size=size, channels=None, pad=False)
+    testing = _fitted(held, "test", data, size=size, channels=training.channels, pad=False)
+    return _with_same_classes(training, testing)
+
+
+def load_anomalies(
+    source: str, *, size: int, channels: int, seed: int = 0, data_dir: Path | None = None
+) -> ImageSet:
+    """Loads images of another kind than those trained on: the source's test part, or all of it.
+
+    Images that fit into the square are centred on black, larger ones scaled and cropped as in
+    `load`. Ids are ``anomaly/…``.
+
+    Args:
+        source: As in `load`, or ``patches``: seeded patches of two photographs.
+        size: Height and width in pixels.
+        channels: 1 turns colour into its luminance, 3 repeats grey.
+        seed: Seed of the draw of ``patches``.
+        data_dir: As in `load`.
+
+    Raises:
+        InputError: If the source is unknown, missing, empty or unreadable.
+    """
+    data = _data_folder(data_dir)
+    if source == "patches":
+        images: Listed | None = digits.load_patches(size=size, seed=seed)
+    else:
+        whole, held = _parts(source, data, "patches")
+        images = whole if held is None else held
+    assert images is not None
+    return _fitted(images, "anomaly", data, size=size, channels=channels, pad=True)
+
+
+def _data_folder(data_dir: Path | None) -> Path:
+    return platformdirs.user_cache_path("vicinal") if data_dir is None else data_dir.expanduser()
+
+
+def _parts(source: str, data: Path, *more: str) -> Parts:
+    """Finds the loader and calls it; ``more`` are names that would have been valid too."""
+    name, colon, argument = source.partition(":")
+    takes_argument = name in _ARGUMENTS
+    if name in SOURCES and bool(colon) == takes_argument and bool(argument) == takes_argument:
+        return SOURCES[name](argument, data)
+    valid = [f"{n}:{_ARGUMENTS[n]}" if n in _ARGUMENTS else n for n in SOURCES] + list(more)
+    if os.path.exists(os.path.expanduser(source)):
+        raise InputError(
+            f"data {source!r}: for a path say what it is: folder:{source} (image files) "
+            f"or parquet:{source} (parquet files)"
+        )
+    if source == "patches":
+        raise InputError("data 'patches': these are for --anomalies only; try digits")
+    close = difflib.get_close_matches(source.lower(), valid, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise InputError(f"data {source!r} is not known; {hint}give one of {', '.join(valid)}")
+
+
+def _stand_in(images: Listed) -> ImageSet:
+    """The same labels with positions for ids and no pixels to speak of: splits before decoding."""
+    return ImageSet(
+        name=images.name,
+        pixels=np.zeros((len(images.ids), 1, 1, 1), np.uint8),
+        ids=np.arange(len(images.ids)).astype(np.str_),
+        labels=images.labels,
+        class_names=images.class_names,
+    )
+
+
+def _positions(part: ImageSet) -> NDArray[np.int64]:
+    return part.ids.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """An ImageSet as the store takes it, for when its pixels still have to be fitted."""
+
+    images: ImageSet
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        return self.images.ids
+
+    def stamp(self) -> Iterator[str]:
+        yield self.images.fingerprint
+
+    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], str]]:
+        for pixels, number in zip(self.images.pixels, self.images.ids, strict=True):
+            yield pixels, f"{self.images.name} {number}"
+
+
+def _fitted(
+    images: Listed, part: str, data: Path, *, size: int, channels: int | None, pad: bool
+) -> ImageSet:
+    """The images with their final pixels and ids."""
+    ids = np.array([f"{part}/{number}" for number in images.ids.tolist()])
+    if isinstance(images, ImageSet):
+        if images.pixels.shape[1:] == (size, size, channels or images.channels):
+            return replace(images, ids=ids)
+        channels = channels or images.channels
+    return ImageSet(
+        name=images.name,
+        pixels=store.stored(
+            _Arrays(images) if isinstance(images, ImageSet) else images,
+            lambda picture, where, asked: fit.decode(
+                picture, where, size=size, channels=asked, pad=pad
+            ),
+            size=size,
+            channels=channels,
+            rule=f"{fit.RULE} {pad=}",
+            folder=data / "store",
+        ),
+        ids=ids,
+        labels=images.labels,
+        class_names=images.class_names,
+    )
+
+
+def _with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
+    """Labels of both parts as positions in one list of class names, joined by name."""
+    if train.labels is None or test.labels is None or train.class_names == test.class_names:
+        return Splits(train=train, test=test)
+    names = list(dict.fromkeys((*train.class_names, *test.class_names)))
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    position = {name: number for number, name in enumerate(names)}
+    return Splits(
+        *(
+            replace(
+                part,
+                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
+                class_names=tuple(names),
+            )
+            for part in (train, test)
+            if part.labels is not None
+        )
+    )

@@ -1,0 +1,61 @@
+"""The embedded default: scikit-learn's handwritten digits and its two sample photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
+
+from vicinal.images.imageset import ImageSet, Splits, hold_out
+
+_TEST_IMAGES = 500
+_SPLIT_SEED = 0  # the split belongs to the data set, whatever the seed of a run
+
+
+def load() -> Splits:
+    """The 1,797 scanned 8×8 grey digits: 1,297 to train on and 500 to test, always the same.
+
+    The scans' 0..16 become 0..255. An id is the digit's position in scikit-learn's set.
+    """
+    bunch = load_digits()
+    digits = ImageSet(
+        name="digits",
+        pixels=np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None],
+        ids=np.array([f"{number:06d}" for number in range(len(bunch.images))]),
+        labels=bunch.target.astype(np.int64),
+        class_names=tuple("0123456789"),
+    )
+    return hold_out(digits, _TEST_IMAGES / len(digits), _SPLIT_SEED)
+
+
+def load_patches(*, size: int, seed: int) -> ImageSet:
+    """Grey patches of scikit-learn's photographs of a temple and a flower: 500, half of each.
+
+    A patch's side in the photograph is drawn from ``size`` to 8 × ``size`` pixels (as far as the
+    photograph reaches), evenly on the logarithm, and scaled to ``size``: texture, edges, sky.
+
+    Args:
+        size: Height and width of a patch, in pixels.
+        seed: Seed of the draw.
+    """
+    bunch = load_sample_images()
+    rng = np.random.default_rng(seed)
+    patches = []
+    for photo in bunch.images:
+        grey = Image.fromarray(photo).convert("L")
+        for _ in range(_TEST_IMAGES // 2):
+            widest = min(8 * size, *grey.size)
+            side = round(np.exp(rng.uniform(np.log(min(size, widest)), np.log(widest))))
+            left = int(rng.integers(grey.width - side + 1))
+            top = int(rng.integers(grey.height - side + 1))
+            box = (left, top, left + side, top + side)
+            patches.append(np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, box)))
+    return ImageSet(
+        name="patches",
+        pixels=np.stack(patches)[..., None],
+        ids=np.array([f"{number:06d}" for number in range(len(patches))]),
+        labels=np.repeat(np.arange(2, dtype=np.int64), _TEST_IMAGES // 2),
+        class_names=tuple(Path(file).stem for file in bunch.filenames),
+    )

@@ -1,0 +1,117 @@
+"""From a picture of any kind to a square of uint8 pixels: decoding, grey or colour, fitting."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vicinal.errors import InputError
+
+RULE = "fit 1"
+"""Changes whenever the same picture would give other pixels, so that stored ones are made anew."""
+
+_REDUCING_GAP = 3.0  # Pillow calls this "nearly indistinguishable" from not reducing first
+
+
+def decode(
+    picture: bytes | Path | NDArray[np.uint8],
+    where: str,
+    *,
+    size: int,
+    channels: int | None,
+    pad: bool,
+) -> NDArray[np.uint8]:
+    """Decodes a picture and fits it to a square.
+
+    The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled to
+    8 bits, of an animation the first frame counts; every other mode becomes RGB. Then the centre
+    square is scaled to ``size`` (bilinear with antialiasing); a side that already is ``size``
+    keeps its pixels untouched.
+
+    Args:
+        picture: An encoded file's bytes or path, or pixels (H, W) or (H, W, 1 or 3) uint8.
+        where: What an error message calls the picture.
+        size: Height and width of the result, in pixels.
+        channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
+        pad: Whether a picture that fits into the square is centred on black instead of scaled.
+
+    Returns:
+        Array (size, size, channels) uint8.
+
+    Raises:
+        InputError: If the picture cannot be decoded.
+    """
+    image = _decoded(picture, where, size)
+    if channels is not None:
+        image = image.convert("L" if channels == 1 else "RGB")
+    image = _padded(image, size) if pad and max(image.size) <= size else _cropped(image, size)
+    pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _decoded(picture: bytes | Path | NDArray[np.uint8], where: str, size: int) -> Image.Image:
+    """The upright picture, in mode L if it is grey and in RGB otherwise."""
+    if isinstance(picture, np.ndarray):
+        flat = picture.ndim == 3 and picture.shape[2] == 1
+        return Image.fromarray(picture[:, :, 0] if flat else picture)
+    file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+    try:
+        with Image.open(file) as image:
+            # A JPEG several times too large is decoded at a fraction of its size.
+            image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))
+            return _plain(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{where}: has more pixels than Pillow's safety limit allows; store it smaller"
+        ) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{where}: not an image of a known format; remove or replace it") from None
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{where}: cannot be read as an image ({reason}); remove or replace it"
+        ) from None
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Any mode to L or RGB."""
+    if image.mode == "F":
+        raise ValueError("it holds floating-point numbers, whose range is unknown")
+    if image.mode.startswith("I"):
+        return _eight_bits(image)
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        white = Image.new("RGBA", colour.size, "white")
+        image = Image.alpha_composite(white, colour)
+    return image.convert("L" if grey else "RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits (which some formats open as 32) to 8 bits; Pillow itself would clip it."""
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise ValueError("it holds integers beyond 16 bits")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    square = Image.new(image.mode, (size, size))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return square
+
+
+def _cropped(image: Image.Image, size: int) -> Image.Image:
+    """The centre square, scaled; cropped first, so that a very long picture costs no more."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    if side == size:
+        return image.crop(box)
+    return image.resize(
+        (size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP
+    )

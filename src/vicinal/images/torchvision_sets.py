@@ -1,0 +1,111 @@
+"""CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST: the originals, fetched through torchvision."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vicinal.errors import InputError
+from vicinal.images.imageset import ImageSet, Splits
+
+_CLASSES = {
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+}
+_TIMEOUT = 30.0  # seconds without an answer; torchvision itself would wait for ever
+
+
+def load(name: str, folder: Path) -> Splits:
+    """A data set from ``folder``, fetched into it first if it is not there whole.
+
+    Args:
+        name: ``cifar10``, ``cifar100``, ``mnist`` or ``fashion-mnist``.
+        folder: What torchvision calls ``root``.
+
+    Raises:
+        InputError: If the set is not there and cannot be fetched.
+    """
+    import torchvision.datasets  # takes seconds, and most sources do without
+
+    dataset = getattr(torchvision.datasets, _CLASSES[name])
+    try:
+        return _read(dataset, name, folder)
+    except Exception:  # not there, or damaged: an unpickled half can raise anything
+        _fetch(dataset, name, folder)
+    return _read(dataset, name, folder)
+
+
+def _read(dataset: Any, name: str, folder: Path) -> Splits:
+    """Both parts as torchvision reads them (CIFAR's files by their checksums)."""
+    train, test = (dataset(folder, train=train, download=False) for train in (True, False))
+    return Splits(train=_image_set(train, name), test=_image_set(test, name))
+
+
+def _image_set(dataset: Any, name: str) -> ImageSet:
+    pixels = np.ascontiguousarray(dataset.data)
+    names = (str(c) for c in range(10)) if name == "mnist" else dataset.classes
+    return ImageSet(
+        name=name,
+        pixels=pixels if pixels.ndim == 4 else pixels[..., None],
+        ids=np.array([f"{number:06d}" for number in range(len(pixels))]),
+        labels=np.asarray(dataset.targets, dtype=np.int64),
+        class_names=tuple(names),
+    )
+
+
+def _fetch(dataset: Any, name: str, folder: Path) -> None:
+    """Downloads into a folder of its own and moves the result, so that no half is ever met."""
+    own, places = _archives(dataset, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".partial", dir=folder) as new:
+            for archive in own:
+                (Path(new) / archive.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(archive, Path(new) / archive.relative_to(folder))
+            with _quiet():
+                dataset(new, train=True, download=True)
+            for made in (path for path in Path(new).iterdir() if path.is_dir()):
+                if (folder / made.name).exists():
+                    shutil.rmtree(folder / made.name)
+                os.replace(made, folder / made.name)
+    except Exception as error:  # network, checksum, disk: torchvision wraps them in many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{name} is not in {folder} and could not be fetched ({reason[:200]}); put {places} "
+            "there, or use a copy of yours with --data parquet:PATTERN or --data folder:PATH"
+        ) from None
+
+
+def _archives(dataset: Any, folder: Path) -> tuple[list[Path], str]:
+    """The archives that the user already has there, and in words which ones are needed."""
+    if hasattr(dataset, "tgz_md5"):
+        return [path for path in [folder / dataset.filename] if path.is_file()], dataset.filename
+    raw = Path(dataset.__name__, "raw")
+    files = [folder / raw / file for file, _ in dataset.resources]
+    return [path for path in files if path.is_file()], f"{raw}/*-ubyte.gz (four files)"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No chatter on the terminal, and no waiting for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        with (
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,118 @@
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vicinal.errors import InputError
+from vicinal.images import fit
+from vicinal.images.store import stored
+
+
+@dataclass
+class Listed:
+    """Pictures in memory, counting how often they are read."""
+
+    arrays: list[np.ndarray]
+    stamps: tuple[str, ...] = ("here 1 2",)
+    reads: int = 0
+
+    @property
+    def ids(self) -> np.ndarray:
+        return np.arange(len(self.arrays)).astype(str)
+
+    def stamp(self) -> Iterator[str]:
+        yield from self.stamps
+
+    def pictures(self) -> Iterator[tuple[bytes, str]]:
+        self.reads += 1
+        for number, array in enumerate(self.arrays):
+            file = io.BytesIO()
+            Image.fromarray(array).save(file, "PNG")
+            yield file.getvalue(), f"picture {number}"
+
+
+def decode(picture, where, channels, size=4):
+    return fit.decode(picture, where, size=size, channels=channels, pad=False)
+
+
+def kept(listed, folder, **changes):
+    options = {"size": 4, "channels": None, "rule": "r", "folder": folder} | changes
+    return stored(listed, decode, **options)
+
+
+def arrays(count: int, grey: bool) -> list[np.ndarray]:
+    shape = (count, 4, 4) if grey else (count, 4, 4, 3)
+    return list(np.random.default_rng(count).integers(0, 256, shape, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_pixels_come_back_in_order_as_a_read_only_memory_map(tmp_path: Path, grey):
+    pictures = arrays(1000, grey)  # several groups
+    pixels = kept(Listed(pictures), tmp_path)
+    assert isinstance(pixels, np.memmap)
+    assert not pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, np.stack(pictures).reshape(1000, 4, 4, -1))
+
+
+def test_the_second_call_decodes_nothing(tmp_path: Path):
+    listed = Listed(arrays(5, grey=False))
+    first = kept(listed, tmp_path)
+    reads = listed.reads
+    np.testing.assert_array_equal(kept(listed, tmp_path), first)
+    assert listed.reads == reads
+
+
+def test_one_colour_picture_makes_all_rgb(tmp_path: Path):
+    pictures = [*arrays(700, grey=True), *arrays(1, grey=False)]
+    pixels = kept(Listed(pictures), tmp_path)
+    assert pixels.shape == (701, 4, 4, 3)
+    np.testing.assert_array_equal(pixels[3], np.repeat(pictures[3][:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(pixels[700], pictures[700])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_asked_for(tmp_path: Path, channels):
+    pictures = [*arrays(3, grey=True), *arrays(3, grey=False)]
+    assert kept(Listed(pictures), tmp_path, channels=channels).shape == (6, 4, 4, channels)
+
+
+def test_another_stamp_rule_or_channel_count_is_decoded_anew(tmp_path: Path):
+    black, white = ([np.full((4, 4), value, np.uint8)] for value in (0, 255))
+    assert kept(Listed(black), tmp_path).max() == 0
+    assert kept(Listed(white, ("here 1 3",)), tmp_path).min() == 255
+    assert kept(Listed(white), tmp_path, rule="s").min() == 255
+    assert kept(Listed(white), tmp_path, channels=1).min() == 255
+    assert kept(Listed(black), tmp_path).max() == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_a_damaged_file_is_replaced(tmp_path: Path, damage):
+    pictures = arrays(3, grey=True)
+    kept(Listed(pictures), tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-1] if damage is None else damage)
+    np.testing.assert_array_equal(kept(Listed(pictures), tmp_path)[..., 0], np.stack(pictures))
+
+
+def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path):
+    listed = Listed(arrays(600, grey=True))
+
+    def refuse_late(picture, where, channels):
+        if where == "picture 590":
+            raise InputError(f"{where}: bad")
+        return decode(picture, where, channels)
+
+    with pytest.raises(InputError, match="picture 590"):
+        stored(listed, refuse_late, size=4, channels=None, rule="r", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert len(kept(listed, tmp_path)) == 600
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot keep decoded images in .*file.*--data-dir"):
+        kept(Listed(arrays(2, grey=True)), tmp_path / "file" / "store")
