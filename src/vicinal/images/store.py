@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections import deque
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.files import replacing
 
 Picture = bytes | Path | NDArray[np.uint8]
 Decoder = Callable[[Picture, str, int | None], NDArray[np.uint8]]
@@ -77,7 +77,7 @@ def stored(
         folder: Where the arrays are kept.
 
     Returns:
-        Memory map (N, size, size, channels) uint8, read-only.
+        Memory map (N, size, size, channels) uint8; what is written to it never reaches the file.
 
     Raises:
         InputError: If a picture cannot be decoded or the folder cannot be written.
@@ -90,28 +90,21 @@ def stored(
     kept = _opened(path, count, size)
     if kept is not None:
         return kept
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Grey until the first colour picture shows up, which is soon if ever.
-        for attempt in (1, 3) if channels is None else (channels,):
-            asked = None if attempt == 1 and channels is None else attempt
-            with partial.open("wb") as file:
-                _write_header(file, (count, size, size, attempt))
-                whole = _write_pixels(file, _decoded(images, decode, asked, size), attempt)
-                file.flush()
-                os.fsync(file.fileno())
-            if whole:
-                os.replace(partial, path)  # a reader never sees half a file
-                break
+        with replacing(path) as partial:
+            # Grey until the first colour picture shows up, which is soon if ever.
+            for attempt in (1, 3) if channels is None else (channels,):
+                asked = None if attempt == 1 and channels is None else attempt
+                with partial.open("wb") as file:
+                    _write_header(file, (count, size, size, attempt))
+                    if _write_pixels(file, _decoded(images, decode, asked, size), attempt):
+                        break
     except OSError as error:
         raise InputError(
             f"cannot keep decoded images in {folder} ({error.strerror or error}); "
             "name another folder with --data-dir"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     written = _opened(path, count, size)
     assert written is not None
     return written
@@ -120,7 +113,8 @@ def stored(
 def _opened(path: Path, count: int, size: int) -> NDArray[np.uint8] | None:
     """The memory map, or None where there is none or it is damaged."""
     try:
-        array: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        # Copy on write: torch takes only arrays it could write to, and the file stays as it is.
+        array: NDArray[np.uint8] = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError):
         return None
     fits = array.shape in ((count, size, size, 1), (count, size, size, 3))
