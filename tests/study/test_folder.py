@@ -1,0 +1,84 @@
+"""A run folder holds one run, and nothing finished is done again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vicinal.errors import InputError
+from vicinal.files import read_json
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.study.folder import RunFolder, describe_environment, open_run
+
+IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
+
+
+def test_a_new_folder_keeps_the_full_recipe(tmp_path: Path) -> None:
+    recipe = override(Recipe(), ["training.epochs=7"])
+    run = open_run(tmp_path / "a" / "b", IDENTITY, recipe, resume=False)
+    assert read_recipe(str(run / "recipe.toml")) == recipe
+
+
+def test_a_folder_with_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    with pytest.raises(InputError, match="already holds a run; add --resume"):
+        open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("identity", "settings", "message"),
+    [
+        ({"data": "mnist", "limit": None}, [], "data = 'digits', not 'mnist'"),
+        (IDENTITY, ["training.epochs=5"], "recipe.training.epochs = 30, not 5"),
+    ],
+)
+def test_resuming_another_run_names_the_difference(
+    identity: dict[str, Any], settings: list[str], message: str, tmp_path: Path
+) -> None:
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    with pytest.raises(InputError, match=message):
+        open_run(tmp_path / "run", identity, override(Recipe(), settings), resume=True)
+
+
+def test_a_folder_of_something_else_and_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="not a run's"):
+        open_run(tmp_path, IDENTITY, Recipe(), resume=True)
+    with pytest.raises(InputError, match="is a file"):
+        open_run(tmp_path / "thesis.txt", IDENTITY, Recipe(), resume=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_stage_runs_once_and_an_interrupted_one_again(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    done = []
+
+    def work(name: str, *, fails: bool = False) -> None:
+        with run.stage(name) as due:
+            if not due:
+                return
+            done.append(name)
+            if fails:
+                raise KeyboardInterrupt
+
+    work("one")
+    with pytest.raises(KeyboardInterrupt):
+        work("two", fails=True)
+    work("one")
+    work("two")
+    assert done == ["one", "two", "two"]
+    assert list(run.seconds()) == ["one", "two"]
+    assert read_json(run / "stages.json") == run.seconds()
+
+
+def test_the_environment_names_versions_machine_and_seed() -> None:
+    described = describe_environment(override(Recipe(), ["seed=3"]), "cpu", "bf16")
+    assert described["seed"] == 3
+    assert described["device"] == "cpu"
+    assert described["precision"] == "bf16"
+    for name in ("vicinal", "python", "torch", "numpy", "processor", "threads", "started"):
+        assert described[name], name
