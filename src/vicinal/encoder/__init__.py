@@ -1,1 +1,39 @@
 """Encoders: images to representations; and the projector to embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from vicinal import recipe
+from vicinal.encoder.projector import projector
+from vicinal.encoder.resnet import resnet18
+from vicinal.encoder.small import small
+
+__all__ = ["BACKBONES", "build_encoder", "projector", "resnet18", "small"]
+
+BACKBONES: dict[str, Callable[[int, int, tuple[int, ...], int], nn.Module]] = {
+    "resnet18": resnet18,
+    "small": small,
+}
+"""Each backbone: (channels, size, widths, dimension) to a network of random weights."""
+
+
+def build_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
+    """Builds the recipe's encoder, its weights drawn from torch's global generator.
+
+    Args:
+        encoder: The recipe's section.
+        channels: Channels of the images, 1 or 3.
+        size: Height and width of the images, in pixels.
+
+    Returns:
+        A module from images (B, channels, size, size) float32 to representations
+        (B, F) float32.
+
+    Raises:
+        InputError: If the backbone cannot have those widths or images of that size.
+    """
+    build = BACKBONES[encoder.backbone]
+    return build(channels, size, encoder.widths, encoder.dimension)

@@ -1,0 +1,107 @@
+"""Where the two images of a positive pair come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vicinal.errors import InputError
+from vicinal.views.augment import Augment, normalise
+
+
+class Pairs(Protocol):
+    """Positive pairs of images, made on the device the images are on."""
+
+    def __call__(
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Makes the pairs of a batch.
+
+        Args:
+            pixels: Tensor (N, H, W, C) uint8, all images, on the training device.
+            index: Tensor (B,) int64 on the CPU, the images of the batch.
+            generator: A CPU generator; the same state gives the same pairs.
+
+        Returns:
+            Two tensors (B, C, S, S) float32 on the device of ``pixels``, channels_last:
+            row i of each is one of image ``index[i]``'s pair.
+        """
+
+
+@dataclass(frozen=True)
+class GeneratedNeighbours:
+    """Two views of the same image, drawn independently.
+
+    Attributes:
+        augment: What makes a view.
+    """
+
+    augment: Augment
+
+    def __call__(
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Makes the pairs of a batch, see `Pairs`."""
+        batch = pixels.index_select(0, index.to(pixels.device, non_blocking=True))
+        first, second = self.augment(batch.repeat(2, 1, 1, 1), generator).chunk(2)
+        return first, second
+
+
+@dataclass(frozen=True, eq=False)
+class MinedNeighbours:
+    """An image and one of its neighbours, drawn anew each time, neither augmented.
+
+    Attributes:
+        neighbours: Tensor (N, k) int64 on the CPU, positions of each image's neighbours.
+        mean: Mean of each channel, in units where white is 1.
+        std: Standard deviation of each channel, in the same units, above 0.
+
+    Raises:
+        InputError: If ``neighbours`` has the wrong shape, names an image that is not
+            there, or names an image as its own neighbour.
+    """
+
+    neighbours: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.neighbours.ndim != 2 or self.neighbours.shape[1] == 0:
+            raise InputError(
+                "mined neighbours must be (N, k) with k of at least 1, found "
+                f"{tuple(self.neighbours.shape)}"
+            )
+        images = len(self.neighbours)
+        if images and not 0 <= self.neighbours.min() <= self.neighbours.max() < images:
+            raise InputError(
+                f"mined neighbours must be positions of {images} images, found "
+                f"{int(self.neighbours.min())} to {int(self.neighbours.max())}"
+            )
+        itself = (self.neighbours == torch.arange(images)[:, None]).any(dim=1)
+        if itself.any():
+            raise InputError(
+                f"mined neighbours name image {int(itself.int().argmax())} as its own "
+                "neighbour: leave each image out of its own search"
+            )
+
+    def __call__(
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Makes the pairs of a batch, see `Pairs`.
+
+        Raises:
+            InputError: If there are not as many images as rows of ``neighbours``.
+        """
+        if len(pixels) != len(self.neighbours):
+            raise InputError(
+                f"{len(self.neighbours)} rows of mined neighbours cannot serve "
+                f"{len(pixels)} images: mine them from the same images"
+            )
+        one = torch.randint(self.neighbours.shape[1], index.shape, generator=generator)
+        both = torch.cat((index, self.neighbours[index, one]))
+        batch = pixels.index_select(0, both.to(pixels.device, non_blocking=True))
+        first, second = normalise(batch, self.mean, self.std).chunk(2)
+        return first, second
