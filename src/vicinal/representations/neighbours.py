@@ -1,0 +1,264 @@
+"""Exact nearest and farthest neighbours: one search for every evaluation and graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vicinal.errors import InputError
+
+# One search serves every size; faiss would not pay. Measured on 2 cores against its IndexFlatL2
+# and scikit-learn's brute force: 10,000 queries × 50,000 × 128, k=16, CPU time 1.2 and 0.5 of
+# theirs; 2,000 queries × 50,000 × 3072, 0.85 and 0.55. faiss finds no farthest rows, and neither
+# of the two notices when float32 has ranked wrongly.
+_BLOCK = 2**25  # entries of a block of distances: 128 MB in float32
+
+End = Literal["nearest", "farthest"]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The k neighbours of each query, the most extreme first.
+
+    Attributes:
+        indices: Array (Q, k) int64 of rows of the gallery.
+        distances: Array (Q, k) float32, L2 distances (not squared).
+    """
+
+    indices: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+def nearest(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    k: int,
+    *,
+    exclude_self: bool = False,
+) -> Neighbours:
+    """The k nearest rows of the gallery to each query, nearest first.
+
+    Exact: ranked by float64 distances of direct subtraction, equal distances by index.
+    Memory beyond the arguments: a centred copy of the gallery and a few blocks.
+
+    Args:
+        queries: Array (Q, F) float32.
+        gallery: Array (N, F) float32.
+        k: Neighbours of each query, from 1 to N (to N − 1 with ``exclude_self``).
+        exclude_self: The queries are the gallery, and row i is no neighbour of row i;
+            a duplicate of it at another row is.
+
+    Raises:
+        InputError: If there are fewer than k rows to find, shapes disagree or a number is
+            not finite.
+    """
+    return _search(queries, gallery, k, exclude_self, ("nearest",))[0]
+
+
+def nearest_and_farthest(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    k: int,
+    *,
+    exclude_self: bool = False,
+) -> tuple[Neighbours, Neighbours]:
+    """The k nearest rows of the gallery and the k farthest (farthest first), in one pass.
+
+    Arguments and errors are those of `nearest`.
+    """
+    near, far = _search(queries, gallery, k, exclude_self, ("nearest", "farthest"))
+    return near, far
+
+
+def unit_length(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows (N, F) float32 at length 1; a row of zeros has no direction and stays.
+
+    Between unit vectors L2 ranks as cosine similarity s does: |a − b|² = 2 − 2s.
+    """
+    length = np.sqrt(np.einsum("nf,nf->n", array, array, dtype=np.float64))
+    scaled: NDArray[np.float32] = array / np.where(length > 0, length, 1.0)[:, None]
+    return scaled.astype(np.float32)
+
+
+def _search(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    k: int,
+    exclude_self: bool,
+    ends: tuple[End, ...],
+) -> list[Neighbours]:
+    """Ranks candidates found in float32; what that cannot settle is settled in float64."""
+    _check(queries, gallery, k, exclude_self)
+    found = [
+        Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
+        for _ in ends
+    ]
+    doubtful: list[list[NDArray[np.int64]]] = [[] for _ in ends]
+    # ‖q − g‖² = ‖q‖² + ‖g‖² − 2q·g loses digits when the norms are large beside the distance,
+    # so both are moved to the gallery's mean first.
+    centre = gallery.mean(axis=0, dtype=np.float64)
+    centred = torch.from_numpy(_moved(gallery, centre))
+    squares = centred.square().sum(dim=1)
+    reach = float(squares.max().sqrt())
+    rows = max(1, _BLOCK // len(gallery))
+    buffer = torch.empty(min(rows, len(queries)), len(gallery))
+    for start in range(0, len(queries), rows):
+        part = queries[start : start + rows]
+        block = torch.from_numpy(_moved(part, centre))
+        length = block.square().sum(dim=1, keepdim=True)
+        rough = torch.mm(block.mul_(-2), centred.T, out=buffer[: len(part)]).add_(squares)
+        rough.add_(length)
+        error = _rounding(np.sqrt(length.numpy()[:, 0]) + reach, gallery.shape[1], np.float32)
+        here = np.arange(start, start + len(part))
+        for end, result, unsettled in zip(ends, found, doubtful, strict=True):
+            if exclude_self:
+                rough[here - start, here] = torch.inf if end == "nearest" else -torch.inf
+            pool = len(gallery) - exclude_self
+            index, distances, certain = _ranked(part, gallery, rough, error, k, pool, end)
+            result.indices[here], result.distances[here] = index, distances
+            unsettled.append(here[~certain])
+    for end, result, unsettled in zip(ends, found, doubtful, strict=True):
+        again = np.concatenate([*unsettled, np.empty(0, np.int64)])
+        _settle(queries, gallery, centre, again, end, exclude_self, result)
+    return found
+
+
+def _ranked(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    rough: Tensor,
+    error: NDArray[np.float64],
+    k: int,
+    pool: int,
+    end: End,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Indices and distances (B, k) from rough distances (B, N), and which rows (B,) are certain."""
+    # A few more than k, so that rounding in the rough distances seldom hides a neighbour.
+    count = min(pool, k + max(8, k // 4))
+    extreme, candidates = rough.topk(count, dim=1, largest=end == "farthest")
+    index = np.sort(candidates.numpy(), axis=1)
+    sign = 1.0 if end == "nearest" else -1.0
+    keys = sign * _squared_distances(queries, gallery, index)
+    order = np.argsort(keys, axis=1, kind="stable")[:, :k]  # stable: ties by index
+    best = np.take_along_axis(keys, order, axis=1)
+    # What is no candidate is at least this far along, so it cannot be among the k.
+    outside = sign * extreme[:, -1].numpy().astype(np.float64) - error
+    certain = (best[:, -1] < outside) | (count == pool)
+    return np.take_along_axis(index, order, axis=1), np.sqrt(sign * best), certain
+
+
+def _settle(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    centre: NDArray[np.float64],
+    doubtful: NDArray[np.int64],
+    end: End,
+    exclude_self: bool,
+    result: Neighbours,
+) -> None:
+    """Ranks the doubtful queries again, from float64 distances to the whole gallery."""
+    k = result.indices.shape[1]
+    sign = 1.0 if end == "nearest" else -1.0
+    rows = max(1, _BLOCK // (2 * len(gallery)))
+    for start in range(0, len(doubtful), rows):
+        chosen = doubtful[start : start + rows]
+        rough, error = _rough_float64(queries[chosen] - centre, gallery, centre)
+        rough *= sign
+        if exclude_self:
+            rough[np.arange(len(chosen)), chosen] = np.inf
+        limit = np.partition(rough, k - 1, axis=1)[:, k - 1] + 2 * error
+        for row, query in enumerate(chosen):
+            index = np.flatnonzero(rough[row] <= limit[row])
+            keys = sign * _squared_distances(queries[query][None], gallery, index[None])[0]
+            order = np.argsort(keys, kind="stable")[:k]
+            result.indices[query] = index[order]
+            result.distances[query] = np.sqrt(sign * keys[order])
+
+
+def _rough_float64(
+    centred: NDArray[np.float64], gallery: NDArray[np.float32], centre: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared distances (B, N) of centred queries (B, F), and the bound (B,) of their error."""
+    rough = np.empty((len(centred), len(gallery)))
+    reach = 0.0
+    rows = max(1, _BLOCK // (2 * gallery.shape[1]))
+    for start in range(0, len(gallery), rows):
+        part = gallery[start : start + rows] - centre
+        squares = np.einsum("nf,nf->n", part, part)
+        rough[:, start : start + rows] = squares - 2 * (centred @ part.T)
+        reach = max(reach, float(squares.max()))
+    length = np.einsum("nf,nf->n", centred, centred)
+    rough += length[:, None]
+    return rough, _rounding(np.sqrt(length) + np.sqrt(reach), gallery.shape[1], np.float64)
+
+
+def _rounding(
+    lengths: NDArray[np.floating], features: int, dtype: type[np.floating]
+) -> NDArray[np.float64]:
+    """Bound of the error of an expanded squared distance.
+
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1: a dot product of
+    F terms errs by at most F·u·|a|·|b|, so ‖q‖² + ‖g‖² − 2q·g by F·u·(|q| + |g|)²; the 16 is for
+    centring and adding up.
+
+    Args:
+        lengths: Array (B,), norm of the query plus the greatest norm in the gallery.
+        features: F.
+        dtype: The arithmetic's type.
+    """
+    unit, least = float(np.finfo(dtype).eps) / 2, float(np.finfo(dtype).tiny)
+    bound: NDArray[np.float64] = (features + 16) * (unit * lengths.astype(np.float64) ** 2 + least)
+    return bound
+
+
+def _squared_distances(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Squared L2 (B, m) float64 from each query to its rows ``index`` (B, m), by subtraction."""
+    squared = np.empty(index.shape)
+    width = max(1, _BLOCK // (16 * gallery.shape[1]))  # pairs at a time
+    rows, columns = max(1, width // index.shape[1]), min(width, index.shape[1])
+    for top in range(0, len(index), rows):
+        for left in range(0, index.shape[1], columns):
+            part = index[top : top + rows, left : left + columns]
+            apart = torch.from_numpy(gallery[part]).double()
+            apart -= torch.from_numpy(queries[top : top + rows].astype(np.float64))[:, None]
+            squared[top : top + rows, left : left + columns] = apart.square_().sum(dim=2).numpy()
+    return squared
+
+
+def _moved(array: NDArray[np.float32], centre: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The rows (B, F) as seen from the centre (F,), without a float64 copy of them all."""
+    seen = np.empty(array.shape, dtype=np.float32)
+    return np.subtract(array, centre, out=seen, casting="same_kind")
+
+
+def _check(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], k: int, exclude_self: bool
+) -> None:
+    """Raises InputError where the search cannot be done."""
+    if queries.ndim != 2 or gallery.ndim != 2 or not (queries.shape[1] == gallery.shape[1] > 0):
+        raise InputError(
+            f"neighbours: queries {queries.shape} and gallery {gallery.shape} must both be "
+            "(rows, features) with as many features"
+        )
+    if exclude_self and len(queries) != len(gallery):
+        raise InputError(
+            f"neighbours: {len(queries)} queries are not the gallery's {len(gallery)} rows"
+        )
+    if k < 1:
+        raise InputError(f"neighbours: k={k} must be at least 1")
+    if k > len(gallery) - exclude_self:
+        other = " beside the query itself" if exclude_self else ""
+        raise InputError(
+            f"k={k} neighbours but only {len(gallery) - exclude_self} images{other}: "
+            "lower k or give more images"
+        )
+    for name, array in (("queries", queries), ("gallery", gallery)):
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            raise InputError(f"neighbours: {name} have values that are not finite (NaN or inf)")
