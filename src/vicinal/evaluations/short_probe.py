@@ -1,0 +1,98 @@
+"""The short probe: one linear layer trained for a few epochs, as the study's exercise did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from vicinal.errors import InputError
+from vicinal.evaluations.probe_result import ProbeResult, judge, labelled_pair
+from vicinal.representations.representations import Representations
+
+
+def short_probe(
+    train: Representations,
+    test: Representations,
+    *,
+    epochs: int = 10,
+    learning_rate: float = 3e-4,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> ProbeResult:
+    """Fits one linear layer to raw representations with Adam and a fixed number of epochs.
+
+    Nothing is standardised and the optimiser stops long before it converges, so the scale of
+    the representations counts: where it has collapsed, accuracy falls to chance even if the
+    classes can still be told apart. ``converged_probe`` answers that other question. The test
+    images choose nothing.
+
+    Args:
+        train: Labelled representations (N, F) to fit.
+        test: Labelled representations (M, F) to judge on.
+        epochs: Passes over ``train``, each in a new order.
+        learning_rate: Adam's, constant.
+        batch_size: Representations a step; the last batch of an epoch may be smaller.
+        seed: Seed of the layer's initial weights and of the orders.
+
+    Returns:
+        The result, its accuracy named ``probe_accuracy_short``.
+
+    Raises:
+        InputError: As `labelled_pair`, or if a number is out of range.
+    """
+    labels = labelled_pair(train, test)
+    if epochs < 1 or batch_size < 1 or learning_rate <= 0:
+        raise InputError(
+            "the short probe needs epochs and batch_size of at least 1 and a learning_rate "
+            f"above 0, found {epochs}, {batch_size} and {learning_rate}"
+        )
+    points = _tensor(train.array)
+    targets = torch.from_numpy(labels.train)
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's generator as it was
+        torch.manual_seed(seed)
+        layer = torch.nn.Linear(points.shape[1], labels.classes)
+    adam = torch.optim.Adam(layer.parameters(), lr=learning_rate, fused=True)
+    with _one_thread():
+        for epoch in range(epochs):
+            order = np.random.default_rng((seed, epoch)).permutation(len(points))
+            for start in range(0, len(points), batch_size):
+                batch = torch.from_numpy(order[start : start + batch_size])
+                adam.zero_grad(set_to_none=True)
+                loss = functional.cross_entropy(layer(points[batch]), targets[batch])
+                loss.backward()  # type: ignore[no-untyped-call]
+                adam.step()
+    return judge(
+        "probe_accuracy_short",
+        labels,
+        _answers(layer, points),
+        _answers(layer, _tensor(test.array)),
+        seed=seed,
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Steps this small take no longer on one thread, and many times less on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _tensor(array: NDArray[np.float32]) -> torch.Tensor:
+    # A copy where the array is read-only, as a memory map is: torch warns about those.
+    writeable = np.require(array, dtype=np.float32, requirements=["C", "W"])
+    return torch.from_numpy(writeable)
+
+
+@torch.no_grad()
+def _answers(layer: torch.nn.Linear, points: torch.Tensor) -> NDArray[np.int64]:
+    answers: NDArray[np.int64] = layer(points).argmax(dim=1).numpy()
+    return answers
