@@ -28,6 +28,6 @@ def test_networks_run_in_the_precision_asked_for() -> None:
         fabric = device.open_engine("cpu", precision).fabric  # type: ignore[arg-type]
         seen = []
         wrapped = fabric.setup(torch.nn.Sequential(layer))
-        layer.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))
+        layer.register_forward_hook(lambda _m, _i, output, seen=seen: seen.append(output.dtype))
         wrapped(torch.ones(2, 4))
         assert seen[-1] == dtype

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.evaluations.confusion import group_accuracy
 from vicinal.evaluations.knn import knn_probe
 from vicinal.evaluations.probe import converged_probe, few_label_probe
 from vicinal.evaluations.short_probe import short_probe
 from vicinal.recipe import Recipe
 from vicinal.representations.representations import Representations
-from vicinal.study.figures import CIFAR10
+from vicinal.study.figures import CIFAR10, VEHICLES
 
 Figures = dict[str, Any]
 
@@ -55,7 +59,7 @@ def full_probe(
     if brief:
         figures = {name: figures[name] for name in ("probe_accuracy", "probe_accuracy_short")}
     elif train.class_names == CIFAR10:
-        figures["groups"] = _groups(figures["confusion"])
+        figures["groups"] = _vehicles_and_animals(np.array(figures["confusion"]))
     return figures | {
         "knn": {str(result.k): result.accuracy.value for result in neighbours},
         "few_labels": {
@@ -64,3 +68,15 @@ def full_probe(
             "interval": few.interval,
         },
     }
+
+
+def _vehicles_and_animals(confusion: NDArray[np.int64]) -> Figures:
+    """CIFAR-10's two groups: accuracy, and confusion within the group and with the other."""
+    vehicles = [CIFAR10.index(name) for name in VEHICLES]
+    animals = [i for i in range(len(CIFAR10)) if i not in vehicles]
+    figures = {}
+    for group in group_accuracy(confusion, [("vehicles", vehicles), ("animals", animals)]):
+        figures[f"accuracy, {group.name}"] = group.accuracy.value
+        figures[f"confused within {group.name}"] = group.confused_within.value
+        figures[f"confused with the others, {group.name}"] = group.confused_between.value
+    return figures

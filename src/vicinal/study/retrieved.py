@@ -2,51 +2,103 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from vicinal.evaluations.anomaly import detect
-from vicinal.evaluations.retrieval import colour_gap, one_query_per_class, retrieve
+from vicinal.evaluations.retrieval import Retrieved, colour_gap, one_query_per_class, retrieve
 from vicinal.recipe import Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.learners import Data
 
 Figures = dict[str, Any]
+TOP_CLASSES = 3
 
 
 def retrieval(train: Representations, test: Representations, data: Data, recipe: Recipe) -> Figures:
     """Nearest and farthest training images of test images.
 
-    The figures are over all test images; the same seeded one of each class is shown
-    for every learner.
+    The figures are over all test images; one seeded image of each class is shown, the
+    same for every learner.
     """
     k = recipe.evaluation.retrieved
-    shown = one_query_per_class(test.labels, seed=recipe.seed, n=len(test))
-    found = retrieve(test, train, k=k)
-    gaps = colour_gap(data.test.pixels, data.train.pixels, found.farthest.indices)
-
-    def listed(neighbours: Any, query: int) -> list[Figures]:
-        return [
-            {"id": str(train.ids[i]), "distance": float(distance), "label": _label(train, i)}
-            for i, distance in zip(
-                neighbours.indices[query], neighbours.distances[query], strict=True
-            )
-        ]
-
+    found = retrieve(test, train, k=k, shown=np.arange(len(test)))
+    saturation, brightness = colour_gap(data.test.pixels, data.train.pixels[found.farthest.indices])
+    precision, per_class = found.nearest.precision, found.nearest.precision_per_class
     return {
         "k": k,
-        "precision_at_k": found.precision and found.precision.value,
-        "per_class": None if found.per_class is None else found.per_class.tolist(),
-        "saturation_gap": gaps["saturation"].value,
-        "brightness_gap": gaps["brightness"].value,
+        "precision_at_k": None if precision is None else precision.value,
+        "per_class": None if per_class is None else [_number(x) for x in per_class],
+        "saturation_gap": saturation.value,
+        "brightness_gap": brightness.value,
+        "hubness": found.nearest.hubness.value,
+        "hubness_farthest": found.farthest.hubness.value,
         "queries": [
             {
                 "id": str(test.ids[query]),
                 "label": _label(test, query),
-                "nearest": listed(found.nearest, query),
-                "farthest": listed(found.farthest, query),
+                "nearest": _listed(found.nearest, query, train),
+                "farthest": _listed(found.farthest, query, train),
             }
-            for query in shown
+            for query in one_query_per_class(test, seed=recipe.seed).tolist()
         ],
     }
+
+
+def anomalies(
+    train: Representations, test: Representations, anomalous: Representations, recipe: Recipe
+) -> Figures:
+    """How well the distance to the nearest training images tells anomalies from test images."""
+    settings = recipe.evaluation
+    found = detect(
+        train,
+        test,
+        anomalous,
+        k=settings.anomaly_neighbours,
+        most=settings.most_anomalous,
+        bootstrap=settings.bootstrap,
+        seed=recipe.seed,
+    )
+    oddest = found.most
+    return {
+        "auroc": found.auroc.value,
+        "interval": found.auroc.interval,
+        "fpr95": found.fpr95.value,
+        "aupr": found.aupr.value,
+        "aupr_normal": found.aupr_normal.value,
+        "roc": {
+            "fpr": found.false_positive_rate.tolist(),
+            "tpr": found.true_positive_rate.tolist(),
+        },
+        "most_anomalous": [
+            {
+                "id": str(oddest.ids[i]),
+                "score": float(oddest.scores[i]),
+                "class": oddest.classes[i],
+                "anomaly": bool(oddest.anomalous[i]),
+            }
+            for i in range(len(oddest.ids))
+        ],
+        "class_scores": {one.class_name: one.mean for one in found.class_means},
+        "top_classes": [one.class_name for one in found.class_means[:TOP_CLASSES]],
+    }
+
+
+def _listed(found: Retrieved, query: int, gallery: Representations) -> list[Figures]:
+    return [
+        {"id": str(name), "distance": float(distance), "label": _label(gallery, row)}
+        for name, distance, row in zip(
+            found.ids[query], found.distances[query], found.indices[query], strict=True
+        )
+    ]
+
+
+def _label(representations: Representations, row: int) -> int | None:
+    return None if representations.labels is None else int(representations.labels[row])
+
+
+def _number(value: float) -> float | None:
+    """None for NaN, which JSON lacks."""
+    return None if math.isnan(value) else float(value)

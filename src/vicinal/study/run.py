@@ -23,7 +23,7 @@ from vicinal.study.folder import RunFolder, describe_environment, open_run
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
 from vicinal.study.systems import SYSTEMS, Measure
-from vicinal.training.device import Device, Engine, open_engine
+from vicinal.training.device import Engine, open_engine
 
 HEADLINES = (
     ("S1", "rankme"),
@@ -71,7 +71,7 @@ class Request:
     seeds: int = 1
     run: Path | None = None
     resume: bool = False
-    device: Device = "auto"
+    device: str = "auto"
     data_dir: Path | None = None
 
 

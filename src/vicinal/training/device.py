@@ -13,22 +13,21 @@ from vicinal.errors import InputError
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "bf16", "float32"]
 
 
-def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
-    """Names the device behind ``auto``.
+def resolve_device(device: str) -> Literal["cpu", "cuda"]:
+    """Names the device behind ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: If CUDA is asked for and there is none.
+        InputError: If the name is another, or CUDA is asked for and there is none.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {device}: give auto, cpu or cuda")
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    if device == "auto":
-        return "cuda" if available else "cpu"
-    return device
+    return "cuda" if available and device != "cpu" else "cpu"
 
 
 def resolve_precision(precision: Precision, device: Literal["cpu", "cuda"]) -> str:
@@ -57,11 +56,11 @@ class Engine:
     precision: str
 
 
-def open_engine(device: Device, precision: Precision) -> Engine:
+def open_engine(device: str, precision: Precision) -> Engine:
     """Resolves ``auto`` and opens the engine of a run on one device.
 
     Raises:
-        InputError: If CUDA is asked for and there is none.
+        InputError: If the device is not to be had.
     """
     # Slow to import, and only training needs it.
     from lightning.fabric import Fabric

@@ -76,7 +76,7 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     encoder, model = _networks(recipe, train.pixels)
     wrapped, optimizer = fabric.setup(
-        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last),
         build_optimizer(model.parameters(), recipe.training),
     )
     checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer)
@@ -97,7 +97,7 @@ def pretrain(
             sums = torch.zeros(len(PARTS), device=fabric.device)
             wrapped.train()
             began = time.perf_counter()
-            for step, index in enumerate(order.split(batch)):
+            for step, index in enumerate(torch.split(order, batch)):
                 _set_rate(optimizer, rate(epoch * steps + step))
                 view_a, view_b = train.pairs(store, index, generator)
                 terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective)
@@ -155,7 +155,7 @@ def _record_test(
     model.eval()
     began = time.perf_counter()
     sums = torch.zeros(len(PARTS), device=store.device)
-    for index in order.split(batch):
+    for index in torch.split(order, batch):
         view_a, view_b = pairs(store, index, generator)
         sums += _stacked(objective(model(view_a), model(view_b), recipe.objective))
     means = named(sums / (len(order) // batch))

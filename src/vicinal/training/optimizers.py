@@ -14,7 +14,11 @@ def build_optimizer(
     parameters: Iterable[nn.Parameter], training: Training
 ) -> torch.optim.Optimizer:
     """Adam, with weight decay in the gradient, or AdamW, with it apart; one fused kernel a step."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    kinds: dict[str, type[torch.optim.Adam]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
+    kind = kinds[training.optimizer]
     return kind(
         parameters,
         lr=training.learning_rate,
