@@ -134,6 +134,8 @@ def test_components_are_joined_by_the_shortest_edges() -> None:
     degree = np.diag(path.sum(axis=1))
     values = scipy.linalg.eigh(path, degree, eigvals_only=True)[::-1]
     np.testing.assert_allclose(ours.eigenvalues_, values[1:3], atol=1e-6)
+    along = np.diff(ours.embedding_[:, 0])  # the path's ends must be the line's
+    assert np.all(along > 0) or np.all(along < 0)
 
 
 def test_new_points_on_a_circle_land_between_their_neighbours() -> None:
