@@ -81,8 +81,7 @@ def unit_length(array: NDArray[np.float32]) -> NDArray[np.float32]:
     Between unit vectors L2 ranks as cosine similarity s does: |a − b|² = 2 − 2s.
     """
     length = np.sqrt(np.einsum("nf,nf->n", array, array, dtype=np.float64))
-    scaled: NDArray[np.float32] = array / np.where(length > 0, length, 1.0)[:, None]
-    return scaled.astype(np.float32)
+    return array / np.where(length > 0, length, 1.0).astype(np.float32)[:, None]
 
 
 def _search(
