@@ -1,1 +1,5 @@
 """The report: a run folder to one self-contained HTML file."""
+
+from vicinal.report.page import write_report
+
+__all__ = ["write_report"]

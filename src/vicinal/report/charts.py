@@ -1,0 +1,280 @@
+"""The charts of the page, as plain Plotly specifications; ``page.js`` draws and themes them.
+
+A chart is a dict with ``data`` and ``layout`` as Plotly has them, a ``height`` in pixels
+(or ``square``) and an ``alt`` text for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Chart = dict[str, Any]
+Numbers = Sequence[float | None]
+
+COLOURS = {
+    "generated": "#1f7ac8",
+    "mined": "#d9760a",
+    "no-variance": "#a3266b",
+    "spectral": "#2b8a3e",
+    "pixels": "#7c8590",
+    "untrained": "#a58b6a",
+}
+"""One colour for each learner and baseline, the same in every chart."""
+LEARNERS = {
+    "generated": "S1 generated neighbours",
+    "mined": "S5 mined neighbours",
+    "no-variance": "S4 no variance term",
+    "spectral": "S6 Laplacian Eigenmaps",
+    "pixels": "raw pixels",
+    "untrained": "untrained encoder",
+}
+TERMS = ("total", "invariance", "variance", "covariance")
+ROC_POINTS = 400
+LOG_FROM = 20
+"""A loss that shrinks by more than this factor gets a logarithmic axis."""
+
+
+def plotly_text(text: object) -> str:
+    """Text that Plotly shows as it is; it would read ``<a href=…>`` as a link."""
+    return html.escape(str(text), quote=False)
+
+
+def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dict[str, Chart]:
+    """A chart a loss term: train and test, mean per epoch, weighted as in the total or not."""
+    charts = {}
+    for term in TERMS:
+        data = []
+        for split, dash, colour in (("train", "solid", "#1f7ac8"), ("test", "4px,3px", "#d9760a")):
+            columns = curves.get(split, {})
+            if not any(value is not None for value in columns.get(term, ())):
+                continue
+            line = {"color": colour, "width": 2, "dash": dash}
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines" if len(columns[term]) > 1 else "markers",
+                    "name": split,
+                    "x": columns.get("epoch") or list(range(1, len(columns[term]) + 1)),
+                    "y": list(columns[term]),
+                    "line": line,
+                    "marker": {"color": colour, "size": 8},
+                    "hovertemplate": "%{y:.4g}",
+                }
+            )
+        if not data:
+            continue
+        values = [v for trace in data for v in trace["y"] if v is not None]
+        log = min(values) > 0 and max(values) / min(values) > LOG_FROM
+        charts[f"{prefix}-{term}"] = {
+            "data": data,
+            "layout": {
+                "title": {"text": f"{term}, log scale" if log else term},
+                "xaxis": {"title": {"text": "epoch"}},
+                "yaxis": {"type": "log", "dtick": 1} if log else {"rangemode": "tozero"},
+                "hovermode": "x unified",
+            },
+            "height": 230,
+            "alt": f"{term} loss by epoch, train and test: from {values[0]:.3g} "
+            f"to {data[0]['y'][-1] or 0:.3g} in training",
+        }
+    return charts
+
+
+def map_chart(alt: str, panels: Sequence[Mapping[str, Any]], legends: Sequence[str]) -> Chart:
+    """Maps side by side in one figure, so that one legend toggles a class in all of them.
+
+    Args:
+        alt: What there is to see.
+        panels: Each with ``map`` (its name), ``by`` ("label" or "cluster"), ``title`` and,
+            if centroids are drawn in, ``centroids``, a list of [x, y].
+        legends: Which of "label" and "cluster" have a legend.
+    """
+    return {"kind": "maps", "panels": list(panels), "legends": list(legends), "alt": alt}
+
+
+def per_class_chart(names: Sequence[str], accuracies: Mapping[str, Numbers]) -> Chart:
+    """Probe accuracy of each class, a bar a learner."""
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": LEARNERS[learner],
+                "x": list(values),
+                "y": list(range(len(values))),
+                "marker": {"color": COLOURS[learner]},
+                "hovertemplate": "%{x:.1%}",
+            }
+            for learner, values in accuracies.items()
+        ],
+        "layout": {
+            "title": {"text": "Accuracy by class"},
+            "xaxis": {"range": [0, 1], "tickformat": ".0%"},
+            "yaxis": _classes(names),
+            "hovermode": "y unified",
+        },
+        "height": max(440, 110 + len(names) * (14 + 12 * len(accuracies))),
+        "alt": "Probe accuracy by class: "
+        + "; ".join(
+            f"{LEARNERS[learner]}: "
+            + ", ".join(
+                f"{name} {value:.0%}"
+                for name, value in zip(names, values, strict=False)
+                if value is not None
+            )
+            for learner, values in accuracies.items()
+        ),
+    }
+
+
+def confusion_chart(names: Sequence[str], counts: Sequence[Sequence[float]]) -> Chart:
+    """Confusion matrix: a row a true class, shaded by the share of that class."""
+    table = np.asarray(counts, dtype=np.float64)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
+    shown = [plotly_text(name) for name in names]
+    hover = [
+        [
+            f"{shown[i]} taken for {shown[j]}<br>{table[i, j]:g} images, {share[i, j]:.1%}"
+            for j in range(table.shape[1])
+        ]
+        for i in range(table.shape[0])
+    ]
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "z": np.round(share, 4).tolist(),
+        "hovertext": hover,
+        "hoverinfo": "text",
+        "zmin": 0,
+        "zmax": 1,
+        "xgap": 1,
+        "ygap": 1,
+        "showscale": False,
+    }
+    if len(names) <= 12:
+        trace |= {"text": [[f"{v:g}" for v in row] for row in table], "texttemplate": "%{text}"}
+    return {
+        "kind": "heat",
+        "data": [trace],
+        "layout": {
+            "title": {"text": "Confusion: rows true, columns predicted"},
+            "xaxis": {**_classes(names), "autorange": True, "showgrid": False, "tickangle": -45},
+            "yaxis": {**_classes(names), "showgrid": False},
+        },
+        "square": True,
+        "alt": f"Confusion matrix; {np.trace(share) / max(len(table), 1):.0%} of a class, "
+        "on average, is recognised",
+    }
+
+
+def _classes(names: Sequence[str], longest: int = 14) -> dict[str, Any]:
+    """An axis with a tick a class, the first on top where it is the vertical one."""
+    every = math.ceil(len(names) / 50)
+    places = list(range(0, len(names), every))
+    labels = [str(names[place]) for place in places]
+    short = [plotly_text(s if len(s) <= longest else s[: longest - 1] + "…") for s in labels]
+    return {"tickvals": places, "ticktext": short, "autorange": "reversed", "showgrid": False}
+
+
+def spectrum_chart(spectra: Mapping[str, Sequence[float]]) -> Chart:
+    """Eigenvalues of the covariance of the representations, largest first, log axis."""
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": LEARNERS[learner],
+                "x": list(range(1, len(values) + 1)),
+                "y": [float(f"{v:.5g}") if v and v > 0 else None for v in values],
+                "line": {"color": COLOURS[learner], "width": 2},
+                "hovertemplate": "%{y:.3g}",
+            }
+            for learner, values in spectra.items()
+        ],
+        "layout": {
+            "title": {"text": "Variance along each principal direction"},
+            "xaxis": {"title": {"text": "direction, largest first"}},
+            "yaxis": {"type": "log", "exponentformat": "power", "nticks": 6},
+            "hovermode": "x unified",
+        },
+        "height": 320,
+        "alt": "Spectra of the representations: variance along each principal direction, "
+        "on a logarithmic axis",
+    }
+
+
+def roc_chart(curves: Mapping[str, Mapping[str, Any]]) -> Chart:
+    """ROC curves with the area under each, and its interval, in the legend."""
+    data: list[dict[str, Any]] = []
+    for learner, curve in curves.items():
+        fpr = np.asarray(curve["roc"]["fpr"], dtype=np.float64)
+        tpr = np.asarray(curve["roc"]["tpr"], dtype=np.float64)
+        # Real vertices evenly along the curve; tens of thousands would look the same.
+        kept = np.searchsorted(fpr + tpr, np.linspace(0, 2, ROC_POINTS))
+        kept = np.unique(np.append(kept.clip(0, len(fpr) - 1), [0, len(fpr) - 1]))
+        name = f"{LEARNERS[learner]}, AUC {curve['auroc']:.4f}"
+        if curve.get("interval"):
+            name += " [{:.4f}, {:.4f}]".format(*curve["interval"])
+        dash = "4px,3px" if learner in ("pixels", "untrained") else "solid"
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": fpr[kept].round(5).tolist(),
+                "y": tpr[kept].round(5).tolist(),
+                "line": {"color": COLOURS[learner], "width": 2, "dash": dash},
+                "hovertemplate": "%{y:.1%} found at %{x:.1%} false alarms<extra></extra>",
+            }
+        )
+    chance = {"color": "#8a929c", "width": 1, "dash": "2px,3px"}
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [0, 1],
+            "y": [0, 1],
+            "line": chance,
+            "showlegend": False,
+            "hoverinfo": "skip",
+        }
+    )
+    share = {"range": [-0.01, 1.01], "tickformat": ".0%"}
+    return {
+        "data": data,
+        "layout": {
+            "xaxis": {**share, "title": {"text": "normal images flagged (false alarms)"}},
+            "yaxis": {**share, "title": {"text": "anomalies found"}},
+        },
+        "square": True,
+        "alt": "ROC curves. " + ". ".join(str(t["name"]) for t in data if "name" in t),
+    }
+
+
+def bar_chart(title: str, values: Mapping[str, float], colour: str, unit: str = "") -> Chart:
+    """Horizontal bars, one a name, in the order given."""
+    names = list(values)
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [float(f"{value:.5g}") for value in values.values()],
+                "y": list(range(len(names))),
+                "marker": {"color": colour},
+                "showlegend": False,
+                "hovertemplate": "%{x:.4g}" + unit + "<extra></extra>",
+            }
+        ],
+        "layout": {
+            "title": {"text": title},
+            "xaxis": {"rangemode": "tozero"},
+            "yaxis": _classes(names, longest=30),
+        },
+        "height": 90 + 24 * len(names),
+        "alt": f"{title}: " + ", ".join(f"{n} {v:.3g}{unit}" for n, v in values.items()),
+    }

@@ -1,0 +1,89 @@
+"""The page: reads a run folder, draws the charts' specifications and fills the template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from plotly.offline import get_plotlyjs
+
+from vicinal.report import formats
+from vicinal.report.figures import study_charts
+from vicinal.report.page_data import page_data
+from vicinal.report.tiles import Pictures, read_pictures
+from vicinal.report.run_folder import RunFolder, class_names, dig, labels_by_id, read_run
+from vicinal.report.tables import overview, why_skipped
+
+HERE = Path(__file__).parent
+
+
+def write_report(run: Path) -> Path:
+    """Writes ``report.html`` into a run folder, from the files in it alone.
+
+    The page is one file that needs no network: its content policy forbids any request
+    and any script but its own two.
+
+    Args:
+        run: The run folder; needs ``results.json``, shows a note for what else is absent.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: If there is no readable ``results.json`` in the folder.
+    """
+    folder = read_run(run)
+    pictures = read_pictures(run / "pictures")
+    page = _render(folder, pictures)
+    path = run / "report.html"
+    partial = run / "report.html.partial"
+    partial.write_text(page, encoding="utf-8", newline="\n")
+    os.replace(partial, path)  # a reader never sees half a page
+    return path
+
+
+def _render(folder: RunFolder, pictures: Pictures) -> str:
+    results = folder.results
+    drawn = study_charts(folder)
+    scripts = [get_plotlyjs().replace("\r", ""), (HERE / "page.js").read_text("utf-8")]
+    scripts = [script.replace("</script", "<\\/script") for script in scripts]
+    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        **formats.FORMATS,
+        "figure": formats.figure,
+        "interval": formats.interval,
+        "claimed": formats.claimed,
+        "duration": formats.duration,
+        "day": formats.day,
+    }
+    return environment.get_template("page.html").render(
+        results=results,
+        data=results["data"],
+        systems=results["systems"],
+        classes=class_names(folder),
+        environment=folder.environment,
+        recipe=folder.recipe,
+        rows=overview(results),
+        why_skipped=why_skipped,
+        dig=dig,
+        charts=drawn,
+        tile=pictures.tile,
+        label_of=labels_by_id(folder),
+        page_data=page_data(folder, pictures, drawn),
+        sheets=pictures.sheet_addresses() if folder.maps else [],
+        css=(HERE / "page.css").read_text("utf-8"),
+        scripts=scripts,
+        policy="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
+        # Older Plotly compiles its WebGL programs at run time.
+        "script-src 'unsafe-eval' " + " ".join(f"'sha256-{digest}'" for digest in hashes),
+    )
