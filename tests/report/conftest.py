@@ -283,7 +283,7 @@ def retrieval(array: Any, labels: Any, rows: Any, ids: list[str]) -> dict[str, A
         }
         queries.append({"id": ids[rows[own]], "label": digit, **found})
     return {
-        "precision_at_5": float(hits.mean()),
+        "precision_at_k": float(hits.mean()),
         "per_class": hits.mean(1).tolist(),
         "saturation_gap": 0.0,
         "brightness_gap": 0.071,

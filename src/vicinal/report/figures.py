@@ -108,5 +108,3 @@ def _map_figure(figure: str, folder: RunFolder) -> charts.Chart | None:
         panels.append(panel)
     legends = [by for by in ("cluster", "label") if any(panel["by"] == by for panel in panels)]
     return charts.map_chart(alt, panels, legends) if panels else None
-
-

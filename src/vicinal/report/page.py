@@ -13,9 +13,9 @@ from plotly.offline import get_plotlyjs
 from vicinal.report import formats
 from vicinal.report.figures import study_charts
 from vicinal.report.page_data import page_data
-from vicinal.report.tiles import Pictures, read_pictures
 from vicinal.report.run_folder import RunFolder, class_names, dig, labels_by_id, read_run
 from vicinal.report.tables import overview, why_skipped
+from vicinal.report.tiles import Pictures, read_pictures
 
 HERE = Path(__file__).parent
 

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.report.tiles import Pictures
 from vicinal.report.run_folder import Points, RunFolder, class_names
+from vicinal.report.tiles import Pictures
 
 MISSING = 65535
 """Stands for no label, no cluster or no sheet in the page's 16-bit arrays."""
 
 
-def page_data(
-    folder: RunFolder, pictures: Pictures, drawn: Mapping[str, Any]
-) -> dict[str, Any]:
+def page_data(folder: RunFolder, pictures: Pictures, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data for the page's script; every number finite or None."""
     row_of: dict[str, int] = {}
     for points in folder.maps.values():

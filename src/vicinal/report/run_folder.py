@@ -97,9 +97,7 @@ def class_names(folder: RunFolder) -> list[str]:
         (int(p.label.max()) for p in folder.maps.values() if p.label is not None), default=-1
     )
     for system in ("S3", "S4", "S5", "S6"):
-        highest = max(
-            highest, len(dig(folder.results["systems"], f"{system}.per_class") or ()) - 1
-        )
+        highest = max(highest, len(dig(folder.results["systems"], f"{system}.per_class") or ()) - 1)
     return names + [str(number) for number in range(len(names), highest + 1)]
 
 

@@ -72,8 +72,8 @@ _SYSTEMS: dict[str, tuple[str, str, list[tuple[str, str, str, str | None]]]] = {
         "Retrieval",
         "Do the five nearest images show the same class?",
         [
-            ("precision at 5, S1", "generated.precision_at_5", "percent", None),
-            ("precision at 5, S5", "mined.precision_at_5", "percent", None),
+            ("precision at 5, S1", "generated.precision_at_k", "percent", None),
+            ("precision at 5, S5", "mined.precision_at_k", "percent", None),
         ],
     ),
     "S8": (

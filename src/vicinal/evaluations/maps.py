@@ -1,0 +1,155 @@
+"""Maps: representations in two dimensions, and how much a map keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+from vicinal.errors import InputError
+from vicinal.evaluations.arrays import checked
+from vicinal.evaluations.score import Score
+
+_EXACT = 3_000  # images up to which exact neighbours cost less than an index
+
+
+@dataclass(frozen=True, eq=False)
+class PcaMap:
+    """A linear map.
+
+    Attributes:
+        points: Array (N, 2) float32, the first two principal components.
+        explained: Array (2,) float64, each one's share of the variance; 0 where nothing varies.
+    """
+
+    points: NDArray[np.float32]
+    explained: NDArray[np.float64]
+
+
+def pca_map(array: NDArray[np.float32], *, seed: int = 0) -> PcaMap:
+    """The first two principal components; scikit-learn fixes their signs.
+
+    Args:
+        array: Representations (N, F) float32, N ≥ 2.
+        seed: Seed of the solver, where it draws at random.
+
+    Raises:
+        InputError: If there are too few representations or one is not finite.
+    """
+    checked(array, "a map")
+    components = min(2, *array.shape)
+    fitted = PCA(components, random_state=seed)
+    points = np.zeros((len(array), 2), np.float32)
+    points[:, :components] = fitted.fit_transform(array.astype(np.float64))
+    explained = np.zeros(2)
+    explained[:components] = np.nan_to_num(fitted.explained_variance_ratio_)
+    return PcaMap(points, explained)
+
+
+def tsne_map(
+    array: NDArray[np.float32], *, perplexity: float = 30.0, seed: int = 0
+) -> NDArray[np.float32]:
+    """t-SNE by openTSNE (van der Maaten & Hinton 2008; Linderman et al. 2019), started from PCA.
+
+    Args:
+        array: Representations (N, F) float32, N ≥ 4.
+        perplexity: Effective number of neighbours; at most (N − 1) / 3 is used.
+        seed: Seed of the neighbour index and of the jitter that keeps equal points apart.
+
+    Returns:
+        Array (N, 2) float32.
+
+    Raises:
+        InputError: If there are fewer than 4 representations or one is not finite.
+    """
+    # Slow to import, and only maps need it.
+    from openTSNE import TSNE
+
+    checked(array, "a map")
+    if len(array) < 4:
+        raise InputError(f"a t-SNE map needs at least 4 images, found {len(array)}")
+    tsne = TSNE(
+        perplexity=min(perplexity, (len(array) - 1) / 3),
+        initialization=_start(array, seed),
+        neighbors="exact" if len(array) <= _EXACT else "auto",
+        n_jobs=1 if len(array) <= _EXACT else -1,
+        random_state=seed,
+    )
+    return np.asarray(tsne.fit(array.astype(np.float64)), dtype=np.float32)
+
+
+def class_agreement(
+    points: NDArray[np.float32], labels: NDArray[np.int64], *, k: int = 10
+) -> Score:
+    """Mean share of a point's k nearest others on the map that are of its class, 0 to 1.
+
+    Chance is the share that a random other point would give, Σ_c n_c (n_c − 1) / (N (N − 1)).
+
+    Args:
+        points: Array (N, 2) float32.
+        labels: Array (N,) int64.
+        k: Neighbours, below N.
+
+    Raises:
+        InputError: If there are not more points than neighbours.
+    """
+    if k >= len(points):
+        raise InputError(f"{k} neighbours on a map need more than {len(points)} points")
+    _, found = cKDTree(points).query(points, k=k + 1)
+    # A point is not always the first of its own neighbours: others may lie in its place.
+    self_or_last = found == np.arange(len(points))[:, None]
+    self_or_last[~self_or_last.any(axis=1), -1] = True
+    others = found[~self_or_last].reshape(len(points), k)
+    counts = np.bincount(labels).astype(np.float64)
+    chance = float((counts * (counts - 1)).sum() / (len(points) * (len(points) - 1)))
+    same = float((labels[others] == labels[:, None]).mean())
+    return Score("class_agreement", same, 0.0, 1.0, "higher", chance, n=len(points))
+
+
+def trustworthiness(
+    array: NDArray[np.float32],
+    points: NDArray[np.float32],
+    *,
+    k: int = 10,
+    at_most: int = 2_000,
+    seed: int = 0,
+) -> Score:
+    """Venna & Kaski (2001): whether neighbours on the map are neighbours in truth, 0 to 1.
+
+    Needs all distances, so it is taken on a seeded sample of ``at_most`` points (``n``).
+
+    Args:
+        array: Representations (N, F) float32.
+        points: Their map (N, 2) float32.
+        k: Neighbours, below half of the sample.
+        at_most: Size of the sample.
+        seed: Seed of the draw.
+    """
+    kept = np.random.default_rng(seed).permutation(len(array))[:at_most]
+    k = max(1, min(k, (len(kept) - 1) // 2))
+    value = float(sklearn_trustworthiness(array[kept], points[kept], n_neighbors=k))
+    return Score("trustworthiness", value, 0.0, 1.0, "higher", None, n=len(kept), seed=seed)
+
+
+def centroids_on_map(
+    points: NDArray[np.float32], assignment: NDArray[np.int64], *, k: int
+) -> NDArray[np.float64]:
+    """Where clusters lie on a map: (K, 2), the median of their points; NaN for one without any."""
+    empty = np.full(2, np.nan)
+    return np.stack(
+        [
+            np.median(points[assignment == i], axis=0) if (assignment == i).any() else empty
+            for i in range(k)
+        ]
+    )
+
+
+def _start(array: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """PCA scaled as t-SNE wants it, with a jitter that keeps equal points apart."""
+    points = pca_map(array, seed=seed).points.astype(np.float64)
+    jitter = np.random.default_rng(seed).normal(scale=1e-6, size=points.shape)
+    return points / max(points[:, 0].std(), 1e-12) * 1e-4 + jitter
