@@ -1,3 +1,110 @@
-"""Vicinal: learn image representations without labels, then measure, map and use them."""
+"""Vicinal: learn image representations without labels, then measure, map and use them.
+
+The public API, by room and in the order data flows. Names are loaded when first used,
+so that ``import vicinal`` and ``vicinal --help`` do not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vicinal.encoder.saved import load_encoder, save_encoder
+    from vicinal.errors import InputError
+    from vicinal.evaluations.anomaly import detect
+    from vicinal.evaluations.clusters import cluster
+    from vicinal.evaluations.collapse import collapse
+    from vicinal.evaluations.knn import knn_probe
+    from vicinal.evaluations.maps import pca_map, tsne_map
+    from vicinal.evaluations.probe import converged_probe, few_label_probe
+    from vicinal.evaluations.retrieval import retrieve
+    from vicinal.evaluations.short_probe import short_probe
+    from vicinal.images import ImageSet, load, load_anomalies
+    from vicinal.objectives import PRESETS, vicreg
+    from vicinal.recipe import Recipe
+    from vicinal.recipes import override, read_recipe
+    from vicinal.report import write_report
+    from vicinal.representations.embed import embed
+    from vicinal.representations.neighbours import nearest, nearest_and_farthest
+    from vicinal.representations.representations import Representations
+    from vicinal.representations.spectral import LaplacianEigenmaps
+    from vicinal.study.run import Request, run_study
+    from vicinal.training.loop import Material, pretrain
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "errors",
+    "Recipe": "recipe",
+    "override": "recipes",
+    "read_recipe": "recipes",
+    "ImageSet": "images",
+    "load": "images",
+    "load_anomalies": "images",
+    "load_encoder": "encoder.saved",
+    "save_encoder": "encoder.saved",
+    "PRESETS": "objectives",
+    "vicreg": "objectives",
+    "Material": "training.loop",
+    "pretrain": "training.loop",
+    "Representations": "representations.representations",
+    "embed": "representations.embed",
+    "nearest": "representations.neighbours",
+    "nearest_and_farthest": "representations.neighbours",
+    "LaplacianEigenmaps": "representations.spectral",
+    "converged_probe": "evaluations.probe",
+    "few_label_probe": "evaluations.probe",
+    "short_probe": "evaluations.short_probe",
+    "knn_probe": "evaluations.knn",
+    "collapse": "evaluations.collapse",
+    "pca_map": "evaluations.maps",
+    "tsne_map": "evaluations.maps",
+    "retrieve": "evaluations.retrieval",
+    "detect": "evaluations.anomaly",
+    "cluster": "evaluations.clusters",
+    "Request": "study.run",
+    "run_study": "study.run",
+    "write_report": "report",
+}
+
+__all__ = [  # noqa: RUF022 - in the order data flows
+    "__version__",
+    "InputError",
+    "Recipe",
+    "override",
+    "read_recipe",
+    "ImageSet",
+    "load",
+    "load_anomalies",
+    "load_encoder",
+    "save_encoder",
+    "PRESETS",
+    "vicreg",
+    "Material",
+    "pretrain",
+    "Representations",
+    "embed",
+    "nearest",
+    "nearest_and_farthest",
+    "LaplacianEigenmaps",
+    "converged_probe",
+    "few_label_probe",
+    "short_probe",
+    "knn_probe",
+    "collapse",
+    "pca_map",
+    "tsne_map",
+    "retrieve",
+    "detect",
+    "cluster",
+    "Request",
+    "run_study",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"vicinal.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'vicinal' has no attribute {name!r}")

@@ -71,7 +71,9 @@ def write_run(folder: Path) -> None:
     (folder / "maps").mkdir()
     pca = PCA(2, random_state=0).fit_transform
     tsne = TSNE(perplexity=25, random_state=0, max_iter=350).fit_transform
-    kmeans = {k: KMeans(10, n_init=1, random_state=0).fit(h[k][train]) for k in ("generated", "mined")}
+    kmeans = {
+        k: KMeans(10, n_init=1, random_state=0).fit(h[k][train]) for k in ("generated", "mined")
+    }
     maps = {
         "generated-pca": (pca(h["generated"][test]), None),
         "no-variance-pca": (pca(h["no-variance"][test]), None),
@@ -319,7 +321,8 @@ def roc(
             for at in top
         ],
         "class_scores": {
-            name: float(scores[[c == name for c in classes]].mean()) for name in dict.fromkeys(sorted(classes))
+            name: float(scores[[c == name for c in classes]].mean())
+            for name in dict.fromkeys(sorted(classes))
         },
     }
 
@@ -327,15 +330,60 @@ def roc(
 def make_claims() -> list[dict[str, Any]]:
     figures = {"t-SNE class agreement": 0.884, "PCA class agreement": 0.512}
     sentences = {
-        1: ("t-SNE beats PCA as a map", True, figures, "Neighbours on the t-SNE map share a class more often."),
-        2: ("Vehicles are told apart better than animals", None, {}, "These classes are neither vehicles nor animals."),
-        3: ("Without the variance term the representation collapses", True, {"RankMe S1": 14.2, "RankMe S4": 1.9, "share of variance in two directions, S4": 0.999}, "Two directions hold nearly all of the variance."),
-        4: ("Generated neighbours beat mined neighbours", True, {"probe S1": 0.953, "probe S5": 0.821, "pairs of two classes": 0.043}, "The probe on S1 is better."),
-        5: ("VICReg beats Laplacian Eigenmaps on probe and map", True, {"probe S1": 0.953, "probe S6": 0.763}, "Both figures are higher for S1."),
-        6: ("S1's nearest images share the query's class more often than S5's", True, {"precision at 5, S1": 0.96, "precision at 5, S5": 0.82}, "Its precision is higher."),
-        7: ("S5's farthest images are chosen by colour more than S1's", None, {}, "Grey images have no colour."),
-        8: ("Anomalies are detected slightly better by S5 than by S1", False, {"AUC S1": 0.9791, "AUC S5": 0.9402}, "S1's area under the curve is larger."),
-        9: ("Clusters agree with classes better in S1 than in S5 although S5's silhouette is higher", False, {"NMI S1": 0.8, "NMI S5": 0.6, "silhouette S1": 0.21, "silhouette S5": 0.19}, "S1 agrees better, but its silhouette is the higher one too."),
+        1: (
+            "t-SNE beats PCA as a map",
+            True,
+            figures,
+            "Neighbours on the t-SNE map share a class more often.",
+        ),
+        2: (
+            "Vehicles are told apart better than animals",
+            None,
+            {},
+            "These classes are neither vehicles nor animals.",
+        ),
+        3: (
+            "Without the variance term the representation collapses",
+            True,
+            {"RankMe S1": 14.2, "RankMe S4": 1.9, "share of variance in two directions, S4": 0.999},
+            "Two directions hold nearly all of the variance.",
+        ),
+        4: (
+            "Generated neighbours beat mined neighbours",
+            True,
+            {"probe S1": 0.953, "probe S5": 0.821, "pairs of two classes": 0.043},
+            "The probe on S1 is better.",
+        ),
+        5: (
+            "VICReg beats Laplacian Eigenmaps on probe and map",
+            True,
+            {"probe S1": 0.953, "probe S6": 0.763},
+            "Both figures are higher for S1.",
+        ),
+        6: (
+            "S1's nearest images share the query's class more often than S5's",
+            True,
+            {"precision at 5, S1": 0.96, "precision at 5, S5": 0.82},
+            "Its precision is higher.",
+        ),
+        7: (
+            "S5's farthest images are chosen by colour more than S1's",
+            None,
+            {},
+            "Grey images have no colour.",
+        ),
+        8: (
+            "Anomalies are detected slightly better by S5 than by S1",
+            False,
+            {"AUC S1": 0.9791, "AUC S5": 0.9402},
+            "S1's area under the curve is larger.",
+        ),
+        9: (
+            "Clusters agree better in S1 than in S5 although S5's silhouette is higher",
+            False,
+            {"NMI S1": 0.8, "NMI S5": 0.6, "silhouette S1": 0.21, "silhouette S5": 0.19},
+            "S1 agrees better, but its silhouette is the higher one too.",
+        ),
     }
     return [
         {"id": n, "claim": claim, "holds": holds, "figures": f, "why": why}

@@ -139,13 +139,10 @@ def centroids_on_map(
     points: NDArray[np.float32], assignment: NDArray[np.int64], *, k: int
 ) -> NDArray[np.float64]:
     """Where clusters lie on a map: (K, 2), the median of their points; NaN for one without any."""
-    empty = np.full(2, np.nan)
-    return np.stack(
-        [
-            np.median(points[assignment == i], axis=0) if (assignment == i).any() else empty
-            for i in range(k)
-        ]
-    )
+    centres = np.full((k, 2), np.nan)
+    for i in np.unique(assignment):
+        centres[i] = np.median(points[assignment == i], axis=0)
+    return centres
 
 
 def _start(array: NDArray[np.float32], seed: int) -> NDArray[np.float64]:

@@ -46,9 +46,9 @@ def plotly_text(text: object) -> str:
 
 def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dict[str, Chart]:
     """A chart a loss term: train and test, mean per epoch, weighted as in the total or not."""
-    charts = {}
+    charts: dict[str, Chart] = {}
     for term in TERMS:
-        data = []
+        data: list[dict[str, Any]] = []
         for split, dash, colour in (("train", "solid", "#1f7ac8"), ("test", "4px,3px", "#d9760a")):
             columns = curves.get(split, {})
             if not any(value is not None for value in columns.get(term, ())):

@@ -88,7 +88,7 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
 def _map_figure(figure: str, folder: RunFolder) -> charts.Chart | None:
     """Maps side by side, those that are there; None where none is."""
     alt, wanted = MAPS[figure]
-    panels = []
+    panels: list[dict[str, Any]] = []
     for name, by, title in wanted:
         points = folder.maps.get(name)
         if points is None or not len(points.ids):

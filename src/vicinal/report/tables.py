@@ -43,7 +43,7 @@ class Row:
     skipped: str | None
 
 
-_PROBES = [
+_PROBES: list[tuple[str, str, str, str | None]] = [
     ("linear probe, converged", "probe_accuracy", "percent", "study_figure"),
     ("linear probe, short", "probe_accuracy_short", "percent", "study_figure"),
 ]

@@ -22,7 +22,7 @@ from vicinal.files import read_json, replacing, write_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
 
-PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "faiss-cpu", "openTSNE")
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "openTSNE")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: NDArray[np.uint8]) 
         pixels: Array (N, H, W, C) uint8 with H = W and C = 1 or 3; may be a memory map.
     """
     assert len(ids) == len(pixels), f"{len(ids)} ids for {len(pixels)} images"
-    assert pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2], f"not square: {pixels.shape}"
+    assert pixels.shape[1] == pixels.shape[2], f"not square: {pixels.shape}"
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.parquet"
     index.unlink(missing_ok=True)

@@ -167,7 +167,10 @@ class Measure:
         return {
             "silhouette": found.silhouette.value,
             **{name: score and score.value for name, score in agreement.items()},
-            "centroids": centroids_on_map(points, assignment, k=len(found.centroids)).tolist(),
+            "centroids": [
+                None if np.isnan(centre).any() else centre.tolist()
+                for centre in centroids_on_map(points, assignment, k=len(found.centroids))
+            ],
         }
 
     def _tsne(self, name: str, test: Representations) -> Figures:
