@@ -53,7 +53,6 @@ def test_all_nine_hold_on_figures_like_the_studys() -> None:
         (2, ("S3", "groups", "confused within vehicles"), 0.5),
         (3, ("S4", "rankme"), 30.0),
         (3, ("S4", "top2_share"), 0.1),
-        (3, ("S4", "std_mean"), 0.9),
         (4, ("S5", "probe_accuracy"), 0.8),
         (5, ("S6", "probe_accuracy"), 0.8),
         (5, ("S6", "class_agreement"), 0.9),

@@ -149,4 +149,5 @@ def _start(array: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """PCA scaled as t-SNE wants it, with a jitter that keeps equal points apart."""
     points = pca_map(array, seed=seed).points.astype(np.float64)
     jitter = np.random.default_rng(seed).normal(scale=1e-6, size=points.shape)
-    return points / max(points[:, 0].std(), 1e-12) * 1e-4 + jitter
+    start: NDArray[np.float64] = points / max(points[:, 0].std(), 1e-12) * 1e-4 + jitter
+    return start

@@ -31,6 +31,7 @@ from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data, Learners, mined_neighbours
 from vicinal.study.probes import full_probe, probes
 from vicinal.study.retrieved import anomalies, retrieval
+from vicinal.training.log import PARTS
 
 Figures = dict[str, Any]
 
@@ -56,16 +57,15 @@ class Measure:
         return self.recipe.evaluation
 
     def curves(self) -> Figures:
-        """S1: the loss curves' ends, and whether train and test curves fall."""
+        """S1: the loss curves' ends, and which of them lie below where they began."""
         rows = self._losses("generated")
-        terms = ("total", "invariance", "variance", "covariance")
-        ends, falls = {}, []
+        ends, falls = {}, {}
         for split in ("train", "test"):
             mine = [row for row in rows if row["split"] == split]
             if not mine:
                 continue
-            ends[split] = {name: float(mine[-1][name]) for name in terms}
-            falls.append(float(mine[-1]["total"]) < float(mine[0]["total"]))
+            ends[split] = {name: float(mine[-1][name]) for name in PARTS}
+            falls[split] = {name: float(mine[-1][name]) < float(mine[0][name]) for name in PARTS}
         test = collapse(self._read("generated", "test").array)
         return {
             "rankme": test.rankme.value,
@@ -74,7 +74,8 @@ class Measure:
                 np.median([float(r["images_per_second"]) for r in rows if r["split"] == "train"])
             ),
             "final": ends,
-            "curves_fall": all(falls) if self.recipe.training.epochs > 1 else None,
+            "falls": falls,
+            "curves_fall": all(fell for split in falls.values() for fell in split.values()),
         }
 
     def maps(self) -> Figures:
