@@ -1,4 +1,4 @@
-.PHONY: help setup test test-slow check format study
+.PHONY: help setup test test-slow check format study results
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,3 +20,6 @@ format:  ## Format the code
 
 study:  ## Run the study on the embedded digits
 	.venv/bin/vicinal study
+
+results:  ## Write docs/results.md from run folders: make results RUNS='runs/a runs/b'
+	.venv/bin/python benchmarks/results.py $(RUNS)

@@ -44,7 +44,8 @@ def pca_map(array: NDArray[np.float32], *, seed: int = 0) -> PcaMap:
     components = min(2, *array.shape)
     fitted = PCA(components, random_state=seed)
     points = np.zeros((len(array), 2), np.float32)
-    points[:, :components] = fitted.fit_transform(array.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # shares of no variance at all; 0 stands for them below
+        points[:, :components] = fitted.fit_transform(array.astype(np.float64))
     explained = np.zeros(2)
     explained[:components] = np.nan_to_num(fitted.explained_variance_ratio_)
     return PcaMap(points, explained)

@@ -104,7 +104,8 @@ def _map_figure(figure: str, folder: RunFolder) -> charts.Chart | None:
             panel["title"] += f", {sum(shares[:2]):.0%} of the variance"
         if by == "cluster":
             learner = name.removeprefix("clusters-")
-            panel["centroids"] = dig(folder.results["systems"], f"S9.{learner}.centroids") or []
+            centroids = dig(folder.results["systems"], f"S9.{learner}.centroids") or []
+            panel["centroids"] = [centre for centre in centroids if centre is not None]
         panels.append(panel)
     legends = [by for by in ("cluster", "label") if any(panel["by"] == by for panel in panels)]
     return charts.map_chart(alt, panels, legends) if panels else None

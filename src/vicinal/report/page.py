@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
+from vicinal.files import replacing
 from vicinal.report import formats
 from vicinal.report.figures import study_charts
 from vicinal.report.page_data import page_data
@@ -39,9 +39,8 @@ def write_report(run: Path) -> Path:
     pictures = read_pictures(run / "pictures")
     page = _render(folder, pictures)
     path = run / "report.html"
-    partial = run / "report.html.partial"
-    partial.write_text(page, encoding="utf-8", newline="\n")
-    os.replace(partial, path)  # a reader never sees half a page
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 

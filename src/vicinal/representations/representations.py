@@ -69,8 +69,9 @@ class Representations:
         width = column.type.list_size
         metadata = table.schema.metadata or {}
         return cls(
-            array=column.flatten().to_numpy().reshape(-1, width),
+            # Copies, for arrow's own memory is read-only and torch wants arrays it could write to.
+            array=column.flatten().to_numpy().reshape(-1, width).copy(),
             ids=np.array(table.column("id").to_pylist(), dtype=np.str_),
-            labels=table.column("label").to_numpy() if "label" in table.column_names else None,
+            labels=np.array(table.column("label")) if "label" in table.column_names else None,
             class_names=tuple(json.loads(metadata.get(b"class_names", b"[]"))),
         )

@@ -7,7 +7,6 @@ for each would be slow to write, to copy and to inline.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
+
+from vicinal.files import replacing
 
 SHEET_SIDE = 2048
 LARGEST_TILE = 64  # shown at up to 96 px; larger tiles would make the page heavy
@@ -70,9 +71,8 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: NDArray[np.uint8]) 
         "y": pa.array(table["y"], small),
         "size": pa.array([tile] * len(rows), small),
     }
-    partial = folder / "index.parquet.partial"
-    pq.write_table(pa.table(columns), partial)
-    os.replace(partial, index)
+    with replacing(index) as partial:
+        pq.write_table(pa.table(columns), partial)
 
 
 def _sheet(
@@ -99,6 +99,5 @@ def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _save(sheet: NDArray[np.uint8], path: Path, lossless: bool) -> None:
     """Writes a sheet as WebP; a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(sheet).save(partial, format="WEBP", lossless=lossless, quality=85, method=4)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        Image.fromarray(sheet).save(partial, "WEBP", lossless=lossless, quality=85, method=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -65,6 +66,9 @@ def open_engine(device: str, precision: Precision) -> Engine:
     # Slow to import, and only training needs it.
     from lightning.fabric import Fabric
 
+    # Its one line about precision says less than ours does.
+    logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     place = resolve_device(device)
     arithmetic = resolve_precision(precision, place)
     fabric = Fabric(

@@ -1,0 +1,73 @@
+"""Writes docs/results.md from run folders: python benchmarks/results.py RUN [RUN ...].
+
+A run's figures are copied from its results.json; nothing is computed here but the text.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from vicinal.files import read_json, replacing
+from vicinal.study.summary import rows
+
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+HEADER = """# Results
+
+Written by `python benchmarks/results.py RUN …` from each run's `results.json`. The study's
+figures are those its first author reported on CIFAR-10 with a ResNet-18 encoder. Probe and
+precision are test accuracies; `converged` and `short` are the two probe protocols of
+`docs/architecture.md`.
+"""
+VERDICTS = {True: "holds", False: "does not hold", None: "not measurable here"}
+
+
+def section(run: Path) -> str:
+    """One run as Markdown: what it is, its figures, its claims, its times."""
+    results = read_json(run / "results.json")
+    data, recipe, environment = results["data"], results["recipe"], results["environment"]
+    limit = f", a class-balanced part (--limit {data['limit']})" if data["limit"] else ""
+    anomalies = data["anomalies"]
+    lines = [
+        f"## {data['name']}{_copy(data)}, recipe {recipe['name']}",
+        "",
+        f"- data: {data['train']:,} training images{limit} and {data['test']:,} test images of "
+        f"{data['size']}×{data['size']}; anomalies: "
+        + (f"{anomalies['count']:,} of {anomalies['name']}" if anomalies else "none"),
+        f"- training: {recipe['training']['epochs']} epochs (S5: {recipe['mined']['epochs']}), "
+        f"seed {recipe['seed']}, {environment['precision']}",
+        f"- {environment['started'][:10]}, commit {environment['commit']}, "
+        f"{environment['processor']}, {environment['threads']} threads, "
+        f"torch {environment['torch']}, vicinal {environment['vicinal']}",
+        "",
+        "| system | figure | this run | the study |",
+        "| --- | --- | --- | --- |",
+        *(f"| {' | '.join(row)} |" for row in rows(results)),
+        "",
+        *(
+            f"{claim['id']}. **{VERDICTS[claim['holds']]}**: {claim['claim']}"
+            for claim in results["claims"]
+        ),
+        "",
+        f"S1 trained at a median of {results['systems']['S1']['images_per_second']:,.0f} images/s. "
+        "Stage times in seconds, on a shared machine (a resumed stage counts from where it "
+        "went on): "
+        + ", ".join(f"{name} {seconds:.0f}" for name, seconds in results["seconds"].items())
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _copy(data: dict[str, Any]) -> str:
+    # torchvision gives the original CIFAR-10; the project's own parquet files went through JPEG.
+    return " (JPEG copy)" if data["name"] == "cifar10" and ":" in data["source"] else ""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("give one run folder or more")
+    text = "\n".join([HEADER, *(section(Path(name)) for name in sys.argv[1:])])
+    with replacing(PAGE) as partial:
+        partial.write_text(text, "utf-8")
+    print(PAGE)

@@ -1,0 +1,36 @@
+"""A picture is found by its id, whatever its position was."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from vicinal.study.pictures import write_pictures
+
+
+@pytest.mark.parametrize(("side", "channels"), [(8, 1), (8, 3), (32, 3)])
+def test_tiles_come_back_by_id(side: int, channels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (50, side, side, channels), dtype=np.uint8)
+    ids = [f"test/{i:03d}" for i in rng.permutation(50)]
+    write_pictures(tmp_path, ids, pixels)
+    index = pq.read_table(tmp_path / "index.parquet").to_pylist()
+    assert {row["id"] for row in index} == set(ids)
+    for row in index:
+        with Image.open(tmp_path / row["sheet"]) as sheet:
+            box = (row["x"], row["y"], row["x"] + row["size"], row["y"] + row["size"])
+            tile = np.asarray(sheet.convert("RGB").crop(box))
+        expected = pixels[ids.index(row["id"])]
+        np.testing.assert_array_equal(tile, np.broadcast_to(expected, (side, side, 3)))
+
+
+def test_many_tiles_take_several_sheets_of_bounded_size(tmp_path: Path) -> None:
+    pixels = np.zeros((5000, 32, 32, 3), np.uint8)
+    write_pictures(tmp_path, [str(i) for i in range(5000)], pixels)
+    sheets = sorted(tmp_path.glob("sheet-*.webp"))
+    assert len(sheets) == 2
+    for path in sheets:
+        with Image.open(path) as sheet:
+            assert max(sheet.size) <= 2048

@@ -1,0 +1,220 @@
+"""Whole commands on small real data: what comes out, and one clear line for what cannot be."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vicinal.recipe import Recipe, Section
+from vicinal.recipes import field_names
+
+QUICK = (
+    "training.epochs=2",
+    "training.warmup_epochs=0",
+    "mined.epochs=1",
+    "encoder.widths=[8]",
+    "encoder.dimension=8",
+    "projector.widths=[16, 16]",
+    "evaluation.bootstrap=50",
+    "evaluation.short_epochs=2",
+)
+
+
+def vicinal(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "vicinal.cli", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def quick(*settings: str) -> list[str]:
+    return [part for setting in (*QUICK, *settings) for part in ("--set", setting)]
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a refusal."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("vicinal: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    done = vicinal("study", "--limit", "300", "--seeds", "2", *quick(), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "report: runs/digits-digits-1/report.html" in done.stdout
+    assert "linear probe, converged" in done.stdout
+    return folder / "runs" / "digits-digits-1"
+
+
+def test_results_have_the_public_shape(digits_run: Path) -> None:
+    results: dict[str, Any] = json.loads((digits_run / "results.json").read_text("utf-8"))
+    assert {"data", "recipe", "environment", "seconds", "systems", "claims"} <= set(results)
+    systems = results["systems"]
+    assert list(systems) == [f"S{i}" for i in range(1, 10)]
+    for name in ("S3", "S4", "S5", "S6"):
+        for figure in ("probe_accuracy", "probe_accuracy_short"):
+            assert 0 <= systems[name][figure] <= 1
+    for name in ("S1", "S4", "S5"):
+        assert systems[name]["rankme"] >= 1
+    for learner in ("generated", "mined"):
+        assert 0 <= systems["S8"][learner]["auroc"] <= 1
+        assert -1 <= systems["S9"][learner]["silhouette"] <= 1
+    assert [claim["id"] for claim in results["claims"]] == list(range(1, 10))
+    assert {claim["holds"] for claim in results["claims"]} <= {True, False, None}
+    assert results["data"]["limit"] == 300
+    assert results["data"]["train"] == 300
+    assert len(results["seeds"]["S3.probe_accuracy"]["values"]) == 2
+    assert "study_figure" not in json.dumps(systems)  # these are not CIFAR-10
+
+
+def test_every_promised_file_is_there(digits_run: Path) -> None:
+    for name in ("recipe.toml", "environment.json", "results.json", "report.html"):
+        assert (digits_run / name).stat().st_size > 100
+    for learner in ("generated", "no-variance", "mined"):
+        for name in ("losses.csv", "checkpoint.pt", "encoder.safetensors"):
+            assert (digits_run / learner / name).is_file()
+    assert (digits_run / "spectral" / "representations-test.parquet").is_file()
+
+
+def test_a_finished_run_resumes_without_work_and_the_report_draws_again(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits_run, tmp_path / "runs" / digits_run.name)
+    copy = tmp_path / "runs" / digits_run.name
+    weights = (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns
+    done = vicinal("study", "--limit", "300", "--seeds", "2", "--resume", *quick(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "learn" not in done.stderr
+    assert (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns == weights
+    (copy / "report.html").unlink()
+    assert vicinal("report", str(copy), cwd=tmp_path).returncode == 0
+    assert (copy / "report.html").is_file()
+
+
+def test_a_run_folder_is_not_overwritten(digits_run: Path) -> None:
+    before = (digits_run / "results.json").read_bytes()
+    line = refused(vicinal("study", "--run", str(digits_run), cwd=digits_run.parent))
+    assert "add --resume" in line
+    assert (digits_run / "results.json").read_bytes() == before
+
+
+def pictures(folder: Path, count: int, classes: tuple[str, ...] = ()) -> Path:
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        place = folder / classes[i % len(classes)] if classes else folder
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(place / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("classes", "needs"), [((), "labels"), (("cat",), "two classes"), (("cat", "dog"), None)]
+)
+def test_a_folder_of_pictures_with_and_without_labels(
+    classes: tuple[str, ...], needs: str | None, tmp_path: Path
+) -> None:
+    photos = pictures(tmp_path / "photos", 60, classes)
+    done = vicinal(
+        "study",
+        "--data",
+        f"folder:{photos}",
+        "--run",
+        "run",
+        *quick("views.size=16", "spectral.neighbours=5", "evaluation.clusters=3"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    systems = json.loads((tmp_path / "run" / "results.json").read_text("utf-8"))["systems"]
+    assert systems["S3"].get("needs") == needs
+    assert (systems["S3"]["probe_accuracy"] is None) == (needs is not None)
+    assert systems["S1"]["rankme"] >= 1
+    assert systems["S8"]["skipped"]
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert ("needs labels" in page) == (needs is not None) or needs == "two classes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--data", "folder:nowhere"], "nowhere"),
+        (["--data", "parquet:nowhere-{split}.parquet"], "nowhere"),
+        (["--data", "digitz"], "digits"),
+        (["--set", "objective.varience=0"], "did you mean objective.variance"),
+        (["--set", "objective.variance=-1"], "greater than or equal to 0"),
+        (["--recipe", "fast"], "digits, laptop, seed"),
+        (["--device", "tpu"], "auto, cpu or cuda"),
+        (["--limit", "1"], "2 images"),
+        (["--limit", "12"], "spectral.neighbours"),
+        (["--set", "evaluation.clusters=5000"], "evaluation.clusters"),
+        (["--resume"], "no run"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    assert expected in refused(vicinal("study", *arguments, cwd=tmp_path))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_without_pictures_and_a_broken_picture_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(vicinal("study", "--data", "folder:empty", cwd=tmp_path))
+    pictures(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "notes.jpg").write_text("not a picture")
+    assert "notes.jpg" in refused(vicinal("study", "--data", "folder:photos", cwd=tmp_path))
+
+
+def test_help_fits_a_screen_and_names_the_commands(tmp_path: Path) -> None:
+    done = vicinal("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) <= 24
+    assert "study" in done.stdout
+    assert "report" in done.stdout
+    assert "--anomalies" in vicinal("study", "--help", cwd=tmp_path).stdout
+
+
+def test_every_recipe_field_is_read_by_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field that nothing reads would be a promise that nothing keeps."""
+    from vicinal.study.run import Request, run_study
+
+    read: set[str] = set()
+    plain = Section.__getattribute__
+
+    def recording(self: Section, name: str) -> Any:
+        if name in type(self).__dict__.get("__pydantic_fields__", {}):
+            read.add(f"{type(self).__name__}.{name}")
+        return plain(self, name)
+
+    monkeypatch.setattr(Section, "__getattribute__", recording)
+    photos = pictures(tmp_path / "photos", 60, ("cat", "dog"))  # in colour: all views come in
+    run_study(
+        Request(
+            data=f"folder:{photos}",
+            anomalies=f"folder:{photos}",
+            recipe="digits",
+            settings=(*QUICK, "spectral.neighbours=5", "evaluation.clusters=3"),
+            run=tmp_path / "run",
+            data_dir=tmp_path / "data",
+        )
+    )
+    expected = {
+        f"{section.capitalize()}.{field}" if field else f"Recipe.{section}"
+        for section, _, field in (name.partition(".") for name in field_names(Recipe))
+    }
+    assert expected - read == set()
