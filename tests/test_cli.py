@@ -218,3 +218,28 @@ def test_every_recipe_field_is_read_by_something(
         for section, _, field in (name.partition(".") for name in field_names(Recipe))
     }
     assert expected - read == set()
+
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+
+
+def test_the_readmes_python_runs_as_it_stands(digits_run: Path) -> None:
+    block = README.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=digits_run.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "probe_accuracy" in done.stdout
+
+
+def test_the_readmes_commands_take_the_options_they_are_shown_with(tmp_path: Path) -> None:
+    shown = [line.split("#")[0].split() for line in README.splitlines() if "    vicinal " in line]
+    assert len(shown) >= 5
+    helps = {name: vicinal(name, "--help", cwd=tmp_path).stdout for name in ("study", "report")}
+    for words in shown:
+        for option in (word for word in words if word.startswith("--")):
+            assert option in helps[words[1]], words

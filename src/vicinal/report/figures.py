@@ -104,8 +104,7 @@ def _map_figure(figure: str, folder: RunFolder) -> charts.Chart | None:
             panel["title"] += f", {sum(shares[:2]):.0%} of the variance"
         if by == "cluster":
             learner = name.removeprefix("clusters-")
-            centroids = dig(folder.results["systems"], f"S9.{learner}.centroids") or []
-            panel["centroids"] = [centre for centre in centroids if centre is not None]
+            panel["centroids"] = dig(folder.results["systems"], f"S9.{learner}.centroids") or []
         panels.append(panel)
     legends = [by for by in ("cluster", "label") if any(panel["by"] == by for panel in panels)]
     return charts.map_chart(alt, panels, legends) if panels else None

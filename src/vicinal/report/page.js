@@ -61,10 +61,11 @@
         });
       }
       if (panel.centroids && panel.centroids.length) traces.push({
-        type: "scatter", mode: "markers", key: "centroids", name: "centroids", xaxis: "x" + axis, yaxis: "y" + axis,
-        x: panel.centroids.map((c) => c[0]), y: panel.centroids.map((c) => c[1]),
+        type: many && webgl ? "scattergl" : "scatter", // WebGL's points would hide SVG's
+        mode: "markers", key: "centroids", name: "centroids", xaxis: "x" + axis, yaxis: "y" + axis,
+        x: panel.centroids.map((c) => c && c[0]), y: panel.centroids.map((c) => c && c[1]), // null: none of its images is on the map
         text: panel.centroids.map((_, i) => `centroid of cluster ${i}`), hovertemplate: "%{text}<extra></extra>",
-        marker: { symbol: "x", size: 12, color: panel.centroids.map((_, i) => colour(i)), line: { color: "#fff", width: 2 } },
+        marker: { symbol: "x", size: 14, color: "#111", line: { color: "#fff", width: 2 } }, // in their clusters' colours they drown
       });
     });
     return traces;

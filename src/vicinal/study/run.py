@@ -225,6 +225,7 @@ def _describe(data: Data, sources: dict[str, Any]) -> dict[str, Any]:
         "channels": data.train.channels,
         "classes": list(data.train.class_names),
         "limit": sources["limit"],
+        "note": _note(data, sources["data"]),
         "fingerprint": {name: images.fingerprint for name, images in data.parts().items()},
         "anomalies": anomalies
         and {
@@ -234,6 +235,16 @@ def _describe(data: Data, sources: dict[str, Any]) -> dict[str, Any]:
             "classes": list(anomalies.class_names),
         },
     }
+
+
+def _note(data: Data, source: str) -> str:
+    """What a reader must know before holding the figures against published ones."""
+    if is_cifar10(data.train.class_names) and source != "cifar10":
+        return (
+            f"These are CIFAR-10's classes read from {source.partition(':')[0]} files, not the "
+            "original binary: if the files are JPEG, the figures are of a JPEG copy."
+        )
+    return ""
 
 
 def _recipe_for(data: str) -> str:
