@@ -34,7 +34,7 @@ class Preparation:
 
 
 def save_encoder(
-    encoder: nn.Module, path: Path, *, recipe: Encoder, preparation: Preparation
+    encoder: nn.Module, path: str | Path, *, recipe: Encoder, preparation: Preparation
 ) -> None:
     """Writes weights with the recipe section and the preparation as metadata."""
     metadata = {
@@ -42,16 +42,17 @@ def save_encoder(
         "preparation": json.dumps(asdict(preparation)),
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
-    with replacing(path) as partial:
+    with replacing(Path(path)) as partial:
         save_file(weights, partial, metadata=metadata)
 
 
-def load_encoder(path: Path) -> tuple[nn.Module, Preparation]:
+def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
     """Reads what `save_encoder` wrote: the encoder in evaluation mode, and its preparation.
 
     Raises:
         InputError: If the file is missing or is not such a file.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no encoder there; train one, or name its encoder.safetensors")
     try:

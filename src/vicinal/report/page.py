@@ -20,7 +20,7 @@ from vicinal.report.tiles import Pictures, read_pictures
 HERE = Path(__file__).parent
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: str | Path) -> Path:
     """Writes ``report.html`` into a run folder, from the files in it alone.
 
     The page is one file that needs no network: its content policy forbids any request
@@ -35,6 +35,7 @@ def write_report(run: Path) -> Path:
     Raises:
         InputError: If there is no readable ``results.json`` in the folder.
     """
+    run = Path(run)
     folder = read_run(run)
     pictures = read_pictures(run / "pictures")
     page = _render(folder, pictures)

@@ -46,7 +46,7 @@ class Representations:
         labels = None if self.labels is None else self.labels[index]
         return replace(self, array=self.array[index], ids=self.ids[index], labels=labels)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes parquet with columns id, representation and, if there are labels, label."""
         flat = pa.array(np.ascontiguousarray(self.array, dtype=np.float32).ravel())
         columns = {
@@ -58,11 +58,11 @@ class Representations:
         table = pa.table(columns).replace_schema_metadata(
             {"class_names": json.dumps(list(self.class_names))}
         )
-        with replacing(path) as partial:
+        with replacing(Path(path)) as partial:
             pq.write_table(table, partial)
 
     @classmethod
-    def load(cls, path: Path) -> Representations:
+    def load(cls, path: str | Path) -> Representations:
         """Reads what `save` wrote."""
         table = pq.read_table(path)
         column = table.column("representation").combine_chunks()
