@@ -1,4 +1,4 @@
-.PHONY: help setup test test-slow check format study results
+.PHONY: help setup test test-slow check format study results bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,3 +23,6 @@ study:  ## Run the study on the embedded digits
 
 results:  ## Write docs/results.md from run folders: make results RUNS='runs/a runs/b'
 	.venv/bin/python benchmarks/results.py $(RUNS)
+
+bench:  ## Measure us and the peers, and write docs/benchmarks.md (about an hour)
+	.venv/bin/pip install -q -e '.[dev,bench]' && .venv/bin/python benchmarks/write.py
