@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from measuring import machine, say, versions
-
 from vicinal.files import replacing
 
 HERE = Path(__file__).parent
