@@ -236,10 +236,35 @@ def test_the_readmes_python_runs_as_it_stands(digits_run: Path) -> None:
     assert "probe_accuracy" in done.stdout
 
 
+def test_bench_says_what_a_recipe_costs_here(tmp_path: Path) -> None:
+    small = tmp_path / "mine.toml"
+    small.write_text(
+        'name = "mine"\n[views]\nsize = 8\n[encoder]\nbackbone = "small"\nwidths = [8]\n'
+        "dimension = 8\n[projector]\nwidths = [16]\n[training]\nepochs = 4\n"
+    )
+    arguments = ("bench", "--recipe", "mine.toml", "--images", "6000", "--json")
+    done = vicinal(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["images"] == 6000
+    (row,) = said["recipes"]
+    assert row["recipe"] == "mine"
+    assert row["embedding"] > row["training"] > 0
+    expected = (4 * 6000 / row["training"] + 6000 / row["embedding"]) / 60
+    assert row["minutes"] == pytest.approx(expected)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bench_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    assert "no recipe 'fast'" in refused(vicinal("bench", "--recipe", "fast", cwd=tmp_path))
+
+
 def test_the_readmes_commands_take_the_options_they_are_shown_with(tmp_path: Path) -> None:
     shown = [line.split("#")[0].split() for line in README.splitlines() if "    vicinal " in line]
     assert len(shown) >= 5
-    helps = {name: vicinal(name, "--help", cwd=tmp_path).stdout for name in ("study", "report")}
+    helps = {
+        name: vicinal(name, "--help", cwd=tmp_path).stdout for name in ("study", "report", "bench")
+    }
     for words in shown:
         for option in (word for word in words if word.startswith("--")):
             assert option in helps[words[1]], words

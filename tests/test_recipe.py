@@ -77,7 +77,7 @@ def test_overrides_change_what_they_name() -> None:
         ("objective.variance=-1", "greater than or equal to 0"),
         ("training.epochs=two", "valid integer"),
         ("training.epochs=0", "greater than or equal to 1"),
-        ("encoder.backbone=vgg", "'resnet18' or 'small'"),
+        ("encoder.backbone=vgg", "'resnet18', 'small' or 'plain'"),
         ("views.blur_kernel=4", "odd"),
         ("views.crop_scale=[0.9, 0.1]", "must not exceed"),
         ("epochs", "section.field=value"),

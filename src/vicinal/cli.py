@@ -124,6 +124,24 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     print(write_report(run))
 
 
+@app.command(rich_help_panel="Commands")
+def bench(
+    images: Annotated[int, typer.Option(min=1, help="How many training images you have.")] = 50_000,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="A recipe's name or file (repeatable). [default: the shipped ones]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Measure this machine: images a second with each recipe, and the minutes yours would take."""
+    from vicinal.recipes import read_recipe, recipe_names
+    from vicinal.study.bench import measure_recipes, print_speeds
+
+    recipes = [read_recipe(name) for name in recipe or recipe_names()]
+    print_speeds(measure_recipes(recipes, device), images, as_json=as_json)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, never a traceback."""
     console = Console(stderr=True, highlight=False)

@@ -25,6 +25,8 @@ class Views(Section):
 
     size: Annotated[int, Field(ge=4, le=1024)] = 32
     """Height and width of images and views, in pixels."""
+    sizes: tuple[Annotated[int, Field(ge=4, le=1024)], ...] = ()
+    """Sides of the training views in equal parts of the training, in pixels; none: always size."""
     crop_scale: tuple[Share, Share] = (0.2, 1.0)
     """Least and greatest share of the area that a random crop keeps."""
     crop_ratio: tuple[Weight, Weight] = (0.75, 4 / 3)
@@ -56,7 +58,7 @@ class Views(Section):
 class Encoder(Section):
     """Images to representations."""
 
-    backbone: Literal["resnet18", "small"] = "resnet18"
+    backbone: Literal["resnet18", "small", "plain"] = "resnet18"
     """Which network, see ``vicinal.encoder.BACKBONES``."""
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 256, 512)
     """Channels of each stage."""
@@ -95,8 +97,9 @@ class Training(Section):
     """Passes over the training set."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images a step; each gives two views."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam (weight decay joins the gradient) or AdamW (decoupled)."""
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
+    """Adam (weight decay joins the gradient), AdamW (decoupled), or Muon for the filters of the
+    inner convolutions with AdamW for the rest."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Highest learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from torch import nn
 
 from vicinal import recipe
+from vicinal.encoder.plain import plain
 from vicinal.encoder.projector import projector
 from vicinal.encoder.resnet import resnet18
 from vicinal.encoder.small import small
 
-__all__ = ["BACKBONES", "build_encoder", "projector", "resnet18", "small"]
+__all__ = ["BACKBONES", "build_encoder", "plain", "projector", "resnet18", "small"]
 
 BACKBONES: dict[str, Callable[[int, int, tuple[int, ...], int], nn.Module]] = {
+    "plain": plain,
     "resnet18": resnet18,
     "small": small,
 }

@@ -28,16 +28,24 @@ class TrainingLog:
         epochs: Epochs in the whole training.
         epochs_done: Epochs of an interrupted run that are not repeated.
         images: Images in an epoch.
+        quiet: Whether to write the file and show nothing.
     """
 
     def __init__(
-        self, path: Path, title: str, *, epochs: int, epochs_done: int, images: int
+        self,
+        path: Path,
+        title: str,
+        *,
+        epochs: int,
+        epochs_done: int,
+        images: int,
+        quiet: bool = False,
     ) -> None:
         self._path = path
         self._title = title
         self._epochs = epochs
         self._keep(epochs_done)
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -19,7 +19,7 @@ from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, TrainingLog, named
-from vicinal.training.optimizers import build_optimizer
+from vicinal.training.optimizers import build_optimizers
 from vicinal.training.schedule import learning_rate
 from vicinal.views import Pairs
 
@@ -49,6 +49,7 @@ def pretrain(
     *,
     epochs: int,
     title: str = "train",
+    quiet: bool = False,
 ) -> nn.Module:
     """Trains an encoder on pairs of views, and goes on where an interrupted run stopped.
 
@@ -64,6 +65,7 @@ def pretrain(
         fabric: Device and precision.
         epochs: Passes over the training images.
         title: What the progress bar calls this training.
+        quiet: Whether there is neither a bar nor a line.
 
     Returns:
         The encoder in evaluation mode, images (B, C, H, W) to representations (B, F).
@@ -75,21 +77,27 @@ def pretrain(
         raise InputError(f"training needs at least 2 images, found {len(train.pixels)}")
     torch.manual_seed(recipe.seed)
     encoder, model = _networks(recipe, train.pixels)
-    wrapped, optimizer = fabric.setup(
-        model.to(memory_format=torch.channels_last),
-        build_optimizer(model.parameters(), recipe.training),
+    wrapped, *optimizers = fabric.setup(
+        model.to(memory_format=torch.channels_last), *build_optimizers(model, recipe.training)
     )
-    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer)
+    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizers)
     done = checkpoint.restore()
     store, test_store = (_on(fabric.device, material.pixels) for material in (train, test))
     batch = min(recipe.training.batch_size, len(store))
     steps = len(store) // batch  # a last, smaller batch is left out; shuffling spares no image
 
+    total = epochs * steps
+
     def rate(step: int) -> float:
-        return learning_rate(step, epochs * steps, steps, recipe.training)
+        return learning_rate(step, total, steps, recipe.training)
 
     with TrainingLog(
-        run / "losses.csv", title, epochs=epochs, epochs_done=done, images=steps * batch
+        run / "losses.csv",
+        title,
+        epochs=epochs,
+        epochs_done=done,
+        images=steps * batch,
+        quiet=quiet,
     ) as log:
         for epoch in range(done, epochs):
             generator = _generator(recipe.seed, epoch)
@@ -98,12 +106,14 @@ def pretrain(
             wrapped.train()
             began = time.perf_counter()
             for step, index in enumerate(torch.split(order, batch)):
-                _set_rate(optimizer, rate(epoch * steps + step))
-                view_a, view_b = train.pairs(store, index, generator)
+                done_steps = epoch * steps + step
+                view_a, view_b = train.pairs(store, index, generator, done_steps / total)
                 terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective)
-                optimizer.zero_grad(set_to_none=True)
+                wrapped.zero_grad(set_to_none=True)
                 fabric.backward(terms.total)
-                optimizer.step()
+                for optimizer in optimizers:
+                    _set_rate(optimizer, rate(done_steps))
+                    optimizer.step()
                 sums += _stacked(terms)
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
             means = named(sums / steps)

@@ -1,0 +1,85 @@
+"""What recipes cost on this machine, measured in less than a minute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vicinal.recipe import Recipe
+from vicinal.training.device import open_engine
+from vicinal.training.speed import Speed, measure_speed
+
+SECONDS = 40.0
+"""For all recipes together; each also has a first step that is not counted."""
+MOST_SECONDS = 5.0
+"""For each of the two measurements of a recipe."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Speeds of some recipes, and where they were measured.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        precision: Arithmetic of each recipe.
+        speeds: The recipes' speeds, in their order.
+    """
+
+    device: str
+    precision: tuple[str, ...]
+    speeds: tuple[Speed, ...]
+
+
+def measure_recipes(recipes: Sequence[Recipe], device: str) -> Speeds:
+    """Measures each recipe on colour pixels of its own size.
+
+    Raises:
+        InputError: If the device is not to be had.
+    """
+    console = Console(stderr=True)
+    share = min(MOST_SECONDS, SECONDS / (2 * len(recipes)))
+    speeds, precision = [], []
+    for recipe in recipes:
+        engine = open_engine(device, recipe.training.precision)
+        with console.status(f"measuring {recipe.name}"):
+            speeds.append(measure_speed(recipe, engine, channels=3, seconds=share))
+        precision.append(engine.precision)
+    return Speeds(engine.device, tuple(precision), tuple(speeds))
+
+
+def print_speeds(measured: Speeds, images: int, *, as_json: bool) -> None:
+    """Prints the rates, and the minutes that ``images`` training images would take."""
+    if as_json:
+        rows = [
+            asdict(speed) | {"precision": precision, "minutes": speed.minutes(images)}
+            for speed, precision in zip(measured.speeds, measured.precision, strict=True)
+        ]
+        print(json.dumps({"device": measured.device, "images": images, "recipes": rows}))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("recipe")
+    for title in ("trains, images/s", "embeds, images/s", "epochs", f"{images:,} images take"):
+        table.add_column(title, justify="right")
+    for speed in measured.speeds:
+        table.add_row(
+            speed.recipe,
+            f"{speed.training:,.0f}",
+            f"{speed.embedding:,.0f}",
+            str(speed.epochs),
+            _duration(speed.minutes(images)),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"{measured.device}, {' / '.join(sorted(set(measured.precision)))}, "
+        f"{torch.get_num_threads()} threads; one encoder: a study trains two of them"
+    )
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes / 60:,.1f} h" if minutes >= 90 else f"{minutes:,.1f} min"
