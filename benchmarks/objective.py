@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 import warnings
@@ -154,6 +155,7 @@ def verdict(met: bool) -> str:
 
 def main() -> None:
     contestants = losses()
+    gc.freeze()  # the peers import a great deal, which every collection would walk through
     cells = [measured(n, d, contestants) for d in DIMENSIONS for n in BATCHES]
     peers = [name for name in contestants if name != "ours"]
     against = [f"against {peer}" for peer in peers]

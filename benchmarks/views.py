@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import sys
@@ -265,6 +266,7 @@ def main() -> None:
     for name, make in CONTESTANTS.items():
         say(name)
         contestants[name] = make()
+    gc.freeze()  # the peers import a great deal, which every collection would walk through
     looks = {name: look(name, made, pixels) for name, made in contestants.items()}
     say("all of them in turn")
     seconds = timed(contestants, pixels)
