@@ -123,6 +123,32 @@ def test_constant_dimensions_have_finite_gradients(n: int, d: int) -> None:
     vicreg(torch.ones(n, d, requires_grad=True), torch.ones(n, d)).total.backward()
 
 
+@pytest.mark.parametrize("offset", [0.0, 10.0])
+@pytest.mark.parametrize(("n", "d"), [(256, 64), (64, 256), (128, 128), (128, 129)])
+def test_gradients_in_float32_are_those_of_the_formula(n: int, d: int, offset: float) -> None:
+    z_a, z_b = (0.7 * z + offset for z in draw(n, d, seed=7))
+    exact, ours = z_a.double().requires_grad_(), z_a.clone().requires_grad_()
+    cov = torch.cov(exact.T)
+    std = torch.sqrt(cov.diagonal() + 1e-4)
+    off_diagonal = cov - torch.diag(cov.diagonal())
+    hinge = torch.relu(1 - std).mean()
+    close = (exact - z_b.double()).square().mean()
+    (25 * close + 25 * hinge + off_diagonal.square().sum() / d).backward()
+    vicreg(ours, z_b).total.backward()
+    assert ours.grad is not None
+    assert exact.grad is not None
+    assert (ours.grad - exact.grad).norm() <= 1e-5 * exact.grad.norm()
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 7), (7, 12)])
+def test_a_weight_of_nothing_leaves_the_other_gradients(n: int, d: int) -> None:
+    z = (0.1 * draw(n, d, seed=8)[0].double()).requires_grad_()
+    parts = ("variance_weight", "covariance_weight")
+    whole = torch.autograd.grad(vicreg(z, z.detach()).total, z)[0]
+    alone = [torch.autograd.grad(vicreg(z, z.detach(), **{p: 0.0}).total, z)[0] for p in parts]
+    assert torch.allclose(sum(alone), whole, rtol=1e-12, atol=1e-12)
+
+
 def test_full_collapse_costs_the_whole_variance_term() -> None:
     z = torch.ones(32, 10)
     parts = vicreg(z, z).parts

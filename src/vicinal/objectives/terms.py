@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor
 
 
@@ -35,21 +37,35 @@ def invariance(z_a: Tensor, z_b: Tensor) -> Tensor:
         z_a: Embeddings (B, D) of the first views.
         z_b: Embeddings (B, D) of the second views, row by row the same images.
     """
-    return (z_a - z_b).square().mean()
+    return F.mse_loss(z_a, z_b)
 
 
-def variance(centred: Tensor, target_std: float, epsilon: float) -> Tensor:
+def regularisers(z: Tensor, target_std: float, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The variance and the covariance term of one view, which share all their statistics.
+
+    `variance` and `covariance` of the same embeddings, with a gradient of their own
+    that takes one matrix product where autograd would take two.
+
+    Args:
+        z: Embeddings (B, D), centred or not.
+        target_std: γ, see `variance`.
+        epsilon: ε, see `variance`.
+    """
+    spread, redundancy = _Regularisers.apply(z, target_std, epsilon)
+    return spread, redundancy
+
+
+def variance(variances: Tensor, target_std: float, epsilon: float) -> Tensor:
     """Hinge on each dimension's standard deviation, mean over D.
 
     (1/D) Σ_j max(0, γ − sqrt(Var_j + ε)), unbiased variance (VICReg, eqs. 1 and 2).
 
     Args:
-        centred: Embeddings (B, D) of one view, their mean subtracted.
+        variances: Unbiased variance (D,) of each dimension of one view's embeddings.
         target_std: γ, the standard deviation from which there is no more pull.
         epsilon: ε, which keeps the gradient finite where a dimension is constant.
     """
-    std = torch.sqrt(_variances(centred) + epsilon)
-    return torch.relu(target_std - std).mean()
+    return torch.relu(target_std - torch.sqrt(variances + epsilon)).mean()
 
 
 def covariance(centred: Tensor) -> Tensor:
@@ -63,16 +79,7 @@ def covariance(centred: Tensor) -> Tensor:
     Args:
         centred: Embeddings (B, D) of one view, their mean subtracted.
     """
-    rows, dimensions = centred.shape
-    if dimensions <= rows:
-        gram = centred.T @ centred
-        # No subtraction here: with D ≤ B the off-diagonal part may be tiny beside the rest.
-        off_diagonal = gram - torch.diag(gram.diagonal())
-        return off_diagonal.square().sum() / (rows - 1) ** 2
-    # With B < D the rank is below D, so the off-diagonal part is at least (D/(B−1) − 1)
-    # times the diagonal's for equal variances, and the difference keeps its digits.
-    total = (centred @ centred.T).square().sum() / (rows - 1) ** 2
-    return total - _variances(centred).square().sum()
+    return _covariance(*_products(centred), len(centred))
 
 
 def precise(z: Tensor) -> Tensor:
@@ -85,6 +92,60 @@ def centre(z: Tensor) -> Tensor:
     return z - z.mean(dim=0)
 
 
-def _variances(centred: Tensor) -> Tensor:
-    """Unbiased variance (D,) of each dimension."""
-    return centred.square().sum(dim=0) / (len(centred) - 1)
+def _products(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """The smaller product of Z with itself, and the sum of squares (D,) of each dimension.
+
+    For D ≤ B the product is ZᵀZ (D, D) without its diagonal, which is the sums; it is
+    cut out and not subtracted, as the rest may be tiny beside it. Else it is ZZᵀ (B, B).
+    """
+    rows, dimensions = centred.shape
+    if dimensions <= rows:
+        product = centred.T @ centred
+        squares = product.diagonal().clone()
+        return product.fill_diagonal_(0), squares
+    return centred @ centred.T, centred.square().sum(dim=0)
+
+
+def _covariance(product: Tensor, squares: Tensor, rows: int) -> Tensor:
+    """The covariance term from `_products`."""
+    total = product.square().sum()
+    if len(squares) > rows:
+        # With B < D the rank is below D, so the off-diagonal part is at least (D/(B−1) − 1)
+        # times the diagonal's for equal variances, and the difference keeps its digits.
+        total = total - squares.square().sum()
+    return total / (rows - 1) ** 2
+
+
+class _Regularisers(torch.autograd.Function):
+    """`regularisers` with its gradient written out.
+
+    With s = 4/(B−1)² and h_j = −1/(D (B−1) std_j) where std_j < γ, else 0, the gradients
+    are Z diag(h) of the variance term, and of the covariance term s Z offdiag(ZᵀZ) or
+    s (ZZᵀ Z − Z diag(ZᵀZ)). The columns of Z sum to 0, so theirs do, and the centring's
+    own gradient would change nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, target_std: float, epsilon: float) -> tuple[Tensor, Tensor]:
+        rows, _ = z.shape
+        centred = centre(z)
+        product, squares = _products(centred)
+        variances = squares / (rows - 1)
+        ctx.target_std, ctx.epsilon = target_std, epsilon
+        ctx.save_for_backward(centred, product, squares)
+        return variance(variances, target_std, epsilon), _covariance(product, squares, rows)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_variance: Tensor, of_covariance: Tensor) -> tuple[Tensor, None, None]:
+        centred, product, squares = ctx.saved_tensors
+        rows, dimensions = centred.shape
+        std = torch.sqrt(squares / (rows - 1) + ctx.epsilon)
+        hinge = (std < ctx.target_std) * of_variance / (-dimensions * (rows - 1) * std)
+        with torch.autocast(centred.device.type, enabled=False):
+            weights = product * (of_covariance * (4 / (rows - 1) ** 2))
+            if dimensions <= rows:
+                weights.diagonal().copy_(hinge)
+                return centred @ weights, None, None
+            scale = hinge - squares * (of_covariance * (4 / (rows - 1) ** 2))
+            return (weights @ centred).addcmul_(centred, scale), None, None

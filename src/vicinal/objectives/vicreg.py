@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from vicinal.objectives.terms import Terms, centre, covariance, invariance, precise, variance
+from vicinal.objectives.terms import Terms, invariance, precise, regularisers
 
 Convention = Literal["study", "paper", "solo", "eb_jepa"]
 
@@ -109,11 +109,12 @@ def vicreg(
     dimensions = z_a.shape[1]
     with torch.autocast(z_a.device.type, enabled=False):
         z_a, z_b = precise(z_a), precise(z_b)
-        a, b = centre(z_a), centre(z_b)
         closeness = invariance(z_a, z_b)
-        spread = (variance(a, target_std, epsilon) + variance(b, target_std, epsilon)) / views
+        spread_a, redundancy_a = regularisers(z_a, target_std, epsilon)
+        spread_b, redundancy_b = regularisers(z_b, target_std, epsilon)
+        spread = (spread_a + spread_b) / views
         divisor = dimensions * max(dimensions - 1, 1) if pairs else dimensions
-        redundancy = (covariance(a) + covariance(b)) / divisor
+        redundancy = (redundancy_a + redundancy_b) / divisor
         total = (
             invariance_weight * closeness
             + variance_weight * spread
