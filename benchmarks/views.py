@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import statistics
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data import source
 from measuring import interleaved, ratio, say, section, table, versions
 from vicinal.images import load
 from vicinal.recipes import read_recipe
@@ -48,13 +48,8 @@ class Contestant(NamedTuple):
 
 def images() -> Tensor:
     """The first real images (B, 32, 32, 3) uint8 that the recipe would train on."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("VICINAL_DATA", beside))
-    file = folder / "cifar10-test.parquet"
-    if not file.is_file():
-        sys.exit("needs cifar10-test.parquet (JPEG copy): set VICINAL_DATA to its folder")
     with tempfile.TemporaryDirectory() as cache:
-        found = load(f"parquet:{file}", size=32, limit=BATCH, data_dir=Path(cache)).train
+        found = load(source("cifar10"), size=32, limit=BATCH, data_dir=Path(cache)).train
         return torch.from_numpy(found.pixels[:].copy())
 
 

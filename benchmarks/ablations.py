@@ -1,0 +1,106 @@
+"""What each choice of a recipe buys: python benchmarks/ablations.py [SETTINGS ...] > table.
+
+Trains the laptop recipe on all of CIFAR-10 (JPEG copy) with each argument's settings (as
+``vicinal study --set`` takes them, several joined by spaces; "" is the recipe itself), embeds,
+and judges by the converged linear probe. Every row is appended to docs/ablations.csv; without
+arguments nothing is trained, and the table is printed from that file.
+
+    python benchmarks/ablations.py --epochs 2 --seed 0 "" "training.batch_size=256"
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import vicinal
+from data import source
+from measuring import machine, say, section, table
+from vicinal.recipe import Recipe
+from vicinal.representations.representations import Representations
+from vicinal.study.learners import Data, Learners
+from vicinal.training.device import open_engine
+
+HELD = Path(__file__).parents[1] / "docs" / "ablations.csv"
+COLUMNS = ("recipe", "settings", "epochs", "seed", "minutes", "probe", "machine")
+
+
+def main() -> None:
+    """Trains what is asked for, then prints the table of all rows held."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("settings", nargs="*")
+    parser.add_argument("--recipe", default="laptop")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    recipe = vicinal.read_recipe(asked.recipe)
+    for settings in asked.settings:
+        changed = vicinal.override(
+            recipe,
+            [*settings.split(), f"training.epochs={asked.epochs}", f"seed={asked.seed}"],
+        )
+        minutes, probe = measure(changed)
+        say(f"{settings or 'as it is'}: {minutes:.1f} min, {100 * probe:.2f} %")
+        keep(asked.recipe, settings, asked.epochs, asked.seed, minutes, probe)
+    print_table()
+
+
+def measure(recipe: Recipe) -> tuple[float, float]:
+    """Minutes of training, and accuracy of the converged probe on the test set."""
+    splits = vicinal.load(source("cifar10"), size=recipe.views.size)
+    engine = open_engine("cpu", recipe.training.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        learners = Learners(Data(splits.train, splits.test, None), recipe, run, engine)
+        began = time.perf_counter()
+        learners.generated()
+        minutes = (time.perf_counter() - began) / 60
+        train, test = (
+            Representations.load(run / "generated" / f"representations-{part}.parquet")
+            for part in ("train", "test")
+        )
+    return minutes, vicinal.converged_probe(train, test).accuracy.value
+
+
+def keep(recipe: str, settings: str, epochs: int, seed: int, minutes: float, probe: float) -> None:
+    """Appends a row to the file."""
+    new = not HELD.is_file()
+    with HELD.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        row = (recipe, settings, epochs, seed, f"{minutes:.2f}", f"{probe:.4f}", machine())
+        writer.writerow(row)
+
+
+def print_table() -> None:
+    """Prints the means over seeds, with every seed's accuracy."""
+    groups: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
+    with HELD.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            groups[row["recipe"], row["epochs"], row["settings"]].append(row)
+    lines = []
+    for (recipe, epochs, settings), rows in groups.items():
+        probes = [100 * float(row["probe"]) for row in rows]
+        lines.append(
+            (
+                recipe,
+                epochs,
+                f"`{settings}`" if settings else "as it is",
+                f"{statistics.mean(probes):.1f} %",
+                ", ".join(f"{probe:.1f}" for probe in probes),
+                f"{statistics.median(float(row['minutes']) for row in rows):.1f}",
+            )
+        )
+    header = ("recipe", "epochs", "change", "linear probe", "each seed", "minutes")
+    question = "What does each choice buy, on CIFAR-10 (JPEG copy)?"
+    section("Ablations", question, [table(header, lines)])
+
+
+if __name__ == "__main__":
+    main()
