@@ -19,6 +19,7 @@ from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, TrainingLog, named
+from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
 from vicinal.training.schedule import learning_rate
 from vicinal.views import Pairs
@@ -40,6 +41,7 @@ class Material:
     pairs: Pairs
 
 
+@kept_memory()
 def pretrain(
     train: Material,
     test: Material,
