@@ -12,8 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from measuring import ratio, say, section, table, versions
-from trainers import FOLDER, TRAINERS, images, train
-
+from trainers import FOLDER, TRAINERS, Run, images, train
 from vicinal.recipes import override, read_recipe
 from vicinal.training.device import resolve_precision
 
@@ -78,7 +77,7 @@ def measured(work: Work, names: list[str]) -> dict[str, list[float]]:
     return seconds
 
 
-def alone(name: str, work: Work):  # noqa: ANN201 - trainers.Run
+def alone(name: str, work: Work) -> Run:
     """One run in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
