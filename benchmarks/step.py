@@ -37,8 +37,10 @@ NAMED = (
     ("ConvolutionBackward", BACKWARD),
     ("convolution", FORWARD),
     ("conv2d", FORWARD),
+    ("_WinogradBackward", BACKWARD),
+    ("_Winograd", FORWARD),
     *((name, LINEAR) for name in ("aten::linear", "aten::addmm", "aten::mm", "AddmmBackward")),
-    *((name, LINEAR) for name in ("TBackward", "aten::t")),
+    ("TBackward", LINEAR),
     *(
         (name, POINTWISE)
         for name in (
@@ -166,7 +168,7 @@ def kind_of(event: Any, names: list[str], loss: set[int]) -> str:
     """The kind of work of an event, from its own name outwards to the step's."""
     if VIEWS in names:
         return VIEWS
-    if any(name.startswith("Optimizer.step") for name in names):
+    if any(name.startswith("Optimizer.") for name in names):
         return OPTIMISER
     if LOSS in names or any(number in loss for number in backward_numbers(event)):
         return LOSS

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vicinal.encoder import build_encoder, projector
+from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
@@ -77,6 +78,7 @@ def pretrain(
         raise InputError(f"training needs at least 2 images, found {len(train.pixels)}")
     torch.manual_seed(recipe.seed)
     encoder, model = _networks(recipe, train.pixels)
+    use_winograd(model)  # acts in float32 on a CPU alone
     wrapped, optimizer = fabric.setup(
         model.to(memory_format=torch.channels_last),
         build_optimizer(model.parameters(), recipe.training),
