@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vicinal.encoder import build_encoder, projector
+from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, TrainingLog, named
+from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizers
 from vicinal.training.schedule import learning_rate
 from vicinal.views import Pairs
@@ -40,6 +42,7 @@ class Material:
     pairs: Pairs
 
 
+@kept_memory()
 def pretrain(
     train: Material,
     test: Material,
@@ -77,6 +80,7 @@ def pretrain(
         raise InputError(f"training needs at least 2 images, found {len(train.pixels)}")
     torch.manual_seed(recipe.seed)
     encoder, model = _networks(recipe, train.pixels)
+    use_winograd(model)  # acts in float32 on a CPU alone
     wrapped, *optimizers = fabric.setup(
         model.to(memory_format=torch.channels_last), *build_optimizers(model, recipe.training)
     )

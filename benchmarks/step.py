@@ -1,0 +1,206 @@
+"""Where the time of one training step goes: the profile of our own loop, by kind of work."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
+
+from measuring import say, section, table
+from trainers import images
+from vicinal.recipes import read_recipe
+from vicinal.training import loop
+from vicinal.training.device import open_engine
+from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics
+
+RECIPES = ("seed", "laptop")
+WAIT, WARM_UP, STEPS = 1, 1, 3
+GOAL = 85
+"""Least share of convolutions in a step of the seed encoder, in per cent."""
+
+VIEWS, LOSS, OPTIMISER, REST = "views", "loss", "optimiser", "rest"
+FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
+POINTWISE, LINEAR = "batch norm, ReLU, additions, pooling", "linear layers"
+KINDS = (FORWARD, BACKWARD, POINTWISE, LINEAR, VIEWS, LOSS, OPTIMISER, REST)
+
+# Which kind an operator of the networks is, by a part of its name, the first that fits.
+NAMED = (
+    ("convolution_backward", BACKWARD),
+    ("ConvolutionBackward", BACKWARD),
+    ("convolution", FORWARD),
+    ("conv2d", FORWARD),
+    ("_WinogradBackward", BACKWARD),
+    ("_Winograd", FORWARD),
+    *((name, LINEAR) for name in ("aten::linear", "aten::addmm", "aten::mm", "AddmmBackward")),
+    ("TBackward", LINEAR),
+    *(
+        (name, POINTWISE)
+        for name in (
+            *("batch_norm", "BatchNormBackward", "relu", "ReluBackward", "threshold_backward"),
+            *("aten::add", "AddBackward", "adaptive_avg_pool", "aten::mean", "MeanBackward"),
+            *("clamp_min", "aten::flatten", "ViewBackward", "ReshapeAliasBackward"),
+        )
+    ),
+)
+COPIES = ("aten::copy_", "aten::contiguous", "aten::clone", "aten::to_mkldnn", "aten::_to_copy")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Pairs with a name in the profile, which also tell it that a step begins."""
+
+    pairs: Pairs
+    profiler: Any
+
+    def __call__(
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """As `vicinal.views.Pairs`."""
+        self.profiler.step()
+        with record_function(VIEWS):
+            return self.pairs(pixels, index, generator)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A step's microseconds by kind, its operators' counts, and copies outside the views."""
+
+    spent: dict[str, float]
+    counts: Counter[str]
+    copies: Counter[str]
+    copying: float
+
+    def share(self, *kinds: str) -> float:
+        """Per cent of the step."""
+        return 100 * sum(self.spent[kind] for kind in kinds) / sum(self.spent.values())
+
+
+def main() -> None:
+    profiles = {}
+    for name in RECIPES:
+        say(f"profiling {name}")
+        profiles[name] = profiled(name)
+    rows = [(kind, *(f"{made.share(kind):.1f} %" for made in profiles.values())) for kind in KINDS]
+    seconds = (f"{sum(made.spent.values()) / 1e6:.2f} s" for made in profiles.values())
+    convolutions = profiles["seed"].share(FORWARD, BACKWARD)
+    verdict = "met" if convolutions >= GOAL else "missed"
+    section(
+        "One step",
+        "Where does the time of a training step go? CIFAR-10 (JPEG copy), batch 256, float32, "
+        f"mean of {STEPS} steps of our own loop under torch.profiler.",
+        [table(("part", *RECIPES), [*rows, ("a step", *seconds)])],
+        [
+            f"seed encoder: convolutions take {convolutions:.1f} % of a step, "
+            f"goal ≥ {GOAL} %: {verdict}",
+            *(said(name, made) for name, made in profiles.items()),
+            "Reordering inside a oneDNN convolution counts as convolution: the profiler does not "
+            "see it. Backward operators count where their forward ones do.",
+        ],
+    )
+
+
+def profiled(name: str) -> Profile:
+    """Trains a few steps as `vicinal study` does and reads the profile of the last ones."""
+    recipe = read_recipe(name)
+    pixels = images().pixels
+    augment = Augment(recipe.views, *channel_statistics(pixels))
+    engine = open_engine("cpu", "float32")
+    steps = (WAIT + WARM_UP + STEPS) * recipe.training.batch_size
+    unnamed = loop.objective
+    loop.objective = labelled(LOSS, unnamed)
+    plan = schedule(wait=WAIT + 1, warmup=WARM_UP, active=STEPS, repeat=1)
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            profile(activities=[ProfilerActivity.CPU], schedule=plan) as profiler,
+        ):
+            watched = Watched(GeneratedNeighbours(augment), profiler)
+            # Two test images: asking for their views ends the last step.
+            train, test = (loop.Material(part, watched) for part in (pixels[:steps], pixels[-2:]))
+            loop.pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1)
+    finally:
+        loop.objective = unnamed
+    return summed(profiler.events())
+
+
+def labelled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its calls named in the profile."""
+
+    def call(*args: Any) -> Any:
+        with record_function(name):
+            return function(*args)
+
+    return call
+
+
+def summed(events: Any) -> Profile:
+    """The profile of a step, on average over the profiled ones."""
+    spent: dict[str, float] = defaultdict(float)
+    counts: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
+    copying = 0.0
+    # An operator and its backward carry one number, so the loss's can be told apart.
+    loss = {e.sequence_nr for e in events if e.sequence_nr >= 0 and LOSS in lineage(e)}
+    for event in events:
+        names = list(lineage(event))
+        if not any(name.startswith("ProfilerStep") for name in names):
+            continue
+        kind = kind_of(event, names, loss)
+        spent[kind] += event.self_cpu_time_total / STEPS
+        counts[event.name] += 1
+        if event.name in COPIES and kind not in (VIEWS, LOSS):
+            copies[f"{event.name} in {kind}"] += 1
+            copying += event.self_cpu_time_total / STEPS
+    return Profile(dict.fromkeys(KINDS, 0.0) | spent, counts, copies, copying)
+
+
+def kind_of(event: Any, names: list[str], loss: set[int]) -> str:
+    """The kind of work of an event, from its own name outwards to the step's."""
+    if VIEWS in names:
+        return VIEWS
+    if any(name.startswith("Optimizer.") for name in names):
+        return OPTIMISER
+    if LOSS in names or any(number in loss for number in backward_numbers(event)):
+        return LOSS
+    for name in names:
+        for part, kind in NAMED:
+            if part in name:
+                return kind
+    return REST
+
+
+def lineage(event: Any) -> Iterator[str]:
+    """Names of an event and of those that it is part of, outwards."""
+    while event is not None:
+        yield event.name
+        event = event.cpu_parent
+
+
+def backward_numbers(event: Any) -> Iterator[int]:
+    """Numbers of the backward nodes that an event is part of."""
+    while event is not None:
+        if event.name.startswith("autograd::engine") and event.sequence_nr >= 0:
+            yield event.sequence_nr
+        event = event.cpu_parent
+
+
+def said(name: str, made: Profile) -> str:
+    """A recipe's copies between layouts and its optimiser's calls."""
+    fused = sum(n for op, n in made.counts.items() if op.startswith("aten::_fused_adam")) / STEPS
+    listed = ", ".join(f"{n / STEPS:g} {op}" for op, n in made.copies.most_common())
+    share = 100 * made.copying / sum(made.spent.values())
+    return (
+        f"{name}: copies and changes of layout outside views and loss, a step: {listed or 'none'} "
+        f"({share:.2f} % of it); the optimiser is {fused:g} fused call(s)"
+    )
+
+
+if __name__ == "__main__":
+    main()
