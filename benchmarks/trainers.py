@@ -56,11 +56,11 @@ class Timed:
     stamps: list[float] = field(default_factory=list)
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator, progress: float = 1.0
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """As `vicinal.views.Pairs`."""
         self.stamps.append(time.perf_counter())
-        return self.pairs(pixels, index, generator, progress)
+        return self.pairs(pixels, index, generator)
 
 
 @functools.cache

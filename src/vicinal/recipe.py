@@ -25,8 +25,6 @@ class Views(Section):
 
     size: Annotated[int, Field(ge=4, le=1024)] = 32
     """Height and width of images and views, in pixels."""
-    sizes: tuple[Annotated[int, Field(ge=4, le=1024)], ...] = ()
-    """Sides of the training views in equal parts of the training, in pixels; none: always size."""
     crop_scale: tuple[Share, Share] = (0.2, 1.0)
     """Least and greatest share of the area that a random crop keeps."""
     crop_ratio: tuple[Weight, Weight] = (0.75, 4 / 3)
@@ -97,9 +95,8 @@ class Training(Section):
     """Passes over the training set."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images a step; each gives two views."""
-    optimizer: Literal["adam", "adamw", "muon"] = "adam"
-    """Adam (weight decay joins the gradient), AdamW (decoupled), or Muon for the filters of the
-    inner convolutions with AdamW for the rest."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam (weight decay joins the gradient) or AdamW (decoupled)."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Highest learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)

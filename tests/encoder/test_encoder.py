@@ -9,7 +9,7 @@ from vicinal.encoder import BACKBONES, build_encoder
 RECIPES = {
     "resnet18": recipe.Encoder(),
     "small": recipe.Encoder(backbone="small", widths=(8, 16, 24), dimension=20),
-    "plain": recipe.Encoder(backbone="plain", widths=(8, 16), dimension=64),
+    "plain": recipe.Encoder(backbone="plain", widths=(8, 16), dimension=96),
 }
 
 

@@ -2,28 +2,39 @@ import pytest
 import torch
 
 from vicinal.encoder import plain
+from vicinal.encoder.plain import Plain
 from vicinal.errors import InputError
 
 
-def test_each_stage_halves_the_map_and_the_quarters_are_averaged() -> None:
-    encoder = plain(3, 32, (4, 6, 8), 32).eval()
+def test_the_last_two_maps_are_averaged_over_their_quarters() -> None:
+    encoder = plain(3, 32, (4, 6, 8), 56).eval()
+    assert isinstance(encoder, Plain)
     images = torch.randn(2, 3, 32, 32)
-    maps = encoder[:-2](images)
-    assert maps.shape == (2, 8, 4, 4)
-    quarter = maps[:, :, 2:, :2].mean(dim=(2, 3))  # below, left: third of the four
-    torch.testing.assert_close(encoder(images).view(2, 8, 4)[:, :, 2], quarter)
+    first = encoder.stages[0](images)
+    second = encoder.stages[1](first)
+    third = encoder.stages[2](second)
+    assert [m.shape[1:] for m in (first, second, third)] == [(4, 16, 16), (6, 8, 8), (8, 4, 4)]
+    found = encoder(images)
+    below_left = second[:, :, 4:, :4].mean(dim=(2, 3))  # the third of four quarters
+    torch.testing.assert_close(found[:, :24].view(2, 6, 4)[:, :, 2], below_left)
+    above_right = third[:, :, :2, 2:].mean(dim=(2, 3))
+    torch.testing.assert_close(found[:, 24:].view(2, 8, 4)[:, :, 1], above_right)
 
 
-def test_smaller_views_go_through_the_same_encoder() -> None:
-    encoder = plain(1, 32, (4, 8), 32)
-    assert encoder(torch.randn(2, 1, 16, 16)).shape == (2, 32)
+def test_smaller_images_go_through_the_same_encoder() -> None:
+    encoder = plain(1, 32, (4, 8), 48)
+    assert encoder(torch.randn(2, 1, 16, 16)).shape == (2, 48)
+
+
+def test_one_stage_is_read_alone() -> None:
+    assert plain(1, 8, (4,), 16)(torch.randn(2, 1, 8, 8)).shape == (2, 16)
 
 
 def test_another_dimension_is_refused() -> None:
-    with pytest.raises(InputError, match="4 times its last width, 32, found 64"):
+    with pytest.raises(InputError, match="sum of its last 2 widths, 48, found 64"):
         plain(3, 32, (4, 8), 64)
 
 
 def test_too_small_images_are_refused() -> None:
     with pytest.raises(InputError, match="at least 16 pixels, found 8"):
-        plain(3, 8, (4, 8, 16), 64)
+        plain(3, 8, (4, 8, 16), 96)

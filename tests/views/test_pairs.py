@@ -46,25 +46,6 @@ def test_generated_neighbours_are_reproducible() -> None:
     assert not torch.equal(first[0], other[0])
 
 
-def test_generated_views_grow_with_the_training() -> None:
-    pairs = GeneratedNeighbours(Augment(Views(size=16, sizes=(8, 12, 16)), MEAN, STD))
-    pixels, index = store(4), torch.arange(4)
-    sides = [pairs(pixels, index, seeded(), progress)[0].shape[2] for progress in (0, 0.3, 0.34)]
-    assert sides == [8, 8, 12]
-    assert pairs(pixels, index, seeded(), 0.999)[1].shape == (4, 3, 16, 16)
-    assert pairs(pixels, index, seeded())[0].shape == (4, 3, 16, 16)
-
-
-def test_a_small_view_is_the_large_one_made_smaller() -> None:
-    # Only crops: the same boxes at half the side are the same pictures, coarser.
-    views = Views(size=32, flip=0, brightness=0, contrast=0, saturation=0, hue=0, grey=0, blur=0)
-    augment = Augment(views, MEAN, STD)
-    ramp = torch.arange(0, 256, 8, dtype=torch.uint8)
-    pixels = (ramp[:, None] // 2 + ramp // 2)[None, :, :, None].expand(6, -1, -1, 3).contiguous()
-    large, small = augment(pixels, seeded(3)), augment(pixels, seeded(3), 16)
-    torch.testing.assert_close(torch.nn.functional.avg_pool2d(large, 2), small, atol=0.03, rtol=0)
-
-
 def test_mined_neighbours_are_an_image_and_one_of_its_own() -> None:
     pixels, neighbours = store(20), ring(20, 3)
     pairs = MinedNeighbours(neighbours, MEAN, STD)

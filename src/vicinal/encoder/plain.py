@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import nn
+import torch
+import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from torch import Tensor, nn
 
 from vicinal.errors import InputError
 
 POOLED = 2
-"""Side of the pooled map whose numbers are the representation."""
+"""Side of the pooled maps whose numbers are the representation."""
+READ = 2
+"""So many last stages are read."""
 
 
 def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> nn.Module:
-    """Two convolutions a stage, each stage at half the side of the one before, random weights.
+    """Convolutions whose last two maps, averaged over their quarters, are the representation.
 
-    The stem is a 4×4 convolution of stride 2, so that no map is as large as the image:
-    there convolutions are narrow and batch norm and ReLU, bound by memory, cost as much as
-    they do. The representation is the last map averaged over its four quarters: where in
-    the image something is tells what it is, at no cost in training. There is no head; the
-    projector serves as one.
+    A 4×4 convolution of stride 2, then stages of two 3×3 convolutions, the first of stride 2,
+    each with BatchNorm and ReLU. No map is as large as the image: there convolutions are
+    narrow, and BatchNorm and ReLU, bound by memory, cost as much as they do. Reading two
+    stages gives the earlier one a gradient of its own, which a short training needs, and
+    where in the image something is helps to tell what it is; neither costs anything. There
+    is no head; the projector serves as one. docs/recipes.md has what each of this is worth.
 
     Args:
         channels: Channels of the images.
         size: Height and width of the images, in pixels.
-        widths: Channels of each stage.
-        dimension: Dimensions F of a representation, 4 times the last width.
+        widths: Channels of the stem and of each stage after it.
+        dimension: Dimensions F of a representation, 4 times the sum of the last two widths.
 
     Returns:
         A module from (B, channels, size, size) float32 to (B, F) float32.
@@ -33,25 +38,46 @@ def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
     Raises:
         InputError: If the dimension is another or the images are too small.
     """
-    if dimension != POOLED**2 * widths[-1]:
+    expected = POOLED**2 * sum(widths[-READ:])
+    if dimension != expected:
         raise InputError(
-            f"encoder.dimension: a plain encoder has {POOLED**2} times its last width, "
-            f"{POOLED**2 * widths[-1]}, found {dimension}"
+            f"encoder.dimension: a plain encoder has {POOLED**2} times the sum of its last "
+            f"{READ} widths, {expected}, found {dimension}"
         )
-    if size < POOLED * 2 ** len(widths):
+    least = POOLED * 2 ** len(widths)
+    if size < least:
         raise InputError(
             f"views.size: a plain encoder of {len(widths)} stages needs images of at least "
-            f"{POOLED * 2 ** len(widths)} pixels, found {size}; use backbone 'small'"
+            f"{least} pixels, found {size}; use backbone 'small'"
         )
-    layers = [*_layer(channels, widths[0], kernel=4, stride=2)]
-    layers += _layer(widths[0], widths[0])
-    for before, after in pairwise(widths):
-        layers += _layer(before, after, stride=2)
-        layers += _layer(after, after)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(POOLED), nn.Flatten())
+    return Plain(channels, widths)
 
 
-def _layer(before: int, after: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+class Plain(nn.Module):
+    """See `plain`.
+
+    Args:
+        channels: Channels of the images.
+        widths: Channels of each stage.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Sequential(*_layer(channels, widths[0], 4, stride=2))])
+        for before, after in pairwise(widths):
+            layers = [*_layer(before, after, 3, stride=2), *_layer(after, after, 3)]
+            self.stages.append(nn.Sequential(*layers))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (B, C, H, W) to (B, F)."""
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        read = maps[1:][-READ:]
+        return torch.cat([F.adaptive_avg_pool2d(m, POOLED).flatten(1) for m in read], dim=1)
+
+
+def _layer(before: int, after: int, kernel: int, *, stride: int = 1) -> list[nn.Module]:
     return [
         nn.Conv2d(before, after, kernel, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(after),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ class Checkpoint:
 
     path: Path
     model: nn.Module
-    optimizers: Sequence[torch.optim.Optimizer]
+    optimizer: torch.optim.Optimizer
 
     def save(self, epoch: int) -> None:
         """Writes the state after ``epoch`` epochs."""
         state = {
             "epoch": epoch,
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer": self.optimizer.state_dict(),
         }
         with replacing(self.path) as partial:
             torch.save(state, partial)
@@ -48,8 +47,7 @@ class Checkpoint:
             # weights_only: a checkpoint may come from a stranger and must not run code.
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
-            for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(held)
+            self.optimizer.load_state_dict(state["optimizer"])
             return int(state["epoch"])
         except Exception as error:  # torch.load raises nearly anything on a damaged file
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

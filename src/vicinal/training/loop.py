@@ -21,7 +21,7 @@ from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, TrainingLog, named
 from vicinal.training.memory import kept_memory
-from vicinal.training.optimizers import build_optimizers
+from vicinal.training.optimizers import build_optimizer
 from vicinal.training.schedule import learning_rate
 from vicinal.views import Pairs
 
@@ -81,19 +81,18 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     encoder, model = _networks(recipe, train.pixels)
     use_winograd(model)  # acts in float32 on a CPU alone
-    wrapped, *optimizers = fabric.setup(
-        model.to(memory_format=torch.channels_last), *build_optimizers(model, recipe.training)
+    wrapped, optimizer = fabric.setup(
+        model.to(memory_format=torch.channels_last),
+        build_optimizer(model.parameters(), recipe.training),
     )
-    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizers)
+    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer)
     done = checkpoint.restore()
     store, test_store = (_on(fabric.device, material.pixels) for material in (train, test))
     batch = min(recipe.training.batch_size, len(store))
     steps = len(store) // batch  # a last, smaller batch is left out; shuffling spares no image
 
-    total = epochs * steps
-
     def rate(step: int) -> float:
-        return learning_rate(step, total, steps, recipe.training)
+        return learning_rate(step, epochs * steps, steps, recipe.training)
 
     with TrainingLog(
         run / "losses.csv",
@@ -110,14 +109,12 @@ def pretrain(
             wrapped.train()
             began = time.perf_counter()
             for step, index in enumerate(torch.split(order, batch)):
-                done_steps = epoch * steps + step
-                view_a, view_b = train.pairs(store, index, generator, done_steps / total)
+                _set_rate(optimizer, rate(epoch * steps + step))
+                view_a, view_b = train.pairs(store, index, generator)
                 terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective)
-                wrapped.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 fabric.backward(terms.total)
-                for optimizer in optimizers:
-                    _set_rate(optimizer, rate(done_steps))
-                    optimizer.step()
+                optimizer.step()
                 sums += _stacked(terms)
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
             means = named(sums / steps)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vicinal.recipe import Training
-from vicinal.training.muon import Muon
 
 
-def build_optimizers(model: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
-    """The recipe's optimisers, which share its learning rate; each parameter is in one of them.
-
-    Adam has weight decay in the gradient, AdamW apart; both are one fused kernel a step.
-    With ``muon``, the filters of all convolutions but the first go to Muon and the rest to
-    AdamW.
-    """
-    filters: list[Tensor] = []
-    if training.optimizer == "muon":
-        filters = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)][1:]
-    apart = {id(parameter) for parameter in filters}
-    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    optimizers: list[torch.optim.Optimizer] = [
-        kind(
-            [parameter for parameter in model.parameters() if id(parameter) not in apart],
-            lr=training.learning_rate,
-            betas=training.betas,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
-    ]
-    if filters:
-        optimizers.append(
-            Muon(filters, lr=training.learning_rate, weight_decay=training.weight_decay)
-        )
-    return optimizers
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], training: Training
+) -> torch.optim.Optimizer:
+    """Adam, with weight decay in the gradient, or AdamW, with it apart; one fused kernel a step."""
+    kinds: dict[str, type[torch.optim.Adam]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
+    kind = kinds[training.optimizer]
+    return kind(
+        parameters,
+        lr=training.learning_rate,
+        betas=training.betas,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )

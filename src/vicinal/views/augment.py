@@ -54,22 +54,18 @@ class Augment:
                 raise InputError(
                     f"views.{name}: needs 0 < least <= greatest, found {low:g} and {high:g}"
                 )
-        least = min(views.size, *views.sizes) if views.sizes else views.size
-        if views.blur_kernel % 2 == 0 or views.blur_kernel > 2 * least - 1:
+        if views.blur_kernel % 2 == 0 or views.blur_kernel > 2 * views.size - 1:
             raise InputError(
-                f"views.blur_kernel: needs an odd number of at most {2 * least - 1} "
+                f"views.blur_kernel: needs an odd number of at most {2 * views.size - 1} "
                 f"(twice the size less 1), found {views.blur_kernel}"
             )
 
-    def __call__(
-        self, pixels: Tensor, generator: torch.Generator, size: int | None = None
-    ) -> Tensor:
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Makes one view of each image.
 
         Args:
             pixels: Tensor (B, H, W, 1 or 3) uint8, on any device.
             generator: A CPU generator; the same state gives the same views.
-            size: Height and width of the views in pixels; None for the recipe's.
 
         Returns:
             Tensor (B, C, size, size) float32 on the device of ``pixels``, channels_last.
@@ -87,7 +83,7 @@ class Augment:
             at_once = CACHE_NUMBERS * torch.get_num_threads()
         else:
             at_once = MEMORY_NUMBERS
-        size = size or self.views.size
+        size = self.views.size
         step = max(1, at_once // (channels * max(height * width, size * size)))
         views = torch.empty((batch, size, size, channels), device=pixels.device)
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
@@ -97,21 +93,19 @@ class Augment:
                     pixels.index_select(0, place[part]),
                     Parameters(*(values[part] for values in drawn)),
                     Parameters(*(values[part] for values in there)),
-                    size,
                 )
             return views.index_select(0, torch.argsort(place)).permute(0, 3, 1, 2)
 
-    def _views(self, pixels: Tensor, drawn: Parameters, there: Parameters, size: int) -> Tensor:
+    def _views(self, pixels: Tensor, drawn: Parameters, there: Parameters) -> Tensor:
         """Views (B, S, S, C) of pixels (B, H, W, C) sorted by ``hue_place``.
 
         Args:
             pixels: Tensor (B, H, W, C) uint8.
             drawn: What to do, on the CPU.
             there: The same on the device of ``pixels``.
-            size: S.
         """
         planes = pixels.float().div_(255).permute(0, 3, 1, 2).contiguous()
-        views = resized_crop(planes, there.box, size, there.flip)
+        views = resized_crop(planes, there.box, self.views.size, there.flip)
         if self.views.rotation:
             views = rotate(views, there.degrees)
         if self.views.jitter:

@@ -16,7 +16,7 @@ class Pairs(Protocol):
     """Positive pairs of images, made on the device the images are on."""
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator, progress: float = 1.0
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch.
 
@@ -24,7 +24,6 @@ class Pairs(Protocol):
             pixels: Tensor (N, H, W, C) uint8, all images, on the training device.
             index: Tensor (B,) int64 on the CPU, the images of the batch.
             generator: A CPU generator; the same state gives the same pairs.
-            progress: Share of the training that is done, from 0 to 1.
 
         Returns:
             Two tensors (B, C, S, S) float32 on the device of ``pixels``, channels_last:
@@ -37,26 +36,18 @@ class GeneratedNeighbours:
     """Two views of the same image, drawn independently.
 
     Attributes:
-        augment: What makes a view; where its recipe has ``sizes``, the views grow with the
-            training's progress.
+        augment: What makes a view.
     """
 
     augment: Augment
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator, progress: float = 1.0
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`."""
         batch = pixels.index_select(0, index.to(pixels.device, non_blocking=True))
-        size = self._size(progress)
-        first, second = self.augment(batch.repeat(2, 1, 1, 1), generator, size).chunk(2)
+        first, second = self.augment(batch.repeat(2, 1, 1, 1), generator).chunk(2)
         return first, second
-
-    def _size(self, progress: float) -> int:
-        views = self.augment.views
-        if not views.sizes or progress >= 1:
-            return views.size
-        return views.sizes[int(progress * len(views.sizes))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +88,9 @@ class MinedNeighbours:
             )
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator, progress: float = 1.0
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Makes the pairs of a batch, see `Pairs`; they are the same at any progress.
+        """Makes the pairs of a batch, see `Pairs`.
 
         Raises:
             InputError: If there are not as many images as rows of ``neighbours``.
