@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import numpy as np
 import author
 from frozen import DATA_NOTE, Frozen, frozen
 from measuring import extra_memory, ratio, say, section, table, versions
+from sides import ROUNDS, Measured, Stage, measure
 from vicinal import (
     LaplacianEigenmaps,
     cluster,
@@ -32,33 +30,12 @@ from vicinal.evaluations.maps import trustworthiness
 from vicinal.evaluations.retrieval import RetrievalResult
 from vicinal.study.learners import flat_pixels
 
-ROUNDS = 2
 GOAL = 5.0
 MAP_IMAGES = 10_000
 SPECTRAL_IMAGES = 10_000
 COMPONENTS = 32
 NEIGHBOURS = 15
 TINY = 700  # images of a first pass, unmeasured, in which libraries load
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One piece of the study, both ways, and a sentence on whether the results agree."""
-
-    name: str
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
-    agreement: Callable[[Any, Any], tuple[str, bool]]
-
-
-@dataclass
-class Measured:
-    """Seconds of each round, the last results, and our extra memory in bytes."""
-
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
-    memory: int = 0
 
 
 def main() -> None:
@@ -81,20 +58,6 @@ def main() -> None:
         one.memory = extra_memory(stage.ours)
         say(f"{stage.name}: {one.memory / 2**20:.0f} MB")
     report(held, measured, agreed, again, len(data.train))
-
-
-def measure(stage: Stage) -> Measured:
-    """Times both sides in turn; the one that goes first changes."""
-    measured = Measured()
-    sides = [("ours", stage.ours, measured.ours), ("theirs", stage.theirs, measured.theirs)]
-    for turn in range(ROUNDS):
-        for name, work, seconds in sides if turn % 2 == 0 else reversed(sides):
-            gc.collect()
-            began = time.perf_counter()
-            measured.results[name] = work()
-            seconds.append(time.perf_counter() - began)
-    say(f"{stage.name}: {measured.ours} {measured.theirs}")
-    return measured
 
 
 def stages(data: Frozen) -> list[Stage]:
