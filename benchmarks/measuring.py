@@ -50,13 +50,19 @@ def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
 
 
-def extra_memory(work: Callable[[], object]) -> int:
+def extra_memory(work: Callable[[], object], *, warm_up: bool = True) -> int:
     """Most resident bytes that ``work`` needed beyond those held before it (Linux only).
 
     The kernel's high-water mark is reset before, and the allocator told to hand back what is
     freed, so that memory kept from earlier work is not taken for this one's.
+
+    Args:
+        work: What to run.
+        warm_up: Whether to run it once unmeasured, so that libraries load and keep their own
+            buffers; not needed where it ran before.
     """
-    work()  # once unmeasured: libraries load and keep their own buffers
+    if warm_up:
+        work()
     gc.collect()
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(M_MMAP_THRESHOLD, 2**16)

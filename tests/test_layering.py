@@ -35,7 +35,9 @@ SHARED = {
     "vicinal.objectives.terms": "the terms that every objective is made of",
     "vicinal.representations.representations": "what every file of the room reads or writes",
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
+    "vicinal.representations.approximate": "the other neighbour search, likewise",
     "vicinal.evaluations.score": "what every evaluation returns",
+    "vicinal.evaluations.repulsion": "the gradient of the t-SNE maps",
     "vicinal.evaluations.arrays": "the check that every evaluation makes of an array first",
     "vicinal.evaluations.probe_result": "what every probe returns",
     "vicinal.evaluations.softmax": "the convex solver behind the converged and few-label probes",
@@ -130,7 +132,8 @@ def test_every_dependency_is_imported_somewhere() -> None:
 
 def test_nothing_is_imported_that_is_not_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in project["dependencies"]}
+    lines = project["dependencies"] + project["optional-dependencies"]["faiss"]
+    declared = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in lines}
     by_module = packages_distributions()
     for path in FILES:
         for name in imports(path):

@@ -120,6 +120,8 @@ class Mined(Section):
     """How many nearest other images there are to draw from."""
     epochs: Count = 1
     """Passes over the training set."""
+    search: Literal["exact", "hnsw"] = "exact"
+    """How neighbours are searched: hnsw (needs faiss) is approximate, for very large sets."""
 
 
 class Spectral(Section):
@@ -129,6 +131,8 @@ class Spectral(Section):
     """Neighbours of each image in the graph."""
     weights: Literal["connectivity", "heat"] = "connectivity"
     """Edge weights: 1, or the heat kernel of the distance."""
+    search: Literal["exact", "hnsw"] = "exact"
+    """How neighbours are searched: hnsw (needs faiss) is approximate, for very large sets."""
 
 
 class Evaluation(Section):
@@ -164,6 +168,8 @@ class Evaluation(Section):
     """Resamples behind a confidence interval."""
     clusters: Count = 10
     """k of k-means."""
+    silhouette_sample: Annotated[int, Field(ge=0)] = 0
+    """Images, a seeded draw, whose silhouettes are averaged; 0 for all of them, O(N²)."""
 
 
 class Recipe(Section):

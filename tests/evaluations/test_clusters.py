@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import silhouette_score
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_samples, silhouette_score
 
 from vicinal.errors import InputError
 from vicinal.evaluations.clusters import cluster, silhouette
@@ -73,3 +74,46 @@ def test_more_clusters_than_images_are_refused() -> None:
         cluster(np.array([[0.0], [1.0], [1.0]], np.float32), k=5)
     with pytest.raises(InputError, match="two clusters"):
         silhouette(np.zeros((3, 2), np.float32), np.zeros(3, np.int64))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sampled_silhouette_has_points_exact_values_and_an_honest_error(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assignment = rng.integers(5, size=3000)
+    array = (rng.normal(size=(3000, 8)) + rng.normal(size=(5, 8))[assignment]).astype(np.float32)
+    drawn = np.random.default_rng(seed).permutation(3000)[:600]
+    order = np.argsort(assignment, kind="stable")  # the draw is of positions in this order
+    values = silhouette_samples(array, assignment)[order]
+    found = silhouette(array, assignment, sample=600, seed=seed)
+    assert found.value == pytest.approx(values[drawn].mean(), abs=1e-5)
+    assert found.n == 600
+    assert found.interval is not None
+    error = values[drawn].std(ddof=1) * np.sqrt((1 - 600 / 3000) / 600)
+    assert (found.interval[1] - found.value) == pytest.approx(1.96 * error, rel=1e-3)
+    assert abs(found.value - values.mean()) < 4 * error
+
+
+def test_a_sample_of_everything_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    array, assignment = rng.normal(size=(500, 4)).astype(np.float32), rng.integers(3, size=500)
+    assert silhouette(array, assignment, sample=500) == silhouette(array, assignment)
+    with pytest.raises(InputError, match="sample=1 must be 0"):
+        silhouette(array, assignment, sample=1)
+
+
+def test_the_silhouette_of_many_small_clusters_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    array, assignment = rng.normal(size=(1500, 4)).astype(np.float32), rng.integers(400, size=1500)
+    expected = silhouette_score(array.astype(np.float64), assignment)
+    assert silhouette(array, assignment).value == pytest.approx(expected, abs=1e-5)
+
+
+def test_many_points_are_clustered_as_tightly_from_starts_on_a_draw() -> None:
+    rng = np.random.default_rng(0)
+    array = (
+        rng.normal(size=(12_000, 4)) + 3 * rng.normal(size=(8, 4))[rng.integers(8, size=12_000)]
+    ).astype(np.float32)
+    found = cluster(array, k=8, silhouette_sample=100)
+    spread = ((array - found.centroids[found.assignment]) ** 2).sum()
+    assert spread <= 1.02 * KMeans(8, n_init=5, random_state=1).fit(array).inertia_
+    assert found.silhouette.n == 100

@@ -185,6 +185,7 @@ def test_keeps_scikit_learns_contract(digits: Array) -> None:
         "weights": "heat",
         "bandwidth": 3.0,
         "random_state": 4,
+        "neighbors": "exact",
     }  # fmt: skip
     fitted = copy.set_params(bandwidth=None).fit(digits)
     assert fitted.n_features_in_ == 64

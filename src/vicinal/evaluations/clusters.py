@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.score import Score
 
-_BLOCK = 1024  # rows of distances held at a time
+_TILE = 1024  # rows and columns of distances held at a time: near the processor, 4 MB
+_SCREEN = 10_000  # points on which k-means' starts are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,12 @@ def cluster(
     seed: int = 0,
     labels: NDArray[np.int64] | None = None,
     starts: int = 5,
+    silhouette_sample: int = 0,
 ) -> ClusterResult:
     """k-means (scikit-learn's, k-means++ starts, the best of several) and its measures.
+
+    Of more than 10,000 points the starts run on a seeded draw of so many, and the tightest of
+    them goes on with all.
 
     Args:
         array: Representations (N, F) float32.
@@ -56,6 +62,7 @@ def cluster(
         seed: Seed of the starts.
         labels: Array (N,) int64, or None.
         starts: Starts, of which the tightest is kept.
+        silhouette_sample: As ``sample`` of `silhouette`.
 
     Raises:
         InputError: If there are fewer distinct representations than clusters.
@@ -67,7 +74,7 @@ def cluster(
             f"{k} clusters need at least 2 and at most as many as distinct images, {distinct}; "
             f"use --set evaluation.clusters={max(2, min(k, distinct))}"
         )
-    fitted = KMeans(k, n_init=starts, random_state=seed).fit(array)
+    fitted = _fitted(array, k, starts, seed)
     assignment = fitted.labels_.astype(np.int64)
     nmi = ari = matched = None
     if labels is not None:
@@ -78,48 +85,135 @@ def cluster(
         ari = Score("ari", float(adjusted_rand_score(labels, assignment)), -0.5, 1, "higher", 0, n)
         matched = _matched(labels, assignment)
     centroids = fitted.cluster_centers_.astype(np.float32)
-    return ClusterResult(assignment, centroids, silhouette(array, assignment), nmi, ari, matched)
+    tightness = silhouette(array, assignment, sample=silhouette_sample, seed=seed)
+    return ClusterResult(assignment, centroids, tightness, nmi, ari, matched)
 
 
-def silhouette(array: NDArray[np.float32], assignment: NDArray[np.int64]) -> Score:
-    """Mean silhouette (Rousseeuw 1987), exact, −1 to 1, in memory of a block of rows.
+def _fitted(array: NDArray[np.float32], k: int, starts: int, seed: int) -> KMeans:
+    """k-means from the best of several starts."""
+    if len(array) <= _SCREEN or k > _SCREEN // 10:
+        return KMeans(k, n_init=starts, random_state=seed).fit(array)
+    drawn = np.random.default_rng(seed).permutation(len(array))[:_SCREEN]
+    best = KMeans(k, n_init=starts, random_state=seed).fit(array[drawn])
+    return KMeans(k, init=best.cluster_centers_, n_init=1, random_state=seed).fit(array)
+
+
+def silhouette(
+    array: NDArray[np.float32], assignment: NDArray[np.int64], *, sample: int = 0, seed: int = 0
+) -> Score:
+    """Mean silhouette (Rousseeuw 1987), −1 to 1, in memory of N × K and a tile of distances.
 
     (b − a) / max(a, b) a point, with a the mean distance to the others of its cluster and b
     the least mean distance to another cluster; 0 for a point alone in its cluster.
 
+    All points take O(N²) time. A sample of S points takes O(S·N): each is held against all
+    points, so its value is the exact one and the mean over the sample is unbiased.
+
     Args:
         array: Representations (N, F) float32.
         assignment: Array (N,) int64.
+        sample: How many points to take the mean of, a seeded draw; 0, or N and more, for all.
+        seed: Seed of the draw.
+
+    Returns:
+        The mean, its n the points it is of. Of a sample, the interval is ± 1.96 standard errors
+        s / √S · √(1 − S/N), with s the sample's standard deviation.
 
     Raises:
-        InputError: If fewer than two clusters have points.
+        InputError: If fewer than two clusters have points, or the sample is a single point.
     """
-    names, members = np.unique(assignment, return_inverse=True)
+    names, members, sizes = np.unique(assignment, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise InputError(
             f"a silhouette needs at least two clusters with points, found {len(names)}"
         )
-    centred = array.astype(np.float64)
-    points = torch.from_numpy((centred - centred.mean(axis=0)).astype(np.float32))
-    which = torch.from_numpy(members.astype(np.int64))
-    one_hot = torch.nn.functional.one_hot(which).float()
-    sizes = one_hot.sum(dim=0).double()
-    total = 0.0
-    for start in range(0, len(points), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        # Direct differences where float32 products would cancel: torch decides by itself.
-        distances = torch.cdist(points[rows], points)
-        sums = (distances @ one_hot).double()
-        own = which[rows, None]
-        alone = sizes[own].squeeze(1) == 1
-        inner = (sums.gather(1, own) / (sizes[own] - 1).clamp(min=1)).squeeze(1)
-        means = sums / sizes
-        outer = means.scatter(1, own, torch.inf).min(dim=1).values
-        greatest = torch.maximum(inner, outer)
-        values = torch.where(greatest > 0, (outer - inner) / greatest, torch.zeros_like(inner))
-        total += float(torch.where(alone, torch.zeros_like(values), values).sum())
-    value = total / len(points)
-    return Score("silhouette", value, -1.0, 1.0, "higher", None, n=len(points))
+    if sample < 0 or sample == 1:
+        raise InputError(f"a silhouette's sample={sample} must be 0 (all points) or at least 2")
+    count = len(array)
+    whole = not 0 < sample < count
+    order = np.argsort(members, kind="stable")
+    drawn = np.arange(count)
+    if not whole:
+        drawn = np.sort(np.random.default_rng(seed).permutation(count)[:sample])
+    sums = _summed_distances(array[order], np.cumsum(sizes), drawn)
+    values = _silhouettes(sums, torch.from_numpy(members[order][drawn]), torch.from_numpy(sizes))
+    mean = float(values.mean())
+    if whole:
+        return Score("silhouette", mean, -1.0, 1.0, "higher", None, n=count)
+    error = float(values.std() * np.sqrt((1 - sample / count) / sample))
+    interval = (max(-1.0, mean - 1.96 * error), min(1.0, mean + 1.96 * error))
+    return Score("silhouette", mean, -1.0, 1.0, "higher", None, sample, seed, interval)
+
+
+def _silhouettes(sums: Tensor, own: Tensor, sizes: Tensor) -> Tensor:
+    """Each point's silhouette (S,) from its summed distances (S, K), its cluster and all sizes."""
+    own = own[:, None]
+    inner = (sums.gather(1, own) / (sizes[own] - 1).clamp(min=1)).squeeze(1)
+    outer = (sums / sizes).scatter(1, own, torch.inf).min(dim=1).values
+    greatest = torch.maximum(inner, outer)
+    counts = (greatest > 0) & (sizes[own].squeeze(1) > 1)
+    return torch.where(counts, (outer - inner) / greatest, 0.0)
+
+
+def _summed_distances(
+    points: NDArray[np.float32], ends: NDArray[np.int64], drawn: NDArray[np.int64]
+) -> Tensor:
+    """Sums (S, K) float64 of the distances from drawn points to the points of each cluster.
+
+    Args:
+        points: Array (N, F) float32, ordered by cluster.
+        ends: Array (K,) int64, where each cluster ends.
+        drawn: Array (S,) int64, rising positions; where they are all, each distance is
+            computed once and counts for both its ends.
+    """
+    count = len(points)
+    mirrored = len(drawn) == count
+    rows, columns = _factors(points)
+    rows = rows[torch.from_numpy(drawn)]
+    starts = np.concatenate([[0], ends[:-1]])
+    sums = torch.zeros(len(drawn), len(ends), dtype=torch.float64)
+    buffer = torch.empty(_TILE * _TILE)
+    for left in range(0, count, _TILE):
+        right = min(left + _TILE, count)
+        across = _pieces(starts, ends, left, right)
+        for top in range(0, right if mirrored else len(drawn), _TILE):
+            bottom = min(top + _TILE, len(drawn))
+            tile = buffer[: (bottom - top) * (right - left)].view(bottom - top, right - left)
+            torch.mm(rows[top:bottom], columns[:, left:right], out=tile)
+            tile.clamp_(min=0).sqrt_()
+            itself = np.flatnonzero((drawn[top:bottom] >= left) & (drawn[top:bottom] < right))
+            tile[itself, drawn[top:bottom][itself] - left] = 0  # rounding leaves a little
+            for cluster_, start, stop in across:
+                sums[top:bottom, cluster_] += tile[:, start:stop].sum(dim=1)
+            if mirrored and top != left:
+                for cluster_, start, stop in _pieces(starts, ends, top, bottom):
+                    sums[left:right, cluster_] += tile[start:stop].sum(dim=0)
+    return sums
+
+
+def _factors(points: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Two matrices (N, F + 2) and (F + 2, N) whose product is all squared distances.
+
+    ‖x − y‖² = ‖x‖² + ‖y‖² − 2 x·y, after moving the points to their mean, for the norms'
+    rounding counts in the distances.
+    """
+    centre = points.mean(axis=0, dtype=np.float64)
+    centred = torch.from_numpy((points - centre).astype(np.float32))
+    squares = centred.square().sum(dim=1, keepdim=True)
+    ones = torch.ones_like(squares)
+    rows = torch.cat([centred * -2, squares, ones], dim=1)
+    return rows, torch.cat([centred, ones, squares], dim=1).T
+
+
+def _pieces(
+    starts: NDArray[np.int64], ends: NDArray[np.int64], left: int, right: int
+) -> list[tuple[int, int, int]]:
+    """The clusters that have points from ``left`` to ``right``, and where, from ``left``."""
+    first, last = np.searchsorted(ends, [left, right - 1], side="right")
+    return [
+        (k, max(int(starts[k]), left) - left, min(int(ends[k]), right) - left)
+        for k in range(first, last + 1)
+    ]
 
 
 def _matched(labels: NDArray[np.int64], assignment: NDArray[np.int64]) -> Score:

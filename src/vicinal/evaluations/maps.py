@@ -12,9 +12,12 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
+from vicinal.evaluations.repulsion import gradient
 from vicinal.evaluations.score import Score
+from vicinal.representations.neighbours import nearest
 
-_EXACT = 3_000  # images up to which exact neighbours cost less than an index
+_EXACT = 50_000  # images up to which exact neighbours cost less than openTSNE's index
+_SMALL = 1_000  # images up to which Barnes-Hut on one thread beats transforms
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +71,29 @@ def tsne_map(
         InputError: If there are fewer than 4 representations or one is not finite.
     """
     # Slow to import, and only maps need it.
-    from openTSNE import TSNE
+    from openTSNE import TSNE, affinity
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
     checked(array, "a map")
     if len(array) < 4:
         raise InputError(f"a t-SNE map needs at least 4 images, found {len(array)}")
+    perplexity = min(perplexity, (len(array) - 1) / 3)
+    small = len(array) <= _SMALL
+    jobs = 1 if small else -1
     tsne = TSNE(
-        perplexity=min(perplexity, (len(array) - 1) / 3),
         initialization=_start(array, seed),
-        neighbors="exact" if len(array) <= _EXACT else "auto",
-        n_jobs=1 if len(array) <= _EXACT else -1,
+        negative_gradient_method="bh" if small else gradient,
+        n_jobs=jobs,
         random_state=seed,
     )
-    return np.asarray(tsne.fit(array.astype(np.float64)), dtype=np.float32)
+    if len(array) > _EXACT:
+        index = {"data": array.astype(np.float64), "random_state": seed}
+    else:
+        found = nearest(array, array, int(3 * perplexity), exclude_self=True)
+        lengths = found.distances.astype(np.float64)
+        index = {"knn_index": PrecomputedNeighbors(found.indices, lengths)}
+    near = affinity.PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, **index)
+    return np.asarray(tsne.fit(affinities=near), dtype=np.float32)
 
 
 def class_agreement(

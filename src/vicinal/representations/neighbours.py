@@ -92,7 +92,7 @@ def _search(
     ends: tuple[End, ...],
 ) -> list[Neighbours]:
     """Ranks candidates found in float32; what that cannot settle is settled in float64."""
-    _check(queries, gallery, k, exclude_self)
+    check_search(queries, gallery, k, exclude_self)
     found = [
         Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
         for _ in ends
@@ -237,7 +237,7 @@ def _moved(array: NDArray[np.float32], centre: NDArray[np.float64]) -> NDArray[n
     return np.subtract(array, centre, out=seen, casting="same_kind")
 
 
-def _check(
+def check_search(
     queries: NDArray[np.float32], gallery: NDArray[np.float32], k: int, exclude_self: bool
 ) -> None:
     """Raises InputError where the search cannot be done."""

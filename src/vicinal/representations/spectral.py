@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.errors import InputError
+from vicinal.representations.approximate import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
 
 # An edge never weighs less, so that the heat kernel cannot round a far point's ties to nothing.
@@ -53,12 +54,16 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         bandwidth: Of the heat kernel, in units of distance; None for the mean distance to the
             ``n_neighbors``-th neighbour.
         random_state: Seed of the eigensolver's first vector.
+        neighbors: How `fit` searches the graph's neighbours: ``exact``, O(N²), or ``hnsw``, by
+            `vicinal.representations.approximate.nearest_approximate`. `transform` is exact.
 
     Attributes:
         embedding_: Array (N, n_components) float32, the training points'.
         eigenvalues_: Array (n_components,) float64, λ in falling order, from −1 to 1.
         n_components_graph_: Connected components of the kNN graph before they were joined.
         bandwidth_: The bandwidth used; None with connectivity weights.
+        recall_: Share of the true neighbours that the search found, measured on a sample;
+            1 where it is exact.
         n_features_in_: F.
     """
 
@@ -69,12 +74,14 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights: Literal["connectivity", "heat"] = "connectivity",
         bandwidth: float | None = None,
         random_state: int = 0,
+        neighbors: Search = "exact",
     ) -> None:
         self.n_components = n_components
         self.n_neighbors = n_neighbors
         self.weights = weights
         self.bandwidth = bandwidth
         self.random_state = random_state
+        self.neighbors = neighbors
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: N803 (scikit-learn's name)
         """Embeds the points X (N, F); ``y`` is ignored.
@@ -85,7 +92,9 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         points = _points(X)
         self._check(points)
-        neighbours = nearest(points, points, self.n_neighbors, exclude_self=True)
+        neighbours, self.recall_ = neighbours_by(
+            self.neighbors, points, points, self.n_neighbors, exclude_self=True
+        )
         self.bandwidth_ = self._bandwidth(neighbours)
         graph = _symmetric(neighbours, self._edge_weights(neighbours.distances))
         self.n_components_graph_ = int(connected_components(graph, directed=False)[0])

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
+from vicinal.files import write_json
 from vicinal.images.imageset import ImageSet
 from vicinal.recipe import Recipe
+from vicinal.representations.approximate import neighbours_by
 from vicinal.representations.embed import embed
-from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.study.folder import RunFolder
@@ -84,7 +85,7 @@ class Learners:
         preparation = self._preparation()
         materials = []
         for part, images in (("train", self.data.train), ("test", self.data.test)):
-            found = mined_neighbours(self.representations("generated", part), self.recipe)
+            found, _ = mined_neighbours(self.representations("generated", part), self.recipe)
             pairs = MinedNeighbours(
                 torch.from_numpy(found), mean=preparation.mean, std=preparation.std
             )
@@ -106,10 +107,12 @@ class Learners:
             n_neighbors=settings.neighbours,
             weights=settings.weights,
             random_state=self.recipe.seed,
+            neighbors=settings.search,
         )
         train = eigenmaps.fit_transform(flat_pixels(self.data.train))
         test = eigenmaps.transform(flat_pixels(self.data.test))
         folder = self._folder("spectral")
+        write_json(folder / "search.json", {"recall": eigenmaps.recall_})
         for name, array, images in (
             ("train", train, self.data.train),
             ("test", test, self.data.test),
@@ -173,10 +176,13 @@ LEARNERS: dict[str, Callable[[Learners], None]] = {
 }
 
 
-def mined_neighbours(representations: Representations, recipe: Recipe) -> NDArray[np.int64]:
-    """Positions (N, k) of each image's k nearest other images."""
-    array = representations.array
-    return nearest(array, array, recipe.mined.neighbours, exclude_self=True).indices
+def mined_neighbours(
+    representations: Representations, recipe: Recipe
+) -> tuple[NDArray[np.int64], float]:
+    """Positions (N, k) of each image's k nearest other images, and the search's recall."""
+    array, mined = representations.array, recipe.mined
+    found, recall = neighbours_by(mined.search, array, array, mined.neighbours, exclude_self=True)
+    return found.indices, recall
 
 
 def flat_pixels(images: ImageSet) -> NDArray[np.float32]:

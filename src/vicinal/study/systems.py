@@ -24,7 +24,7 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
-from vicinal.files import replacing
+from vicinal.files import read_json, replacing
 from vicinal.recipe import Evaluation, Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
@@ -111,7 +111,7 @@ class Measure:
     def mined(self) -> Figures:
         """S5: the encoder of mined neighbours, and what was mined."""
         train, test = self._both("mined")
-        found = mined_neighbours(self._read("generated", "train"), self.recipe)
+        found, recall = mined_neighbours(self._read("generated", "train"), self.recipe)
         shown = np.random.default_rng(self.recipe.seed).permutation(len(found))[:10]
         ids, labels = self.data.train.ids, self.data.train.labels
         other = None if labels is None else float(np.mean(labels[found] != labels[:, None]))
@@ -119,6 +119,7 @@ class Measure:
             **probes(train, test, self.recipe),
             "rankme": collapse(test.array).rankme.value,
             "mined_other_class": other,
+            "search_recall": recall,
             "examples": [
                 {"id": str(ids[i]), "neighbours": [str(ids[j]) for j in found[i]]} for i in shown
             ],
@@ -131,6 +132,7 @@ class Measure:
         return {
             **probes(train, test, self.recipe),
             "class_agreement": tsne["class_agreement"],
+            "search_recall": read_json(self.run / "spectral" / "search.json")["recall"],
         }
 
     def retrieval(self) -> Figures:
@@ -158,7 +160,11 @@ class Measure:
     def _clusters(self, learner: str) -> Figures:
         train = self._read(learner, "train")
         found = cluster(
-            train.array, k=self._settings.clusters, seed=self.recipe.seed, labels=train.labels
+            train.array,
+            k=self._settings.clusters,
+            seed=self.recipe.seed,
+            labels=train.labels,
+            silhouette_sample=self._settings.silhouette_sample,
         )
         kept = self._positions(len(train))
         sample, assignment = train.take(kept), found.assignment[kept]
@@ -167,6 +173,7 @@ class Measure:
         agreement = {"nmi": found.nmi, "ari": found.ari, "matched_accuracy": found.matched_accuracy}
         return {
             "silhouette": found.silhouette.value,
+            "silhouette_interval": found.silhouette.interval,
             **{name: score and score.value for name, score in agreement.items()},
             "centroids": [
                 None if np.isnan(centre).any() else centre.tolist()
