@@ -37,7 +37,6 @@ SHARED = {
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
     "vicinal.representations.approximate": "the other neighbour search, likewise",
     "vicinal.evaluations.score": "what every evaluation returns",
-    "vicinal.evaluations.repulsion": "the gradient of the t-SNE maps",
     "vicinal.evaluations.arrays": "the check that every evaluation makes of an array first",
     "vicinal.evaluations.probe_result": "what every probe returns",
     "vicinal.evaluations.softmax": "the convex solver behind the converged and few-label probes",

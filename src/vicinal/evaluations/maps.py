@@ -12,7 +12,6 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
-from vicinal.evaluations.repulsion import gradient
 from vicinal.evaluations.score import Score
 from vicinal.representations.neighbours import nearest
 
@@ -82,7 +81,7 @@ def tsne_map(
     jobs = 1 if small else -1
     tsne = TSNE(
         initialization=_start(array, seed),
-        negative_gradient_method="bh" if small else gradient,
+        negative_gradient_method="bh" if small else "fft",
         n_jobs=jobs,
         random_state=seed,
     )

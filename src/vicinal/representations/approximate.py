@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,8 @@ def _without(
     return indices[~out].reshape(shape), distances[~out].reshape(shape)
 
 
-def _faiss():  # type: ignore[no-untyped-def]  # an optional module
-    """The module faiss."""
+def _faiss() -> Any:
+    """The module faiss, an optional one."""
     try:
         import faiss
     except ImportError:
