@@ -49,7 +49,7 @@ def main() -> None:
     section(
         "Training",
         "How many images a second does a whole training step take in, from pixels to the "
-        "optimiser? CIFAR-10 (JPEG copy), batch 256.",
+        "optimiser? CIFAR-10 (JPEG copy), the recipes' own batches.",
         [
             table(
                 ("recipe", "trainer", "s a step", "images/s", *(f"× {p}" for p in PEERS)),
