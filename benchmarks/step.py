@@ -27,6 +27,7 @@ GOAL = 85
 
 VIEWS, LOSS, OPTIMISER, REST = "views", "loss", "optimiser", "rest"
 FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
+WINOGRAD = "_Winograd"
 POINTWISE, LINEAR = "batch norm, ReLU, additions, pooling", "linear layers"
 KINDS = (FORWARD, BACKWARD, POINTWISE, LINEAR, VIEWS, LOSS, OPTIMISER, REST)
 
@@ -36,8 +37,6 @@ NAMED = (
     ("ConvolutionBackward", BACKWARD),
     ("convolution", FORWARD),
     ("conv2d", FORWARD),
-    ("_WinogradBackward", BACKWARD),
-    ("_Winograd", FORWARD),
     *((name, LINEAR) for name in ("aten::linear", "aten::addmm", "aten::mm", "AddmmBackward")),
     ("TBackward", LINEAR),
     *(
@@ -74,7 +73,7 @@ class Profile:
 
     spent: dict[str, float]
     counts: Counter[str]
-    copies: Counter[str]
+    copies: Counter[tuple[str, str]]
     copying: float
 
     def share(self, *kinds: str) -> float:
@@ -144,7 +143,7 @@ def summed(events: Any) -> Profile:
     """The profile of a step, on average over the profiled ones."""
     spent: dict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
-    copies: Counter[str] = Counter()
+    copies: Counter[tuple[str, str]] = Counter()
     copying = 0.0
     # An operator and its backward carry one number, so the loss's can be told apart.
     loss = {e.sequence_nr for e in events if e.sequence_nr >= 0 and LOSS in lineage(e)}
@@ -156,7 +155,7 @@ def summed(events: Any) -> Profile:
         spent[kind] += event.self_cpu_time_total / STEPS
         counts[event.name] += 1
         if event.name in COPIES and kind not in (VIEWS, LOSS):
-            copies[f"{event.name} in {kind}"] += 1
+            copies[event.name, kind] += 1
             copying += event.self_cpu_time_total / STEPS
     return Profile(dict.fromkeys(KINDS, 0.0) | spent, counts, copies, copying)
 
@@ -169,6 +168,9 @@ def kind_of(event: Any, names: list[str], loss: set[int]) -> str:
         return OPTIMISER
     if LOSS in names or any(number in loss for number in backward_numbers(event)):
         return LOSS
+    # Its matrix products are a convolution's, whatever they are called themselves.
+    if any(WINOGRAD in name for name in names):
+        return BACKWARD if any(f"{WINOGRAD}Backward" in name for name in names) else FORWARD
     for name in names:
         for part, kind in NAMED:
             if part in name:
@@ -194,11 +196,14 @@ def backward_numbers(event: Any) -> Iterator[int]:
 def said(name: str, made: Profile) -> str:
     """A recipe's copies between layouts and its optimiser's calls."""
     fused = sum(n for op, n in made.counts.items() if op.startswith("aten::_fused_adam")) / STEPS
-    listed = ", ".join(f"{n / STEPS:g} {op}" for op, n in made.copies.most_common())
     share = 100 * made.copying / sum(made.spent.values())
+    where: Counter[str] = Counter()
+    for (_, kind), count in made.copies.items():
+        where[kind] += count
+    listed = ", ".join(f"{n / STEPS:.0f} in {kind}" for kind, n in where.most_common())
     return (
-        f"{name}: copies and changes of layout outside views and loss, a step: {listed or 'none'} "
-        f"({share:.2f} % of it); the optimiser is {fused:g} fused call(s)"
+        f"{name}: copies and changes of layout outside views and loss take {share:.1f} % of a step "
+        f"({listed or 'none'}); the optimiser is {fused:g} fused call"
     )
 
 
