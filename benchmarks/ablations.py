@@ -13,18 +13,13 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
-import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import vicinal
 from data import source
 from measuring import machine, say, section, table
-from vicinal.recipe import Recipe
-from vicinal.representations.representations import Representations
-from vicinal.study.learners import Data, Learners
-from vicinal.training.device import open_engine
+from probed import trained
 
 HELD = Path(__file__).parents[1] / "docs" / "ablations.csv"
 COLUMNS = ("recipe", "settings", "epochs", "seed", "minutes", "probe", "machine")
@@ -44,27 +39,10 @@ def main() -> None:
             recipe,
             [*settings.split(), f"training.epochs={asked.epochs}", f"seed={asked.seed}"],
         )
-        minutes, probe = measure(changed)
-        say(f"{settings or 'as it is'}: {minutes:.1f} min, {100 * probe:.2f} %")
-        keep(asked.recipe, settings, asked.epochs, asked.seed, minutes, probe)
+        done = trained(vicinal.load(source("cifar10"), size=changed.views.size), changed)
+        say(f"{settings or 'as it is'}: {done.minutes:.1f} min, {100 * done.probe:.2f} %")
+        keep(asked.recipe, settings, asked.epochs, asked.seed, done.minutes, done.probe)
     print_table()
-
-
-def measure(recipe: Recipe) -> tuple[float, float]:
-    """Minutes of training, and accuracy of the converged probe on the test set."""
-    splits = vicinal.load(source("cifar10"), size=recipe.views.size)
-    engine = open_engine("cpu", recipe.training.precision)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder)
-        learners = Learners(Data(splits.train, splits.test, None), recipe, run, engine)
-        began = time.perf_counter()
-        learners.generated()
-        minutes = (time.perf_counter() - began) / 60
-        train, test = (
-            Representations.load(run / "generated" / f"representations-{part}.parquet")
-            for part in ("train", "test")
-        )
-    return minutes, vicinal.converged_probe(train, test).accuracy.value
 
 
 def keep(recipe: str, settings: str, epochs: int, seed: int, minutes: float, probe: float) -> None:
