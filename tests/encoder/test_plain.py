@@ -6,8 +6,8 @@ from vicinal.encoder.plain import Plain
 from vicinal.errors import InputError
 
 
-def test_the_last_two_maps_are_averaged_over_their_quarters() -> None:
-    encoder = plain(3, 32, (4, 6, 8), 56).eval()
+def test_every_map_is_averaged_over_its_quarters() -> None:
+    encoder = plain(3, 32, (4, 6, 8), 72).eval()
     assert isinstance(encoder, Plain)
     images = torch.randn(2, 3, 32, 32)
     first = encoder.stages[0](images)
@@ -16,9 +16,9 @@ def test_the_last_two_maps_are_averaged_over_their_quarters() -> None:
     assert [m.shape[1:] for m in (first, second, third)] == [(4, 16, 16), (6, 8, 8), (8, 4, 4)]
     found = encoder(images)
     below_left = second[:, :, 4:, :4].mean(dim=(2, 3))  # the third of four quarters
-    torch.testing.assert_close(found[:, :24].view(2, 6, 4)[:, :, 2], below_left)
+    torch.testing.assert_close(found[:, 16:40].view(2, 6, 4)[:, :, 2], below_left)
     above_right = third[:, :, :2, 2:].mean(dim=(2, 3))
-    torch.testing.assert_close(found[:, 24:].view(2, 8, 4)[:, :, 1], above_right)
+    torch.testing.assert_close(found[:, 40:].view(2, 8, 4)[:, :, 1], above_right)
 
 
 def test_smaller_images_go_through_the_same_encoder() -> None:
@@ -31,7 +31,7 @@ def test_one_stage_is_read_alone() -> None:
 
 
 def test_another_dimension_is_refused() -> None:
-    with pytest.raises(InputError, match="sum of its last 2 widths, 48, found 64"):
+    with pytest.raises(InputError, match="sum of its widths, 48, found 64"):
         plain(3, 32, (4, 8), 64)
 
 

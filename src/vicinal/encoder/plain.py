@@ -12,17 +12,15 @@ from vicinal.errors import InputError
 
 POOLED = 2
 """Side of the pooled maps whose numbers are the representation."""
-READ = 2
-"""So many last stages are read."""
 
 
 def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> nn.Module:
-    """Convolutions whose last two maps, averaged over their quarters, are the representation.
+    """Convolutions whose maps, each averaged over its quarters, are the representation.
 
     A 4×4 convolution of stride 2, then stages of two 3×3 convolutions, the first of stride 2,
     each with BatchNorm and ReLU. No map is as large as the image: there convolutions are
-    narrow, and BatchNorm and ReLU, bound by memory, cost as much as they do. Reading two
-    stages gives the earlier one a gradient of its own, which a short training needs, and
+    narrow, and BatchNorm and ReLU, bound by memory, cost as much as they do. Reading every
+    stage gives the earlier ones a gradient of their own, which a short training needs, and
     where in the image something is helps to tell what it is; neither costs anything. There
     is no head; the projector serves as one. docs/recipes.md has what each of this is worth.
 
@@ -30,7 +28,7 @@ def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
         channels: Channels of the images.
         size: Height and width of the images, in pixels.
         widths: Channels of the stem and of each stage after it.
-        dimension: Dimensions F of a representation, 4 times the sum of the last two widths.
+        dimension: Dimensions F of a representation, 4 times the sum of the widths.
 
     Returns:
         A module from (B, channels, size, size) float32 to (B, F) float32.
@@ -38,11 +36,11 @@ def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
     Raises:
         InputError: If the dimension is another or the images are too small.
     """
-    expected = POOLED**2 * sum(widths[-READ:])
+    expected = POOLED**2 * sum(widths)
     if dimension != expected:
         raise InputError(
-            f"encoder.dimension: a plain encoder has {POOLED**2} times the sum of its last "
-            f"{READ} widths, {expected}, found {dimension}"
+            f"encoder.dimension: a plain encoder has {POOLED**2} times the sum of its "
+            f"widths, {expected}, found {dimension}"
         )
     least = POOLED * 2 ** len(widths)
     if size < least:
@@ -73,8 +71,7 @@ class Plain(nn.Module):
         maps = [images]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        read = maps[1:][-READ:]
-        return torch.cat([F.adaptive_avg_pool2d(m, POOLED).flatten(1) for m in read], dim=1)
+        return torch.cat([F.adaptive_avg_pool2d(m, POOLED).flatten(1) for m in maps[1:]], dim=1)
 
 
 def _layer(before: int, after: int, kernel: int, *, stride: int = 1) -> list[nn.Module]:
