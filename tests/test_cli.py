@@ -19,6 +19,7 @@ QUICK = (
     "training.epochs=2",
     "training.warmup_epochs=0",
     "mined.epochs=1",
+    "encoder.backbone=small",
     "encoder.widths=[8]",
     "encoder.dimension=8",
     "projector.widths=[16, 16]",

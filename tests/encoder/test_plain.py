@@ -37,4 +37,4 @@ def test_another_dimension_is_refused() -> None:
 
 def test_too_small_images_are_refused() -> None:
     with pytest.raises(InputError, match="at least 16 pixels, found 8"):
-        plain(3, 8, (4, 8, 16), 96)
+        plain(3, 8, (4, 8, 16), 112)

@@ -103,7 +103,7 @@ class Learners:
         """S6: Laplacian Eigenmaps on raw pixels; test images come in by Nyström's extension."""
         settings = self.recipe.spectral
         eigenmaps = LaplacianEigenmaps(
-            n_components=min(self.recipe.encoder.dimension, len(self.data.train) - 2),
+            n_components=min(settings.dimension, len(self.data.train) - 2),
             n_neighbors=settings.neighbours,
             weights=settings.weights,
             random_state=self.recipe.seed,
