@@ -32,8 +32,10 @@ from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 Pixels = NDArray[np.uint8]
 
 
-class VICReg(  # type: ignore[misc]  # sklearn is untyped
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+class VICReg(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # sklearn is untyped
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
 ):
     """Learns representations of pictures without labels (Bardes, Ponce, LeCun, ICLR 2022).
 

@@ -78,9 +78,11 @@ def checked_pixels(values: NDArray[Any]) -> Pixels:
         return values
     if values.dtype.kind not in "biuf":
         raise InputError(f"images must hold numbers from 0 to 255, found type {values.dtype}")
-    if values.size and not (0 <= values.min() and values.max() <= 255):
+    if values.size and not (values.min() >= 0 and values.max() <= 255):
+        negative = "Negative values in data: " if values.min() < 0 else ""  # scikit-learn's words
         raise InputError(
-            f"images must hold numbers from 0 to 255, found {values.min():g} to {values.max():g}"
+            f"{negative}images must hold numbers from 0 to 255, "
+            f"found {values.min():g} to {values.max():g}"
         )
     pixels = values.astype(np.uint8)
     if not np.array_equal(pixels, values):

@@ -25,8 +25,10 @@ _LEAST_WEIGHT = 1e-6
 _TOLERANCE = 1e-6
 
 
-class LaplacianEigenmaps(  # type: ignore[misc]  # sklearn is untyped
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+class LaplacianEigenmaps(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # sklearn is untyped
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
 ):
     """Spectral embedding of a kNN graph (Belkin & Niyogi, Neural Computation 2003).
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vicinal.files import replacing
 
 if TYPE_CHECKING:
-    from lightning.fabric.loggers import Logger
+    from lightning.fabric.loggers.logger import Logger
 
 PARTS = ("total", "invariance", "variance", "covariance")
 COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second")

@@ -13,7 +13,7 @@ from vicinal.errors import InputError
 from vicinal.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lightning.fabric.loggers import Logger
+    from lightning.fabric.loggers.logger import Logger
 
 LOGS = ("tensorboard", "wandb")
 """What a training can be logged to; each is an extra of the same name."""
@@ -54,7 +54,7 @@ def opened_loggers(log: str | None, folder: Path, recipe: Recipe) -> Iterator[tu
     if log is None:
         yield ()
     elif log == "tensorboard":
-        from lightning.fabric.loggers import TensorBoardLogger  # slow to import
+        from lightning.fabric.loggers.tensorboard import TensorBoardLogger  # slow to import
 
         board = TensorBoardLogger(root_dir=folder, name="", version="")
         try:
@@ -69,7 +69,7 @@ def opened_loggers(log: str | None, folder: Path, recipe: Recipe) -> Iterator[tu
 @contextmanager
 def _wandb(folder: Path, recipe: Recipe) -> Iterator[Logger]:
     import wandb
-    from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.loggers.wandb import WandbLogger
 
     whole = folder.resolve()
     logger = WandbLogger(

@@ -28,7 +28,7 @@ from vicinal.views import Pairs
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-    from lightning.fabric.loggers import Logger
+    from lightning.fabric.loggers.logger import Logger
 
 
 @dataclass(frozen=True, eq=False)
