@@ -137,6 +137,8 @@ def test_a_folder_of_pictures_with_and_without_labels(
         f"folder:{photos}",
         "--run",
         "run",
+        "--log",
+        "tensorboard",
         *quick("views.size=16", "spectral.neighbours=5", "evaluation.clusters=3"),
         cwd=tmp_path,
     )
@@ -146,6 +148,8 @@ def test_a_folder_of_pictures_with_and_without_labels(
     assert (systems["S3"]["probe_accuracy"] is None) == (needs is not None)
     assert systems["S1"]["rankme"] >= 1
     assert systems["S8"]["skipped"]
+    for learner in ("generated", "no-variance", "mined"):
+        assert len(list((tmp_path / "run" / learner).glob("events.out.tfevents.*"))) == 1
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert ("needs labels" in page) == (needs is not None) or needs == "two classes"
 
@@ -160,6 +164,7 @@ def test_a_folder_of_pictures_with_and_without_labels(
         (["--set", "objective.variance=-1"], "greater than or equal to 0"),
         (["--recipe", "fast"], "digits, laptop, seed"),
         (["--device", "tpu"], "auto, cpu or cuda"),
+        (["--log", "mlflow"], "tensorboard, wandb"),
         (["--limit", "1"], "2 images"),
         (["--limit", "12"], "spectral.neighbours"),
         (["--set", "evaluation.clusters=5000"], "evaluation.clusters"),

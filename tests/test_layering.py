@@ -24,6 +24,7 @@ ORDER = [
     "objectives",
     "training",
     "representations",
+    "estimators",
     "evaluations",
     "study",
     "report",
@@ -36,6 +37,7 @@ SHARED = {
     "vicinal.representations.representations": "what every file of the room reads or writes",
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
     "vicinal.representations.approximate": "the other neighbour search, likewise",
+    "vicinal.representations.points": "the check that every estimator makes of its points",
     "vicinal.evaluations.score": "what every evaluation returns",
     "vicinal.evaluations.arrays": "the check that every evaluation makes of an array first",
     "vicinal.evaluations.probe_result": "what every probe returns",
@@ -131,7 +133,8 @@ def test_every_dependency_is_imported_somewhere() -> None:
 
 def test_nothing_is_imported_that_is_not_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["faiss"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + extras["faiss"] + extras["wandb"]
     declared = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in lines}
     by_module = packages_distributions()
     for path in FILES:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vicinal.encoder.saved import load_encoder, save_encoder
     from vicinal.errors import InputError
+    from vicinal.estimators.anomalies import NeighbourAnomalyDetector
+    from vicinal.estimators.vicreg import VICReg
     from vicinal.evaluations.anomaly import detect
     from vicinal.evaluations.clusters import cluster
     from vicinal.evaluations.collapse import collapse
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from vicinal.evaluations.retrieval import retrieve
     from vicinal.evaluations.short_probe import short_probe
     from vicinal.images import ImageSet, load, load_anomalies
-    from vicinal.objectives import PRESETS, vicreg
-    from vicinal.recipe import Recipe
+    from vicinal.objectives import PRESETS, VICRegLoss, vicreg
+    from vicinal.recipe import Recipe, Views
     from vicinal.recipes import override, read_recipe
     from vicinal.report import write_report
     from vicinal.representations.embed import embed
@@ -31,20 +33,26 @@ if TYPE_CHECKING:
     from vicinal.representations.spectral import LaplacianEigenmaps
     from vicinal.study.run import Request, run_study
     from vicinal.training.loop import Material, pretrain
+    from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "errors",
     "Recipe": "recipe",
+    "Views": "recipe",
     "override": "recipes",
     "read_recipe": "recipes",
     "ImageSet": "images",
     "load": "images",
     "load_anomalies": "images",
+    "Augment": "views",
+    "GeneratedNeighbours": "views",
+    "channel_statistics": "views",
     "load_encoder": "encoder.saved",
     "save_encoder": "encoder.saved",
     "PRESETS": "objectives",
+    "VICRegLoss": "objectives",
     "vicreg": "objectives",
     "Material": "training.loop",
     "pretrain": "training.loop",
@@ -53,6 +61,8 @@ _HOMES = {
     "nearest": "representations.neighbours",
     "nearest_and_farthest": "representations.neighbours",
     "LaplacianEigenmaps": "representations.spectral",
+    "VICReg": "estimators.vicreg",
+    "NeighbourAnomalyDetector": "estimators.anomalies",
     "converged_probe": "evaluations.probe",
     "few_label_probe": "evaluations.probe",
     "short_probe": "evaluations.short_probe",
@@ -72,14 +82,19 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "__version__",
     "InputError",
     "Recipe",
+    "Views",
     "override",
     "read_recipe",
     "ImageSet",
     "load",
     "load_anomalies",
+    "Augment",
+    "GeneratedNeighbours",
+    "channel_statistics",
     "load_encoder",
     "save_encoder",
     "PRESETS",
+    "VICRegLoss",
     "vicreg",
     "Material",
     "pretrain",
@@ -88,6 +103,8 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "nearest",
     "nearest_and_farthest",
     "LaplacianEigenmaps",
+    "VICReg",
+    "NeighbourAnomalyDetector",
     "converged_probe",
     "few_label_probe",
     "short_probe",

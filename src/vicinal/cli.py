@@ -78,6 +78,9 @@ def study(
         Path | None,
         typer.Option(help="Where downloads and decoded images are kept. [default: the cache]"),
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
 ) -> None:
     r"""Run the whole study: train, compare, measure, and write one report.
@@ -108,6 +111,7 @@ def study(
             resume=resume,
             device=device,
             data_dir=data_dir,
+            log=log,
         )
     )
     page = write_report(folder)

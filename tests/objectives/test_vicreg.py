@@ -1,6 +1,7 @@
 """The objective against a float64 reference written from the paper's equations."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vicinal.objectives import CONVENTIONS, PRESETS, vicreg
+from vicinal.errors import InputError
+from vicinal.objectives import CONVENTIONS, PRESETS, VICRegLoss, vicreg
 from vicinal.objectives.terms import centre, covariance
 
 
@@ -192,3 +194,26 @@ def test_both_sides_of_the_covariance_agree() -> None:
 def test_wrong_shapes_are_refused(a: tuple[int, ...], b: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         vicreg(torch.zeros(a), torch.zeros(b))
+
+
+@pytest.mark.parametrize("name", [None, *PRESETS])
+def test_the_module_is_the_function(name: str | None) -> None:
+    settings: dict[str, Any] = {} if name is None else dict(PRESETS[name])
+    criterion = VICRegLoss(**settings, target_std=2.0)
+    z_a, z_b = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
+    z_a.requires_grad_()
+    assert criterion.parts == {}
+    loss = criterion(z_a, z_b)
+    terms = vicreg(z_a, z_b, **settings, target_std=2.0)
+    assert loss.shape == ()
+    assert torch.equal(loss, terms.total)
+    assert criterion.parts == terms.parts
+    loss.backward()
+    assert z_a.grad is not None
+    assert not list(criterion.parameters())
+    assert "target_std=2.0" in repr(criterion)
+
+
+def test_the_module_refuses_an_unknown_convention() -> None:
+    with pytest.raises(InputError, match="'mine': give one of study, paper"):
+        VICRegLoss(convention="mine")  # type: ignore[arg-type]

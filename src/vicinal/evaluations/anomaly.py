@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.evaluations.score import Score
-from vicinal.representations.neighbours import nearest, unit_length
+from vicinal.representations.neighbours import mean_distances
 from vicinal.representations.representations import Representations
 
 _CURVE_POINTS = 500  # as many as a chart can show
@@ -97,11 +97,9 @@ def anomaly_scores(
     Raises:
         InputError: If there are fewer than k training images.
     """
-    arrays = train.array, queries.array
-    known, asked = (unit_length(array) for array in arrays) if normalise else arrays
-    distances = nearest(asked, known, k, exclude_self=exclude_self).distances
-    scores: NDArray[np.float32] = distances.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return scores
+    return mean_distances(
+        queries.array, train.array, k, exclude_self=exclude_self, normalise=normalise
+    ).astype(np.float32)
 
 
 def detect(

@@ -18,7 +18,7 @@ _REDUCING_GAP = 3.0  # Pillow calls this "nearly indistinguishable" from not red
 
 
 def decode(
-    picture: bytes | Path | NDArray[np.uint8],
+    picture: bytes | Path | NDArray[np.uint8] | Image.Image,
     where: str,
     *,
     size: int,
@@ -33,7 +33,8 @@ def decode(
     keeps its pixels untouched.
 
     Args:
-        picture: An encoded file's bytes or path, or pixels (H, W) or (H, W, 1 or 3) uint8.
+        picture: An encoded file's bytes or path, pixels (H, W) or (H, W, 1 or 3) uint8, or
+            Pillow's own.
         where: What an error message calls the picture.
         size: Height and width of the result, in pixels.
         channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
@@ -53,13 +54,17 @@ def decode(
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _decoded(picture: bytes | Path | NDArray[np.uint8], where: str, size: int) -> Image.Image:
+def _decoded(
+    picture: bytes | Path | NDArray[np.uint8] | Image.Image, where: str, size: int
+) -> Image.Image:
     """The upright picture, in mode L if it is grey and in RGB otherwise."""
     if isinstance(picture, np.ndarray):
         flat = picture.ndim == 3 and picture.shape[2] == 1
         return Image.fromarray(picture[:, :, 0] if flat else picture)
-    file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
     try:
+        if isinstance(picture, Image.Image):
+            return _plain(ImageOps.exif_transpose(picture))
+        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
         with Image.open(file) as image:
             # A JPEG several times too large is decoded at a fraction of its size.
             image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vicinal.errors import InputError
 from vicinal.objectives.terms import Terms, invariance, precise, regularisers
 
 Convention = Literal["study", "paper", "solo", "eb_jepa"]
@@ -37,6 +39,13 @@ class Preset(TypedDict):
     variance_weight: float
     covariance_weight: float
     convention: Convention
+
+
+class Settings(Preset):
+    """All keyword arguments of `vicreg`."""
+
+    target_std: float
+    epsilon: float
 
 
 def _preset(convention: Convention, *weights: float) -> Preset:
@@ -128,3 +137,50 @@ def vicreg(
             "covariance": redundancy.detach(),
         },
     )
+
+
+class VICRegLoss(nn.Module):
+    """`vicreg` as a module, for anybody's loop: returns the total, a scalar to minimise.
+
+    Its arguments are those of `vicreg`. It has no weights and works on any device, under any
+    autocast. For a loss by its parts, ``criterion.parts`` has those of the last call, or call
+    `vicreg` itself.
+
+    Attributes:
+        settings: Keyword arguments that every call gives to `vicreg`.
+        parts: The last call's unweighted ``invariance``, ``variance`` and ``covariance``,
+            scalars, detached; empty before the first.
+    """
+
+    def __init__(
+        self,
+        *,
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+        target_std: float = 1.0,
+        epsilon: float = 1e-4,
+        convention: Convention = "study",
+    ) -> None:
+        super().__init__()
+        if convention not in CONVENTIONS:
+            raise InputError(f"convention {convention!r}: give one of {', '.join(CONVENTIONS)}")
+        self.settings = Settings(
+            invariance_weight=invariance_weight,
+            variance_weight=variance_weight,
+            covariance_weight=covariance_weight,
+            target_std=target_std,
+            epsilon=epsilon,
+            convention=convention,
+        )
+        self.parts: Mapping[str, Tensor] = {}
+
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """The total, a scalar, of two views' embeddings (B, D), B ≥ 2."""
+        terms = vicreg(z_a, z_b, **self.settings)
+        self.parts = terms.parts
+        return terms.total
+
+    def extra_repr(self) -> str:
+        """The settings, as ``print`` shows a module's."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())

@@ -9,12 +9,14 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.errors import InputError
 from vicinal.representations.approximate import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
+from vicinal.representations.points import checked_points
 
 # An edge never weighs less, so that the heat kernel cannot round a far point's ties to nothing.
 _LEAST_WEIGHT = 1e-6
@@ -23,7 +25,11 @@ _LEAST_WEIGHT = 1e-6
 _TOLERANCE = 1e-6
 
 
-class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sklearn is untyped
+class LaplacianEigenmaps(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # sklearn is untyped
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """Spectral embedding of a kNN graph (Belkin & Niyogi, Neural Computation 2003).
 
     The graph W joins i and j if either is among the other's nearest neighbours. The embedding's
@@ -90,7 +96,7 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             InputError: If a number is not finite, or there are too few points for the
                 neighbours or the components asked for.
         """
-        points = _points(X)
+        points = checked_points(self, X, fitting=True)
         self._check(points)
         neighbours, self.recall_ = neighbours_by(
             self.neighbors, points, points, self.n_neighbors, exclude_self=True
@@ -101,9 +107,17 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         graph = self._joined(points, graph)
         self.eigenvalues_, embedding = _leading(graph, self.n_components, self.random_state)
         self.embedding_ = embedding.astype(np.float32)
-        self.n_features_in_ = points.shape[1]
         self._train = points
         return self
+
+    @property
+    def _n_features_out(self) -> int:  # scikit-learn names the columns by it
+        return int(self.embedding_.shape[1])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def fit_transform(  # scikit-learn's own would call transform, which is the extension
         self,
@@ -123,12 +137,7 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 many components were asked for that an eigenvalue is not positive.
         """
         check_is_fitted(self)
-        points = _points(X)
-        if points.shape[1] != self.n_features_in_:
-            raise InputError(
-                f"Laplacian Eigenmaps: points have {points.shape[1]} features but "
-                f"{self.n_features_in_} were fitted"
-            )
+        points = checked_points(self, X, fitting=False)
         usable = int((self.eigenvalues_ > 1e-6).sum())
         if usable < self.n_components:
             raise InputError(
@@ -189,16 +198,6 @@ class LaplacianEigenmaps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             weights = self._edge_weights(length.astype(np.float32))
             added = sp.csr_array((weights, (start, stop)), shape=graph.shape)
             graph = graph.maximum(added).maximum(added.T).tocsr()
-
-
-def _points(X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-    """Points as (N, F) float32 without a copy where they are that already."""
-    points = np.ascontiguousarray(X, dtype=np.float32)
-    if points.ndim != 2:
-        raise InputError(f"Laplacian Eigenmaps: points must be (N, F), found {points.shape}")
-    if not np.isfinite(points.sum(dtype=np.float64)):
-        raise InputError("Laplacian Eigenmaps: points have values that are not finite (NaN or inf)")
-    return points
 
 
 def _symmetric(neighbours: Neighbours, weights: NDArray[np.float64]) -> sp.csr_array:

@@ -30,6 +30,7 @@ from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.study.folder import RunFolder
 from vicinal.training.device import Engine
+from vicinal.training.loggers import opened_loggers
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, channel_statistics
 
@@ -63,12 +64,14 @@ class Learners:
         recipe: Every number.
         run: The run folder.
         engine: Device and precision.
+        log: Where else the losses go, one of `vicinal.training.loggers.LOGS`, or None.
     """
 
     data: Data
     recipe: Recipe
     run: RunFolder
     engine: Engine
+    log: str | None = None
 
     def generated(self) -> None:
         """S1: two augmented views of an image."""
@@ -136,9 +139,17 @@ class Learners:
         self, learner: str, train: Material, test: Material, recipe: Recipe, epochs: int
     ) -> None:
         folder = self._folder(learner)
-        encoder = pretrain(
-            train, test, recipe, folder, self.engine.fabric, epochs=epochs, title=learner
-        )
+        with opened_loggers(self.log, folder, recipe) as loggers:
+            encoder = pretrain(
+                train,
+                test,
+                recipe,
+                folder,
+                self.engine.fabric,
+                epochs=epochs,
+                title=learner,
+                loggers=loggers,
+            )
         self._save(learner, encoder)
 
     def _save(self, learner: str, encoder: torch.nn.Module) -> None:

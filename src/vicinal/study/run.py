@@ -24,6 +24,7 @@ from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
 from vicinal.study.systems import SYSTEMS, Measure
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.loggers import check_log
 
 HEADLINES = (
     ("S1", "rankme"),
@@ -60,6 +61,7 @@ class Request:
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
+        log: ``tensorboard`` or ``wandb`` to log the trainings there too.
     """
 
     data: str = "digits"
@@ -73,6 +75,7 @@ class Request:
     resume: bool = False
     device: str = "auto"
     data_dir: Path | None = None
+    log: str | None = None
 
 
 def run_study(request: Request) -> Path:
@@ -93,6 +96,7 @@ def run_study(request: Request) -> Path:
         "test": request.test,
         "limit": request.limit,
     }
+    check_log(request.log)
     engine = open_engine(request.device, recipe.training.precision)
     data = _load(sources, recipe, request.data_dir)
     _check(data, recipe)
@@ -106,7 +110,7 @@ def run_study(request: Request) -> Path:
         part = run
         if offset:
             part = open_run(path / f"seed-{seeded.seed}", identity, seeded, resume=request.resume)
-        _one_seed(part, data, seeded, engine, sources)
+        _one_seed(part, data, seeded, engine, sources, request.log)
     if request.seeds > 1:
         _join_seeds(
             run, [path, *(path / f"seed-{recipe.seed + i}" for i in range(1, request.seeds))]
@@ -115,12 +119,17 @@ def run_study(request: Request) -> Path:
 
 
 def _one_seed(
-    run: RunFolder, data: Data, recipe: Recipe, engine: Engine, sources: dict[str, Any]
+    run: RunFolder,
+    data: Data,
+    recipe: Recipe,
+    engine: Engine,
+    sources: dict[str, Any],
+    log: str | None,
 ) -> None:
     """Trains and measures everything for one seed, and writes results.json."""
     environment = describe_environment(recipe, engine.device, engine.precision)
     write_json(run / "environment.json", environment)
-    learners = Learners(data, recipe, run, engine)
+    learners = Learners(data, recipe, run, engine, log)
     for name, learn in LEARNERS.items():
         _stage(run, f"learn {name}", lambda: learn(learners))  # noqa: B023 — called at once
     measure = Measure(learners, data, recipe, run)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from vicinal.files import replacing
+
+if TYPE_CHECKING:
+    from lightning.fabric.loggers.logger import Logger
 
 PARTS = ("total", "invariance", "variance", "covariance")
 COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second")
@@ -29,6 +32,7 @@ class TrainingLog:
         epochs_done: Epochs of an interrupted run that are not repeated.
         images: Images in an epoch.
         quiet: Whether to write the file and show nothing.
+        loggers: Lightning's loggers, which get the same rows.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class TrainingLog:
         epochs_done: int,
         images: int,
         quiet: bool = False,
+        loggers: Sequence[Logger] = (),
     ) -> None:
         self._path = path
+        self._loggers = loggers
         self._title = title
         self._epochs = epochs
         self._keep(epochs_done)
@@ -104,6 +110,10 @@ class TrainingLog:
         row = [epoch, split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
+        figured = {name: terms[name] for name in PARTS} | {"images_per_second": rate}
+        for logger in self._loggers:
+            logger.log_metrics({f"{split}/{name}": x for name, x in figured.items()}, step=epoch)
+            logger.save()
         if self._bar.disable and split == "train" and self._worth_a_line(epoch):
             self._console.print(
                 f"{self._title} epoch {epoch}/{self._epochs}  "

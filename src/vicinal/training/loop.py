@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from vicinal.views import Pairs
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from lightning.fabric.loggers.logger import Logger
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ def pretrain(
     epochs: int,
     title: str = "train",
     quiet: bool = False,
+    loggers: Sequence[Logger] = (),
 ) -> nn.Module:
     """Trains an encoder on pairs of views, and goes on where an interrupted run stopped.
 
@@ -69,6 +72,7 @@ def pretrain(
         epochs: Passes over the training images.
         title: What the progress bar calls this training.
         quiet: Whether there is neither a bar nor a line.
+        loggers: Lightning's loggers, which get what ``losses.csv`` gets, by the epoch.
 
     Returns:
         The encoder in evaluation mode, images (B, C, H, W) to representations (B, F).
@@ -101,6 +105,7 @@ def pretrain(
         epochs_done=done,
         images=steps * batch,
         quiet=quiet,
+        loggers=loggers,
     ) as log:
         for epoch in range(done, epochs):
             generator = _generator(recipe.seed, epoch)

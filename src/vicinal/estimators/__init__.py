@@ -1,0 +1,1 @@
+"""Estimators with scikit-learn's habits, beside `vicinal.representations.spectral`'s."""
