@@ -21,9 +21,10 @@ SCRIPTS = ("objective", "views", "training", "step", "precision", "evaluation", 
 HEADER = """# Benchmarks
 
 Written by `make bench`, which runs `python benchmarks/write.py`; each section names its script and
-is measured by it alone. Peers come with `pip install -e '.[bench]'`. Everything compared runs in
-turn in one process; a ratio is the median of the rounds' ratios. Absolute times are those of a
-shared virtual machine: read the ratios.
+is measured by it alone; a script without a section here has not been run for this page yet.
+Peers come with `pip install -e '.[bench]'`. Everything compared runs in turn in one process; a
+ratio is the median of the rounds' ratios. Absolute times are those of a shared virtual machine:
+read the ratios.
 """
 
 
