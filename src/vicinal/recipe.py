@@ -128,7 +128,7 @@ class Spectral(Section):
     """Learner S6: Laplacian Eigenmaps on raw pixels."""
 
     dimension: Count = 128
-    """Dimensions of its representation, at most the number of training images less 2."""
+    """Dimensions of its representation, at most a quarter of the number of training images."""
     neighbours: Count = 15
     """Neighbours of each image in the graph."""
     weights: Literal["connectivity", "heat"] = "connectivity"

@@ -106,7 +106,8 @@ class Learners:
         """S6: Laplacian Eigenmaps on raw pixels; test images come in by Nyström's extension."""
         settings = self.recipe.spectral
         eigenmaps = LaplacianEigenmaps(
-            n_components=min(settings.dimension, len(self.data.train) - 2),
+            # Beyond about half of them eigenvalues are negative, and such axes do not extend.
+            n_components=min(settings.dimension, max(1, len(self.data.train) // 4)),
             n_neighbors=settings.neighbours,
             weights=settings.weights,
             random_state=self.recipe.seed,
