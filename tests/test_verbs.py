@@ -1,12 +1,16 @@
 """Whole commands, each result held against a computation of the test's own."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -17,6 +21,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
+from vicinal.cli import main
 from vicinal.representations.embeddings import Embeddings
 
 QUICK = (
@@ -29,16 +34,30 @@ QUICK = (
 SETTINGS = [part for setting in QUICK for part in ("--set", setting)]
 
 
-def vicinal(*arguments: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    place = {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "vicinal.cli", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | place | more,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass
+class Done:
+    """What a command left: as subprocess.run says it, without a process's seconds of imports."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def vicinal(*arguments: str | Path, cwd: Path) -> Done:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    settings = {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
+    with (
+        mock.patch.dict(os.environ, settings),
+        mock.patch.object(sys, "argv", ["vicinal", *map(str, arguments)]),
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def answer(*arguments: str | Path, cwd: Path) -> Any:
@@ -50,7 +69,7 @@ def answer(*arguments: str | Path, cwd: Path) -> Any:
 def refused(*arguments: str | Path, cwd: Path) -> str:
     done = vicinal(*arguments, cwd=cwd)
     assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("vicinal: ") == 1
     return done.stderr
 
 
@@ -244,7 +263,7 @@ def test_a_few_labels_label_the_rest(tmp_path: Path) -> None:
 def test_a_folder_of_pictures_keeps_paths_and_takes_strange_names(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     (tmp_path / "photos").mkdir()
-    for i in range(30):
+    for i in range(18):
         picture = Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8))
         picture.save(tmp_path / "photos" / (f"{i:02d}.png" if i else "=[red]00.png"))
     asked = ("train", "folder:photos", "--run", "run", "--recipe", "digits", *SETTINGS)
@@ -278,8 +297,18 @@ def test_what_is_no_embeddings_file_is_one_clear_line(tmp_path: Path) -> None:
     assert answer("duplicates", "lists.parquet", cwd=tmp_path)["pairs"] == []
 
 
-def test_the_shell_completes_commands(tmp_path: Path) -> None:
-    done = vicinal(
-        cwd=tmp_path, _VICINAL_COMPLETE="complete_bash", COMP_WORDS="vicinal dup", COMP_CWORD="1"
+def test_the_shell_completes_commands() -> None:
+    asked = {
+        "_VICINAL_COMPLETE": "complete_bash",
+        "_TYPER_COMPLETE_ARGS": "vicinal dup",
+        "COMP_WORDS": "vicinal dup",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from vicinal.cli import main; main()"],
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.stdout.split() == ["duplicates"]
+    assert done.stdout.split() == ["duplicates"], done.stderr
