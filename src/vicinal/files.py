@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,49 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: missing; run the study again with --resume") from None
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); remove it and start again") from None
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table; None becomes an empty cell.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP
+    advises against CSV injection; `plain_cell` takes it off. Numbers stay as they are.
+    """
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([_safe_cell(cell) for cell in row])
+
+
+def plain_cell(text: str) -> str:
+    """The text that `write_csv` was given for a cell."""
+    return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA and len(text) > 1 else text
+
+
+def _safe_cell(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def check_new(path: Path, option: str, suffix: str) -> Path:
+    """Returns a path at which a new file can be written.
+
+    Args:
+        path: Where the file shall go.
+        option: The option that named it, for the message.
+        suffix: How its name must end.
+
+    Raises:
+        InputError: If the name ends otherwise, something is there already, or there is no such
+            folder.
+    """
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{option} {path}: the name must end in {suffix}")
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{option} {path}: is there already; remove it or give another name")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: no folder {path.parent}; make it first")
+    return path

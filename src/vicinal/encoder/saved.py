@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,3 +70,8 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
     encoder = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
     encoder.load_state_dict(weights)
     return encoder.eval(), preparation
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of an encoder's file, by which embeddings say what made them."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

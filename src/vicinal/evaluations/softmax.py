@@ -148,6 +148,19 @@ def fit_softmax(
 
 def answers(weights: Array64, points: Array32) -> NDArray[np.int64]:
     """The likeliest class of each point (R, N), as (N,) int64."""
-    logits = weights[:-1].T.astype(np.float32) @ points + weights[-1].astype(np.float32)[:, None]
-    answers: NDArray[np.int64] = logits.argmax(axis=0)
+    answers: NDArray[np.int64] = _logits(weights, points).argmax(axis=0)
     return answers
+
+
+def probabilities(weights: Array64, points: Array32) -> Array64:
+    """The probability (N, C) float64 of each class for each point (R, N)."""
+    logits = _logits(weights, points).astype(np.float64)
+    odds = np.exp(logits - logits.max(axis=0))
+    shares: Array64 = (odds / odds.sum(axis=0)).T
+    return shares
+
+
+def _logits(weights: Array64, points: Array32) -> Array32:
+    logits: Array32 = weights[:-1].T.astype(np.float32) @ points
+    logits += weights[-1].astype(np.float32)[:, None]
+    return logits

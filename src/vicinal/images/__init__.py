@@ -16,7 +16,17 @@ from vicinal.errors import InputError
 from vicinal.images import digits, fit, folder, parquet, store, torchvision_sets
 from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
 
-__all__ = ["SOURCES", "ImageSet", "Splits", "hold_out", "limited", "load", "load_anomalies"]
+__all__ = [
+    "SOURCES",
+    "ImageSet",
+    "Part",
+    "Splits",
+    "hold_out",
+    "limited",
+    "load",
+    "load_anomalies",
+    "load_parts",
+]
 
 Listed = ImageSet | store.Encoded
 """Images of which ids and labels are known, decoded or not."""
@@ -122,6 +132,61 @@ def load_anomalies(
     return _fitted(images, "anomaly", data, size=size, channels=channels, pad=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a source, or all of it.
+
+    Attributes:
+        split: ``train`` or ``test``; None where the source has no parts of its own.
+        images: The images, in the source's order.
+        paths: Where each image's file lies, absolute; None for a source that is no files.
+    """
+
+    split: str | None
+    images: ImageSet
+    paths: tuple[str, ...] | None
+
+
+def load_parts(
+    source: str, *, size: int, channels: int, data_dir: Path | None = None
+) -> tuple[Part, ...]:
+    """Loads all images of a source, for an encoder that is there already; nothing is held out.
+
+    Fitted as in `load`. Ids are those of `load` for a source with parts of its own; without,
+    they are the image's number or path alone.
+
+    Args:
+        source: As in `load`.
+        size: Height and width in pixels.
+        channels: 1 turns colour into its luminance, 3 repeats grey.
+        data_dir: As in `load`.
+
+    Raises:
+        InputError: If the source is unknown, missing, empty or unreadable.
+    """
+    data = _data_folder(data_dir)
+    train, test = _parts(source, data)
+    named = {None: train} if train is not None and test is None else {"train": train, "test": test}
+    return tuple(
+        Part(
+            split,
+            _fitted(listed, split, data, size=size, channels=channels, pad=False),
+            _paths(listed),
+        )
+        for split, listed in named.items()
+        if listed is not None
+    )
+
+
+def _paths(images: Listed) -> tuple[str, ...] | None:
+    """Where the files lie, if the first picture is one."""
+    if isinstance(images, ImageSet) or not isinstance(next(images.pictures())[0], Path):
+        return None
+    files = (picture for picture, _ in images.pictures())
+    absolute = (os.path.abspath(file) for file in files if isinstance(file, Path))
+    return tuple(path.encode("utf-8", "backslashreplace").decode() for path in absolute)
+
+
 def _data_folder(data_dir: Path | None) -> Path:
     return platformdirs.user_cache_path("vicinal") if data_dir is None else data_dir.expanduser()
 
@@ -179,10 +244,12 @@ class _Arrays:
 
 
 def _fitted(
-    images: Listed, part: str, data: Path, *, size: int, channels: int | None, pad: bool
+    images: Listed, part: str | None, data: Path, *, size: int, channels: int | None, pad: bool
 ) -> ImageSet:
     """The images with their final pixels and ids."""
-    ids = np.array([f"{part}/{number}" for number in images.ids.tolist()])
+    ids = images.ids
+    if part is not None:
+        ids = np.array([f"{part}/{number}" for number in ids.tolist()])
     if isinstance(images, ImageSet):
         if images.pixels.shape[1:] == (size, size, channels or images.channels):
             return replace(images, ids=ids)

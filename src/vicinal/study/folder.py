@@ -97,6 +97,46 @@ def open_run(path: Path, identity: dict[str, Any], recipe: Recipe, *, resume: bo
     return RunFolder(path)
 
 
+def recipe_for(data: str) -> str:
+    """The shipped recipe that fits a source of images."""
+    return "digits" if data == "digits" else "laptop"
+
+
+def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") -> Path:
+    """The newest run folder of this kind when going on, else the next free number.
+
+    Args:
+        data: The source of the images.
+        recipe: The recipe's name.
+        resume: Whether a run is gone on with.
+        prefix: What the folder's name begins with.
+
+    Raises:
+        InputError: If there is no run to go on with.
+    """
+    kind, _, rest = data.partition(":")
+    stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_') or kind}-{recipe}"
+    held = sorted(int(p.name[len(stem) + 1 :]) for p in Path("runs").glob(f"{stem}-[0-9]*"))
+    if resume and not held:
+        raise InputError(f"--resume: no run of {stem} in runs; start one without --resume")
+    number = held[-1] if resume else (held[-1] + 1 if held else 1)
+    return Path("runs") / f"{stem}-{number}"
+
+
+def encoder_file(path: Path) -> Path:
+    """The file of the encoder that a user names by its run: `train`'s, or a study's first learner.
+
+    Raises:
+        InputError: If it is a folder with no encoder in it.
+    """
+    if not path.is_dir():
+        return path
+    for name in ("encoder.safetensors", "generated/encoder.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: no encoder.safetensors in it; name a finished run or the file")
+
+
 def describe_environment(recipe: Recipe, device: str, precision: str) -> dict[str, Any]:
     """Versions, machine, device, arithmetic and seed, as plain data."""
     return {

@@ -11,13 +11,15 @@ its first step, and ``pixels``, the images as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
@@ -33,6 +35,9 @@ from vicinal.training.device import Engine
 from vicinal.training.loggers import opened_loggers
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, channel_statistics
+
+if TYPE_CHECKING:
+    from lightning.fabric.loggers.logger import Logger
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +80,13 @@ class Learners:
 
     def generated(self) -> None:
         """S1: two augmented views of an image."""
-        self._train("generated", self.recipe, self.recipe.training.epochs)
+        self._train("generated", self.recipe)
 
     def no_variance(self) -> None:
         """S4: S1 with the variance term's weight at 0."""
         objective = self.recipe.objective.model_copy(update={"variance": 0.0})
         recipe = self.recipe.model_copy(update={"objective": objective})
-        self._train("no-variance", recipe, self.recipe.training.epochs)
+        self._train("no-variance", recipe)
 
     def mined(self) -> None:
         """S5: an image and one of its nearest other images by S1's representations."""
@@ -93,7 +98,19 @@ class Learners:
                 torch.from_numpy(found), mean=preparation.mean, std=preparation.std
             )
             materials.append(Material(images.pixels, pairs))
-        self._fit("mined", materials[0], materials[1], self.recipe, self.recipe.mined.epochs)
+        folder = self._folder("mined")
+        with opened_loggers(self.log, folder, self.recipe) as loggers:
+            encoder = pretrain(
+                materials[0],
+                materials[1],
+                self.recipe,
+                folder,
+                self.engine.fabric,
+                epochs=self.recipe.mined.epochs,
+                title="mined",
+                loggers=loggers,
+            )
+        self._save("mined", encoder)
 
     def untrained(self) -> None:
         """S1's encoder before its first step."""
@@ -130,30 +147,21 @@ class Learners:
             return joined(flat_pixels(images), images)
         return Representations.load(self.run / learner / f"representations-{part}.parquet")
 
-    def _train(self, learner: str, recipe: Recipe, epochs: int) -> None:
-        preparation = self._preparation()
-        pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
-        train, test = (Material(s.pixels, pairs) for s in (self.data.train, self.data.test))
-        self._fit(learner, train, test, recipe, epochs)
-
-    def _fit(
-        self, learner: str, train: Material, test: Material, recipe: Recipe, epochs: int
-    ) -> None:
-        folder = self._folder(learner)
+    def _train(self, learner: str, recipe: Recipe) -> None:
+        folder, data = self._folder(learner), self.data
         with opened_loggers(self.log, folder, recipe) as loggers:
-            encoder = pretrain(
-                train,
-                test,
+            encoder = learn_generated(
+                data.train,
+                data.test,
                 recipe,
                 folder,
-                self.engine.fabric,
-                epochs=epochs,
+                self.engine,
                 title=learner,
                 loggers=loggers,
             )
         self._save(learner, encoder)
 
-    def _save(self, learner: str, encoder: torch.nn.Module) -> None:
+    def _save(self, learner: str, encoder: nn.Module) -> None:
         """Writes the encoder and, read back from its file, its representations."""
         folder, preparation = self._folder(learner), self._preparation()
         path = folder / "encoder.safetensors"
@@ -174,9 +182,7 @@ class Learners:
         return folder
 
     def _preparation(self) -> Preparation:
-        train = self.data.train
-        mean, std = channel_statistics(train.pixels)
-        return Preparation(train.size, train.channels, mean, std)
+        return preparation_of(self.data.train)
 
 
 LEARNERS: dict[str, Callable[[Learners], None]] = {
@@ -186,6 +192,37 @@ LEARNERS: dict[str, Callable[[Learners], None]] = {
     "mined": Learners.mined,
     "spectral": Learners.spectral,
 }
+
+
+def learn_generated(
+    train: ImageSet,
+    test: ImageSet,
+    recipe: Recipe,
+    folder: Path,
+    engine: Engine,
+    *,
+    title: str,
+    loggers: Sequence[Logger] = (),
+) -> nn.Module:
+    """Trains S1: two augmented views of an image; writes what `pretrain` writes into ``folder``."""
+    preparation = preparation_of(train)
+    pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
+    return pretrain(
+        Material(train.pixels, pairs),
+        Material(test.pixels, pairs),
+        recipe,
+        folder,
+        engine.fabric,
+        epochs=recipe.training.epochs,
+        title=title,
+        loggers=loggers,
+    )
+
+
+def preparation_of(images: ImageSet) -> Preparation:
+    """How images are prepared for an encoder that is trained on these."""
+    mean, std = channel_statistics(images.pixels)
+    return Preparation(images.size, images.channels, mean, std)
 
 
 def mined_neighbours(

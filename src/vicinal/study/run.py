@@ -19,7 +19,13 @@ from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.claims import judge, over_seeds, spread
 from vicinal.study.figures import is_cifar10, with_study_figures
-from vicinal.study.folder import RunFolder, describe_environment, open_run
+from vicinal.study.folder import (
+    RunFolder,
+    default_folder,
+    describe_environment,
+    open_run,
+    recipe_for,
+)
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
 from vicinal.study.systems import SYSTEMS, Measure
@@ -89,7 +95,7 @@ def run_study(request: Request) -> Path:
     Raises:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
-    recipe = override(read_recipe(request.recipe or _recipe_for(request.data)), request.settings)
+    recipe = override(read_recipe(request.recipe or recipe_for(request.data)), request.settings)
     sources = {
         "data": request.data,
         "anomalies": request.anomalies or ("patches" if request.data == "digits" else None),
@@ -101,7 +107,7 @@ def run_study(request: Request) -> Path:
     data = _load(sources, recipe, request.data_dir)
     _check(data, recipe)
     identity = sources | {name: images.fingerprint for name, images in data.parts().items()}
-    path = request.run or _default_folder(request.data, recipe, request.resume)
+    path = request.run or default_folder(request.data, recipe.name, resume=request.resume)
     run = open_run(path, identity, recipe, resume=request.resume)
     _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
 
@@ -254,21 +260,6 @@ def _note(data: Data, source: str) -> str:
             "original binary: if the files are JPEG, the figures are of a JPEG copy."
         )
     return ""
-
-
-def _recipe_for(data: str) -> str:
-    return "digits" if data == "digits" else "laptop"
-
-
-def _default_folder(data: str, recipe: Recipe, resume: bool) -> Path:
-    """The newest run folder of this kind when going on, else the next free number."""
-    kind, _, rest = data.partition(":")
-    stem = f"{Path(rest).stem.split('{')[0].strip('-_') or kind}-{recipe.name}"
-    held = sorted(int(p.name[len(stem) + 1 :]) for p in Path("runs").glob(f"{stem}-[0-9]*"))
-    if resume and not held:
-        raise InputError(f"--resume: no run of {stem} in runs; start one without --resume")
-    number = held[-1] if resume else (held[-1] + 1 if held else 1)
-    return Path("runs") / f"{stem}-{number}"
 
 
 def _at(tree: dict[str, Any], dotted: str) -> Any:

@@ -1,0 +1,218 @@
+"""Questions to ask a file of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vicinal.cli.options import AsJson, EmbeddingsFile
+from vicinal.files import check_new, write_csv
+
+SHOWN = 20
+"""Rows of a table in the terminal; files and JSON have them all."""
+
+
+def anomalies(
+    embeddings: EmbeddingsFile,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Embeddings of normal pictures. [default: the set itself]"),
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of normal pictures that may be flagged.")
+    ] = 0.01,
+    k: Annotated[int, typer.Option("--k", help="Neighbours whose mean distance is the score.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write all of them into this CSV.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Rank pictures by how odd they are, and flag the oddest.
+
+    Held-out pictures of the reference calibrate p-values and the threshold; further ones
+    measure its false alarms. Best with an encoder that was not trained on these.
+
+    \b
+    vicinal anomalies photos.parquet --out ranked.csv
+    vicinal anomalies new.parquet --reference good.parquet --false-alarms 0.05
+    """
+    if out is not None:
+        check_new(out, "--out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.anomalies import rank_anomalies
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    normal = None if reference is None else Embeddings.load(reference)
+    found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k)
+    listed = found.listed(whole)
+    header = ["rank", *whole.columns(), "score", "p_value", "flagged"]
+    if out is not None:
+        write_csv(out, header, (list(picture.values()) for picture in listed))
+    if as_json:
+        print_json({"k": k, "false_alarms": false_alarms} | found.to_json(whole))
+        return
+    print_table(header, [list(picture.values()) for picture in listed[:SHOWN]])
+    flagged = sum(picture["flagged"] for picture in listed)
+    say(f"{flagged} of {len(whole):,} flagged: score above {found.threshold:.4g}")
+    if found.measured is None:
+        say("no reference: p is a picture's rank within the set, and no false-alarm rate is known")
+        return
+    low, high = found.measured["interval"]
+    say(
+        f"false alarms: asked {false_alarms:.2%}, measured {found.measured['rate']:.2%} "
+        f"({low:.2%} to {high:.2%}) of {found.measured['n']:,} further normal pictures; "
+        f"{found.calibration:,} calibrated, {found.bank:,} are the bank"
+    )
+
+
+def cluster(
+    embeddings: EmbeddingsFile,
+    clusters: Annotated[
+        int | None, typer.Option(help="How many. [default: 2 to 15, by silhouette]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all pictures into this CSV.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Group pictures, and name those that stand for each group.
+
+    \b
+    vicinal cluster photos.parquet --out clusters.csv
+    vicinal cluster photos.parquet --clusters 12
+    """
+    if out is not None:
+        check_new(out, "--out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.cluster import group
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    found = group(whole, clusters)
+    listed = found.listed(whole)
+    if out is not None:
+        header = ["cluster", *whole.columns(), "distance"]
+        write_csv(out, header, (list(picture.values()) for picture in listed))
+    if as_json:
+        print_json(found.to_json(whole))
+        return
+    print_table(
+        ["cluster", "size", "representatives"],
+        [
+            (number, size, "  ".join(whole.ids[rows].tolist()))
+            for number, (size, rows) in enumerate(
+                zip(found.sizes.tolist(), found.representatives, strict=True)
+            )
+        ],
+    )
+    say(f"{len(found.sizes)} clusters, silhouette {found.silhouette:.3f}")
+
+
+def duplicates(
+    embeddings: EmbeddingsFile,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="The greatest distance of a pair. [default: from the set's own spread]"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find pictures that are the same, or nearly.
+
+    \b
+    vicinal duplicates photos.parquet --out pairs.csv
+    """
+    if out is not None:
+        check_new(out, "--out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.duplicates import find_duplicates
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    found = find_duplicates(whole, threshold)
+    listed = found.listed(whole)
+    names = [f"{name}_{end}" for end in "ab" for name in whole.columns()]
+    if out is not None:
+        write_csv(out, ["group", "distance", *names], (list(pair.values()) for pair in listed))
+    if as_json:
+        print_json(found.to_json(whole))
+        return
+    shown = ("group", "distance", "id_a", "id_b")
+    print_table(shown, [[pair[name] for name in shown] for pair in listed[:SHOWN]])
+    usual = "" if found.typical is None else f"; to the nearest it is usually {found.typical:.4g}"
+    say(
+        f"{len(listed):,} pairs in {len(found.groups):,} groups, "
+        f"at most {found.threshold:.4g} apart{usual}"
+    )
+
+
+def map_(
+    embeddings: EmbeddingsFile,
+    out: Annotated[Path, typer.Option(help="The parquet file to write.")],
+    method: Annotated[str, typer.Option(help="tsne or pca.")] = "tsne",
+    as_json: AsJson = False,
+) -> None:
+    r"""Lay pictures out as a map, for embedding-atlas or your own plot.
+
+    \b
+    vicinal map photos.parquet --out map.parquet
+    embedding-atlas map.parquet --x x --y y --neighbors neighbors
+    """
+    check_new(out, "--out", ".parquet")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.map import map_of, write_map
+    from vicinal.verbs.shown import print_json, say
+
+    whole = Embeddings.load(embeddings)
+    found = map_of(whole, method)
+    write_map(out, whole, found)
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "images": len(whole),
+                "method": method,
+                "neighbours": found.neighbours.indices.shape[1],
+                "trustworthiness": found.trustworthiness,
+            }
+        )
+        return
+    say(f"{len(whole):,} images, trustworthiness {found.trustworthiness:.3f}: {out}")
+
+
+def probe(
+    embeddings: EmbeddingsFile,
+    labels: Annotated[
+        Path, typer.Option(help="CSV with columns id (or path) and label, for a few pictures.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write predictions into this CSV.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Label the rest of a set from the labels of a few.
+
+    \b
+    vicinal probe photos.parquet --labels labels.csv --out predictions.csv
+    """
+    if out is not None:
+        check_new(out, "--out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.probe import predict
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    found = predict(whole, labels)
+    listed = found.listed(whole)
+    header = [*whole.columns(), "prediction", "probability"]
+    if out is not None:
+        write_csv(out, header, (list(picture.values()) for picture in listed))
+    if as_json:
+        print_json(found.to_json(whole))
+        return
+    print_table(header, [list(picture.values()) for picture in listed[:SHOWN]])
+    accuracy = found.probe.accuracy
+    assert accuracy.interval is not None
+    low, high = accuracy.interval
+    say(
+        f"{accuracy.n} labels of {len(found.class_names)} classes, {len(listed):,} predictions; "
+        f"accuracy by {found.probe.folds}-fold cross-validation {accuracy.value:.1%} "
+        f"({low:.1%} to {high:.1%}; the largest class has {accuracy.chance:.1%})"
+    )

@@ -1,0 +1,172 @@
+"""anomalies: the odd pictures of a set, with how rarely a normal one looks as odd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+from vicinal.evaluations.anomaly import anomaly_scores
+from vicinal.evaluations.conformal import conformal_p_values, conformal_threshold
+from vicinal.evaluations.probe_result import wilson_interval
+from vicinal.representations.embeddings import Embeddings
+
+_HELD_OUT = 0.4  # of a reference without parts: half calibrates, half measures
+_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Pictures by how odd they are.
+
+    Attributes:
+        scores: Array (N,) float32, mean distance to the k nearest normal pictures.
+        p_values: Array (N,) float64, the share of normal pictures at least as odd.
+        threshold: The score above which a picture is flagged.
+        order: Array (N,) int64, rows from the oddest on.
+        bank: How many normal pictures scores are distances to.
+        calibration: How many others gave the p-values; 0 without a reference.
+        measured: The share of further normal pictures that the threshold flags, with its 95 %
+            interval and their number; None without a reference.
+    """
+
+    scores: NDArray[np.float32]
+    p_values: NDArray[np.float64]
+    threshold: float
+    order: NDArray[np.int64]
+    bank: int
+    calibration: int
+    measured: dict[str, Any] | None
+
+    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+        """Every picture as plain data, the oddest first."""
+        return [
+            {
+                "rank": rank,
+                **embeddings.describe(row),
+                "score": float(self.scores[row]),
+                "p_value": float(self.p_values[row]),
+                "flagged": bool(self.scores[row] > self.threshold),
+            }
+            for rank, row in enumerate(self.order.tolist(), 1)
+        ]
+
+    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+        """All of it as plain data."""
+        listed = self.listed(embeddings)
+        return {
+            "threshold": self.threshold,
+            "flagged": sum(picture["flagged"] for picture in listed),
+            "bank": self.bank,
+            "calibration": self.calibration,
+            "measured": self.measured,
+            "pictures": listed,
+        }
+
+
+def rank_anomalies(
+    embeddings: Embeddings,
+    reference: Embeddings | None = None,
+    *,
+    false_alarms: float = 0.01,
+    k: int = 2,
+) -> Ranked:
+    """Scores pictures by their distance to normal ones, and calibrates the score.
+
+    The reference is parted: scores are distances to its bank, held-out pictures calibrate
+    p-values and threshold, and further ones, which did neither, measure how many the threshold
+    flags. Its own test part is held out if it has one, else a seeded 40 %. Without a reference
+    each picture is held against all others of the set, left out by its row: the p-value is then
+    its rank within the set, and the threshold flags that share of it, at most.
+
+    Args:
+        embeddings: The pictures to rank.
+        reference: Normal pictures, none of them in the set.
+        false_alarms: The share of normal pictures that may be flagged.
+        k: Neighbours whose mean distance is the score.
+
+    Raises:
+        InputError: If sets do not fit together or are too small for ``k`` or the rate.
+    """
+    if reference is None:
+        return _within(embeddings, false_alarms, k)
+    _check_apart(embeddings, reference)
+    bank, calibration, further = _parted(reference)
+    everything = reference.representations()
+    normal = everything.take(bank)
+    held_out = anomaly_scores(normal, everything.take(calibration), k=k)
+    threshold = conformal_threshold(held_out, false_alarms)
+    flagged = anomaly_scores(normal, everything.take(further), k=k) > threshold
+    scores = anomaly_scores(normal, embeddings.representations(), k=k)
+    return Ranked(
+        scores,
+        conformal_p_values(scores, held_out),
+        threshold,
+        np.argsort(-scores, kind="stable"),
+        len(bank),
+        len(calibration),
+        {
+            "rate": float(flagged.mean()),
+            "interval": wilson_interval(int(flagged.sum()), len(flagged)),
+            "n": len(flagged),
+        },
+    )
+
+
+def _within(embeddings: Embeddings, false_alarms: float, k: int) -> Ranked:
+    """Each picture against all others; its own score is among those that rank it."""
+    own = embeddings.representations()
+    scores = anomaly_scores(own, own, k=k, exclude_self=True)
+    n = len(scores)
+    if not 0 < false_alarms < 1:
+        raise InputError(f"--false-alarms {false_alarms:g}: give a rate between 0 and 1")
+    at_least = n - np.searchsorted(np.sort(scores), scores, side="left")
+    most = min(n - 1, int(false_alarms * n + 1e-9))  # pictures that may be flagged
+    threshold = float(np.sort(scores)[n - 1 - most])
+    order = np.argsort(-scores, kind="stable")
+    return Ranked(scores, at_least / n, threshold, order, n - 1, 0, None)
+
+
+def _parted(
+    reference: Embeddings,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the bank, of the calibration and of what measures."""
+    shuffled = np.random.default_rng(_SEED).permutation(len(reference))
+    if reference.splits is not None and {"train", "test"} <= set(reference.splits.tolist()):
+        is_bank = reference.splits[shuffled] == "train"
+        bank, held_out = shuffled[is_bank], shuffled[~is_bank]
+    else:
+        count = round(_HELD_OUT * len(shuffled))
+        bank, held_out = shuffled[count:], shuffled[:count]
+    half = len(held_out) // 2
+    if half == 0:
+        raise InputError(
+            f"--reference: {len(reference)} normal pictures are too few to hold some out; "
+            "give more, or leave the reference out"
+        )
+    return np.sort(bank), held_out[:half], held_out[half:]
+
+
+def _check_apart(embeddings: Embeddings, reference: Embeddings) -> None:
+    """Refuses pictures that are in both sets: a picture is no judge of itself."""
+    if embeddings.array.shape[1] != reference.array.shape[1]:
+        raise InputError(
+            f"--reference: representations of {reference.array.shape[1]} numbers, and "
+            f"{embeddings.array.shape[1]} in the set; embed both with one encoder"
+        )
+    made_by = [each.origin.get("encoder_sha256") for each in (embeddings, reference)]
+    if None not in made_by and made_by[0] != made_by[1]:
+        raise InputError("--reference: made by another encoder than the set; embed both with one")
+    _, mine, theirs = np.intersect1d(
+        embeddings.ids, reference.ids, assume_unique=True, return_indices=True
+    )
+    # Two folders may both have a 001.jpg; the same name with the same numbers is one picture.
+    same = (embeddings.array[mine] == reference.array[theirs]).all(axis=1)
+    if same.any():
+        raise InputError(
+            f"--reference: {int(same.sum())} pictures are in both files, such as "
+            f"{embeddings.ids[mine[same][0]]}; keep them in one, or leave the reference out"
+        )

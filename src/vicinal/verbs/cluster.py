@@ -1,0 +1,124 @@
+"""cluster: the groups of a set, with the pictures that stand for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+from vicinal.evaluations.clusters import ClusterResult, cluster
+from vicinal.representations.embeddings import Embeddings
+
+MOST = 15
+"""Clusters up to which the number is looked for where none is asked."""
+_SAMPLE = 5_000  # pictures on which silhouettes are taken
+_REPRESENTATIVES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Clusters, the largest first.
+
+    Attributes:
+        assignment: Array (N,) int64, each picture's cluster.
+        distances: Array (N,) float32, its L2 distance to the cluster's centroid.
+        sizes: Array (K,) int64.
+        representatives: For each cluster, rows of the pictures nearest to its centroid.
+        silhouette: Mean silhouette, −1 to 1.
+        tried: The silhouette of each number of clusters that was tried.
+    """
+
+    assignment: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    sizes: NDArray[np.int64]
+    representatives: tuple[NDArray[np.int64], ...]
+    silhouette: float
+    tried: dict[int, float]
+
+    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+        """Every picture as plain data, cluster by cluster, those nearest its centroid first."""
+        return [
+            {
+                "cluster": int(self.assignment[row]),
+                **embeddings.describe(row),
+                "distance": float(self.distances[row]),
+            }
+            for row in np.lexsort((self.distances, self.assignment)).tolist()
+        ]
+
+    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "silhouette": self.silhouette,
+            "tried": [{"clusters": k, "silhouette": value} for k, value in self.tried.items()],
+            "clusters": [
+                {
+                    "cluster": number,
+                    "size": int(self.sizes[number]),
+                    "representatives": [embeddings.describe(row) for row in rows.tolist()],
+                }
+                for number, rows in enumerate(self.representatives)
+            ],
+            "pictures": self.listed(embeddings),
+        }
+
+
+def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0) -> Grouped:
+    """k-means, with the number of clusters given or chosen by the highest silhouette.
+
+    Args:
+        embeddings: The pictures.
+        clusters: How many; None to try 2 to `MOST`, as far as there are distinct pictures.
+        seed: Seed of the starts and of the sample that silhouettes are taken on.
+
+    Raises:
+        InputError: If there are fewer distinct pictures than clusters.
+    """
+    array = embeddings.array
+    wanted = MOST if clusters is None else clusters
+    few = len(array) <= 10 * wanted  # beyond, it is not worth the time to count
+    distinct = len(np.unique(array, axis=0)) if few else len(array)
+    if distinct < 2:
+        raise InputError(f"{len(array)} pictures, all alike: there is nothing to group")
+    if clusters is not None and not 2 <= clusters <= distinct:
+        raise InputError(
+            f"--clusters {clusters}: give 2 to {distinct}, the number of distinct pictures"
+        )
+    numbers = [clusters] if clusters else range(2, min(MOST, distinct) + 1)
+    best: ClusterResult | None = None
+    tried = {}
+    for k in numbers:
+        found = cluster(array, k=k, seed=seed, silhouette_sample=_SAMPLE)
+        tried[k] = found.silhouette.value
+        if best is None or found.silhouette.value > best.silhouette.value:
+            best = found
+    assert best is not None
+    return _ordered(array, best, tried)
+
+
+def _ordered(array: NDArray[np.float32], found: ClusterResult, tried: dict[int, float]) -> Grouped:
+    """The clusters renumbered by size, with their nearest pictures."""
+    sizes = np.bincount(found.assignment, minlength=len(found.centroids))
+    order = np.argsort(-sizes, kind="stable")
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    assignment = number[found.assignment]
+    apart = array.astype(np.float64) - found.centroids[found.assignment]
+    distances = np.sqrt(np.einsum("nf,nf->n", apart, apart)).astype(np.float32)
+    near = np.lexsort((distances, assignment))
+    ends = np.cumsum(sizes[order])
+    starts = ends - sizes[order]
+    return Grouped(
+        assignment,
+        distances,
+        sizes[order],
+        tuple(
+            near[start : min(end, start + _REPRESENTATIVES)]
+            for start, end in zip(starts, ends, strict=True)
+        ),
+        found.silhouette.value,
+        tried,
+    )

@@ -1,0 +1,150 @@
+"""duplicates: pictures that are the same, or nearly, in pairs and in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from vicinal.errors import InputError
+from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.neighbours import nearest
+
+_HALVINGS = 10  # one picture in 1,500 of an evenly spread set is taken for a duplicate
+_FEWEST = 10  # distinct pictures below which quartiles say nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Near-identical pictures.
+
+    Attributes:
+        pairs: Array (P, 2) int64 of rows, the first below the second, the nearest pair first.
+        distances: Array (P,) float64, their L2 distances; 0 exactly for identical rows.
+        groups: Rows of each group of pictures that pairs connect, the largest group first.
+        threshold: The greatest distance of a pair.
+        typical: The median distance of a distinct picture to its nearest other; None where there
+            are too few pictures to choose a threshold by.
+    """
+
+    pairs: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    groups: tuple[NDArray[np.int64], ...]
+    threshold: float
+    typical: float | None
+
+    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+        """Each pair as plain data."""
+        number = {row: i for i, rows in enumerate(self.groups) for row in rows.tolist()}
+        listed = []
+        for (a, b), distance in zip(self.pairs.tolist(), self.distances.tolist(), strict=True):
+            one, other = embeddings.describe(a), embeddings.describe(b)
+            both = {f"{name}_a": text for name, text in one.items()}
+            both |= {f"{name}_b": text for name, text in other.items()}
+            listed.append({"group": number[a], "distance": distance, **both})
+        return listed
+
+    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "threshold": self.threshold,
+            "median_nearest": self.typical,
+            "pairs": self.listed(embeddings),
+            "groups": [embeddings.ids[rows].tolist() for rows in self.groups],
+        }
+
+
+def find_duplicates(embeddings: Embeddings, threshold: float | None = None) -> Duplicates:
+    """Finds every pair of pictures whose representations lie within a threshold.
+
+    Identical rows are told by equality, not by a rounded distance, and are always found. Of m
+    identical rows the later ones are each paired with the first, which stands for all of them in
+    pairs with others: m − 1 pairs instead of m (m − 1) / 2.
+
+    Args:
+        embeddings: The pictures.
+        threshold: The greatest L2 distance of a pair; None for `default_threshold`.
+
+    Raises:
+        InputError: If the threshold is negative, or there are fewer than two pictures.
+    """
+    if len(embeddings) < 2:
+        raise InputError(f"duplicates need at least 2 pictures, found {len(embeddings)}")
+    if threshold is not None and not (np.isfinite(threshold) and threshold >= 0):
+        raise InputError(f"--threshold {threshold:g}: give a distance of 0 or more")
+    array = embeddings.array + np.float32(0)  # −0 becomes 0, so that equal rows have equal bytes
+    _, first, inverse = np.unique(array, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    copies = np.flatnonzero(first[inverse] != np.arange(len(array)))
+    exact = np.stack([first[inverse[copies]], copies], axis=1)
+    distinct = np.sort(first)
+    typical = None
+    if threshold is None:
+        threshold, typical = default_threshold(array[distinct])
+    near, distances = _pairs_within(array[distinct], threshold)
+    pairs = np.concatenate([exact, distinct[near]])
+    lengths = np.concatenate([np.zeros(len(exact)), distances])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
+    return Duplicates(pairs[order], lengths[order], _groups(pairs, len(array)), threshold, typical)
+
+
+def default_threshold(distinct: NDArray[np.float32]) -> tuple[float, float | None]:
+    """A threshold from how far apart the pictures of this very set usually are.
+
+    Where points lie locally even in m dimensions, a nearest neighbour is farther than r with
+    probability exp(−c rᵐ). So the median and the third quartile of the nearest-neighbour
+    distances are in the ratio 2^(1/m), which gives m, and the distance below which only
+    ln 2 / 2¹⁰ (0.07 %) of all pictures would have a neighbour by chance is
+    median · (median / third quartile)¹⁰, in any number of dimensions. Pairs nearer than that are
+    too near for the set's own spread. It is at most half the median, for where all distances
+    are alike the quartiles say little. Median and quartile are of distinct rows and stay what
+    they are while less than half of those have a near-duplicate.
+
+    Args:
+        distinct: Array (N, F) float32, no two rows equal.
+
+    Returns:
+        The threshold and the median; 0 and None for fewer than 10 rows.
+    """
+    if len(distinct) < _FEWEST:
+        return 0.0, None
+    apart = nearest(distinct, distinct, 1, exclude_self=True).distances[:, 0].astype(np.float64)
+    middle, upper = np.quantile(apart, [0.5, 0.75])
+    return float(middle * min(0.5, (middle / upper) ** _HALVINGS)), float(middle)
+
+
+def _pairs_within(
+    array: NDArray[np.float32], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All pairs (P, 2) of rows at most ``threshold`` apart, and their distances (P,)."""
+    rows = np.arange(len(array))
+    found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    k = 8
+    while len(rows) and len(array) > 1 and threshold > 0:
+        k = min(k, len(array))
+        near = nearest(array[rows], array, k)  # each row itself is among them, and dropped below
+        within = near.distances <= threshold
+        # A row whose k nearest all lie within may have more: it is asked again for more.
+        more = within.all(axis=1) & (k < len(array))
+        within[more] = False
+        left = np.repeat(rows, within.sum(axis=1))
+        right, distances = near.indices[within], near.distances[within].astype(np.float64)
+        once = left < right  # each pair is seen from both ends
+        found.append((np.stack([left, right], axis=1)[once], distances[once]))
+        rows, k = rows[more], 4 * k
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *(pair for pair, _ in found)])
+    return pairs, np.concatenate([np.empty(0), *(distances for _, distances in found)])
+
+
+def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:
+    """Rows that pairs connect, directly or through others; the largest group first."""
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, component = connected_components(edges, directed=False)
+    order = np.argsort(component, kind="stable")
+    split = np.flatnonzero(np.diff(component[order])) + 1
+    groups = [rows for rows in np.split(order, split) if len(rows) > 1]
+    return tuple(sorted(groups, key=lambda rows: (-len(rows), int(rows[0]))))
