@@ -16,7 +16,8 @@ from vicinal.evaluations.score import Score
 from vicinal.representations.neighbours import nearest
 
 _EXACT = 50_000  # images up to which exact neighbours cost less than openTSNE's index
-_SMALL = 1_000  # images up to which Barnes-Hut on one thread beats transforms
+_ONE_THREAD = 3_000  # images up to which a second thread saves seconds at most
+_BARNES_HUT = 6_000  # images up to which Barnes-Hut beats transforms
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +78,10 @@ def tsne_map(
     if len(array) < 4:
         raise InputError(f"a t-SNE map needs at least 4 images, found {len(array)}")
     perplexity = min(perplexity, (len(array) - 1) / 3)
-    small = len(array) <= _SMALL
-    jobs = 1 if small else -1
+    jobs = 1 if len(array) <= _ONE_THREAD else -1
     tsne = TSNE(
         initialization=_start(array, seed),
-        negative_gradient_method="bh" if small else "fft",
+        negative_gradient_method="bh" if len(array) <= _BARNES_HUT else "fft",
         n_jobs=jobs,
         random_state=seed,
     )
