@@ -20,6 +20,7 @@ import vicinal
 from data import source
 from measuring import machine, say, section, table
 from probed import trained
+from vicinal.files import read_rows
 
 HELD = Path(__file__).parents[1] / "docs" / "ablations.csv"
 COLUMNS = ("recipe", "settings", "epochs", "seed", "minutes", "probe", "machine")
@@ -59,9 +60,8 @@ def keep(recipe: str, settings: str, epochs: int, seed: int, minutes: float, pro
 def print_table() -> None:
     """Prints the means over seeds, with every seed's accuracy."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
-    with HELD.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            groups[row["recipe"], row["epochs"], row["settings"]].append(row)
+    for row in read_rows(HELD):
+        groups[row["recipe"], row["epochs"], row["settings"]].append(row)
     lines = []
     for (recipe, epochs, settings), rows in groups.items():
         probes = [100 * float(row["probe"]) for row in rows]

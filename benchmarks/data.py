@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 
-def source(name: str) -> str:
-    """``cifar10`` (JPEG copy) or ``mnist`` as `vicinal.load` takes it; ends the script without."""
+def folder() -> Path:
+    """The folder with the parquet files, or the end of the script with a line that says so."""
     beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("VICINAL_DATA", beside))
-    if not (folder / f"{name}-test.parquet").is_file():
-        sys.exit(f"needs {name}-train.parquet and -test: name their folder in VICINAL_DATA")
-    return f"parquet:{folder}/{name}-{{split}}.parquet"
+    found = Path(os.environ.get("VICINAL_DATA", beside))
+    if not (found / "cifar10-train.parquet").is_file():
+        sys.exit("needs the CIFAR-10 and MNIST parquet files: name their folder in VICINAL_DATA")
+    return found
+
+
+def source(name: str) -> str:
+    """``cifar10`` (JPEG copy) or ``mnist`` as `vicinal.load` takes it."""
+    return f"parquet:{folder()}/{name}-{{split}}.parquet"

@@ -7,16 +7,14 @@ dimension brought to mean 0 and deviation 1 over the training images.
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from data import source
 from measuring import say
 from vicinal import ImageSet, Representations, embed, load, load_anomalies
 from vicinal.encoder import build_encoder
@@ -55,24 +53,10 @@ class Frozen:
         )
 
 
-def data_folder() -> Path:
-    """The folder with the parquet files, or the end of the script with a line that says so."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("VICINAL_DATA", beside))
-    if not (folder / "cifar10-train.parquet").is_file():
-        sys.exit("needs the CIFAR-10 and MNIST parquet files: name their folder in VICINAL_DATA")
-    return folder
-
-
 def frozen(limit: int | None = None) -> Frozen:
     """Loads and embeds, at most ``limit`` images of each set."""
-    folder = data_folder()
-    splits = load(
-        f"parquet:{folder}/cifar10-train.parquet",
-        size=32,
-        test=f"parquet:{folder}/cifar10-test.parquet",
-    )
-    anomalies = load_anomalies(f"parquet:{folder}/mnist-test.parquet", size=32, channels=3)
+    splits = load(source("cifar10"), size=32)
+    anomalies = load_anomalies(source("mnist"), size=32, channels=3)
     sets = [
         images.take(np.arange(min(limit or len(images), len(images))))
         for images in (splits.train, splits.test, anomalies)

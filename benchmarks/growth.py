@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from frozen import DATA_NOTE, ENCODER, Frozen, data_folder, frozen, small_encoder
+from data import folder
+from frozen import DATA_NOTE, ENCODER, Frozen, frozen, small_encoder
 from measuring import exponent, extra_memory, say, section, table, versions
 from vicinal import (
     LaplacianEigenmaps,
@@ -165,11 +166,10 @@ def image_stages(data: Frozen, scratch: Path) -> list[Stage]:
     recipe = Recipe(encoder=ENCODER, training=training)
 
     def decoding(count: int) -> Work:
-        source = scratch / f"{count}.parquet"
-        pq.write_table(
-            pq.read_table(data_folder() / "cifar10-train.parquet").slice(0, count), source
-        )
-        return lambda: decode(source, scratch / "store")
+        part = scratch / f"{count}.parquet"
+        whole = pq.read_table(folder() / "cifar10-train.parquet")
+        pq.write_table(whole.slice(0, count), part)
+        return lambda: decode(part, scratch / "store")
 
     def views(count: int) -> None:
         generator = torch.Generator().manual_seed(0)

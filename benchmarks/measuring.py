@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+from vicinal.training.memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 def interleaved(

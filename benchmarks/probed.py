@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import vicinal
+from vicinal.files import read_rows
 from vicinal.images import Splits
 from vicinal.recipe import Recipe
 from vicinal.representations.representations import Representations
@@ -32,8 +32,7 @@ def trained(splits: Splits, recipe: Recipe) -> Trained:
         began = time.perf_counter()
         Learners(Data(splits.train, splits.test, None), recipe, run, engine).generated()
         minutes = (time.perf_counter() - began) / 60
-        with (run / "generated" / "losses.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+        rows = [r for r in read_rows(run / "generated" / "losses.csv") if r["split"] == "train"]
         train, test = (
             Representations.load(run / "generated" / f"representations-{part}.parquet")
             for part in ("train", "test")

@@ -66,6 +66,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
             writer.writerow([_safe_cell(cell) for cell in row])
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file whose first line names the columns, such as ``losses.csv``."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def plain_cell(text: str) -> str:
     """The text that `write_csv` was given for a cell."""
     return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA and len(text) > 1 else text

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.errors import InputError
+from vicinal.evaluations.conformal import conformal_p_values, conformal_rank
 from vicinal.representations.neighbours import mean_distances
 from vicinal.representations.points import checked_points
 
@@ -89,7 +90,7 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
             InputError: If there are fewer than 1/contamination − 1 rows, too few to say so.
         """
         scores = np.sort(self._oddness(X))
-        rank = math.ceil((1 - self.contamination) * (len(scores) + 1) - 1e-9)
+        rank = conformal_rank(len(scores), self.contamination)
         if rank > len(scores):
             raise InputError(
                 f"calibrate: {len(scores)} normal images cannot hold false alarms at "
@@ -127,11 +128,7 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
         calibration rows are exchangeable. Before, the fitted rows' own scores stand in, each
         from one neighbour's choice fewer than a new row has: nearly so, without the guarantee.
         """
-        scores = self._oddness(X)
-        below = np.searchsorted(self.calibration_scores_, scores, side="left")
-        count = len(self.calibration_scores_)
-        p_values: Floats = (1 + count - below) / (count + 1)
-        return p_values
+        return conformal_p_values(self._oddness(X), self.calibration_scores_)
 
     def _oddness(self, X: ArrayLike) -> Floats:  # noqa: N803
         check_is_fitted(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
+from vicinal.files import read_rows
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import checked_pixels, shape_of_rows, squares
 from vicinal.recipe import Recipe
@@ -219,12 +219,11 @@ class VICReg(
 
 def _losses(path: Path) -> list[dict[str, float]]:
     """The epochs' mean training terms."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in PARTS}}
-            for row in csv.DictReader(file)
-            if row["split"] == "train"
-        ]
+    return [
+        {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in PARTS}}
+        for row in read_rows(path)
+        if row["split"] == "train"
+    ]
 
 
 def _cuda(device: str) -> list[int]:

@@ -8,6 +8,7 @@ drawn alike and none of them shaped the score: no image of theirs is in the bank
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,13 @@ from vicinal.errors import InputError
 
 
 def conformal_p_values(
-    scores: NDArray[np.float32], calibration: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]], calibration: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """(1 + #{calibration ≥ s}) / (n + 1) of each score s, between 1 / (n + 1) and 1.
 
     Args:
-        scores: Array (Q,) float32, higher is stranger.
-        calibration: Array (n,) float32, scores of held-out normal images.
+        scores: Array (Q,) of float, higher is stranger.
+        calibration: Array (n,) of float, scores of held-out normal images.
     """
     below = np.searchsorted(np.sort(calibration), scores, side="left")
     p: NDArray[np.float64] = (1 + len(calibration) - below) / (len(calibration) + 1)
@@ -42,10 +43,18 @@ def conformal_threshold(calibration: NDArray[np.float32], rate: float) -> float:
     n = len(calibration)
     if not 0 < rate < 1:
         raise InputError(f"--false-alarms {rate:g}: give a rate between 0 and 1, such as 0.01")
-    above = math.floor(rate * (n + 1) + 1e-9) - 1  # calibration scores a flagged image may lie at
-    if above < 0:
+    rank = conformal_rank(n, rate)
+    if rank > n:
         raise InputError(
             f"--false-alarms {rate:g}: {n} calibration images cannot tell so low a rate; ask for "
             f"{1 / (n + 1):.2g} or more, or give more normal images"
         )
-    return float(np.sort(calibration)[n - 1 - above])
+    return float(np.sort(calibration)[rank - 1])
+
+
+def conformal_rank(n: int, rate: float) -> int:
+    """⌈(1 − rate)(n + 1)⌉: which of n rising calibration scores is the threshold.
+
+    Above n, so few scores cannot calibrate so low a rate.
+    """
+    return math.ceil((1 - rate) * (n + 1) - 1e-9)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
-from vicinal.evaluations.probe_result import largest_class_share, wilson_interval
+from vicinal.evaluations.probe_result import share_right
 from vicinal.evaluations.score import Score
 from vicinal.evaluations.softmax import (
     Array32,
@@ -84,17 +84,7 @@ def label_probe(
     points = axes.rotate(standard, array[rows])
     weights = fit_softmax(points, classes, axes.variances, penalties[best])
     shares = probabilities(weights, axes.rotate(standard, array))
-    accuracy = Score(
-        name="cross_validated_accuracy",
-        value=right[best] / len(rows),
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=largest_class_share(classes),
-        n=len(rows),
-        seed=seed,
-        interval=wilson_interval(right[best], len(rows)),
-    )
+    accuracy = share_right("cross_validated_accuracy", right[best], classes, seed)
     return LabelProbe(accuracy, shares.argmax(axis=1), shares, penalties[best], folds)
 
 

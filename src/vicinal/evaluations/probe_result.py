@@ -128,7 +128,11 @@ def largest_class_share(labels: NDArray[np.int64]) -> float:
 def _accuracy(
     name: str, labels: NDArray[np.int64], predictions: NDArray[np.int64], seed: int
 ) -> Score:
-    right = int((labels == predictions).sum())
+    return share_right(name, int((labels == predictions).sum()), labels, seed)
+
+
+def share_right(name: str, right: int, labels: NDArray[np.int64], seed: int) -> Score:
+    """The accuracy of so many right answers to ``labels`` (N,) int64, with its Wilson interval."""
     return Score(
         name=name,
         value=right / len(labels),

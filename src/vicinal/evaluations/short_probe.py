@@ -52,7 +52,7 @@ def short_probe(
             f"above 0, found {epochs}, {batch_size} and {learning_rate}"
         )
     points = _tensor(train.array)
-    targets = torch.from_numpy(labels.train)
+    targets = torch.tensor(labels.train)  # a copy: what was read from a file is not writable
     with torch.random.fork_rng(devices=[]):  # leaves the caller's generator as it was
         torch.manual_seed(seed)
         layer = torch.nn.Linear(points.shape[1], labels.classes)

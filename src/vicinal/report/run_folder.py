@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.files import read_rows
 
 LEARNERS = ("generated", "no-variance", "mined")
 Curves = dict[str, dict[str, list[float | None]]]
@@ -130,11 +130,10 @@ def _as_text(data: Any) -> str:
 def _read_losses(path: Path) -> Curves:
     """Columns by split, in the order of the epochs; what is not a number becomes None."""
     curves: Curves = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            columns = curves.setdefault(row.pop("split", "train"), {})
-            for name, text in row.items():
-                columns.setdefault(name, []).append(_number(text))
+    for row in read_rows(path):
+        columns = curves.setdefault(row.pop("split", "train"), {})
+        for name, text in row.items():
+            columns.setdefault(name, []).append(_number(text))
     return curves
 
 

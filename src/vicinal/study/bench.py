@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vicinal.recipe import Recipe
+from vicinal.study.speed import Speed, measure_speed
 from vicinal.training.device import open_engine
-from vicinal.training.speed import Speed, measure_speed
 
 SECONDS = 40.0
 """For all recipes together; each also has a first step that is not counted."""

@@ -5,7 +5,6 @@ What is too long for a table (the points of the maps) goes into parquet files be
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
-from vicinal.files import read_json, replacing
+from vicinal.files import read_json, read_rows, replacing
 from vicinal.recipe import Evaluation, Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
@@ -224,8 +223,7 @@ class Measure:
         return np.sort(shuffled[: self._settings.map_images])
 
     def _losses(self, learner: str) -> list[dict[str, str]]:
-        with (self.run / learner / "losses.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_rows(self.run / learner / "losses.csv")
 
 
 SYSTEMS: dict[str, Callable[[Measure], Figures]] = {

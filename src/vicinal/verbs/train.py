@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vicinal.encoder.saved import save_encoder
-from vicinal.files import write_json
+from vicinal.files import read_rows, write_json
 from vicinal.images import Splits, load
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
@@ -113,5 +112,4 @@ def _learn(splits: Splits, recipe: Recipe, folder: RunFolder, engine: Engine) ->
 
 def _last_losses(path: Path) -> dict[str, float]:
     """The total objective of the last epoch on train and, if measured, on test images."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["split"]: float(row["total"]) for row in csv.DictReader(file)}
+    return {row["split"]: float(row["total"]) for row in read_rows(path)}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from vicinal.encoder import build_encoder
+from vicinal.encoder.saved import Preparation
+from vicinal.files import read_rows
+from vicinal.images import ImageSet
 from vicinal.recipe import Recipe
+from vicinal.representations.embed import embed
 from vicinal.training.device import Engine
 from vicinal.training.loop import Material, pretrain
-from vicinal.views import Augment, GeneratedNeighbours, normalise
+from vicinal.views import Augment, GeneratedNeighbours
 
 MOST_IMAGES = 64
 """Images a step: a whole batch of a large encoder would take longer than a user waits."""
@@ -70,31 +73,30 @@ def _training_rate(recipe: Recipe, engine: Engine, channels: int, steps: int) ->
     test = Material(train.pixels[:1], pairs)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1, quiet=True)
-        with (Path(folder) / "losses.csv").open(newline="", encoding="utf-8") as file:
-            return float(next(csv.DictReader(file))["images_per_second"])
+        return float(read_rows(Path(folder) / "losses.csv")[0]["images_per_second"])
 
 
-@torch.inference_mode()
 def _embedding_rate(recipe: Recipe, engine: Engine, channels: int, seconds: float) -> float:
     half = (0.5,) * channels
     size = recipe.views.size
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
-    encoder = encoder.to(engine.fabric.device).to(memory_format=torch.channels_last).eval()
-    pixels = torch.from_numpy(_noise(recipe, MOST_IMAGES, channels)).to(engine.fabric.device)
+    noise = _noise(recipe, MOST_IMAGES, channels)
+    images = ImageSet("noise", noise, np.arange(len(noise)).astype(np.str_))
+    preparation = Preparation(size, channels, half, half)
 
     def run() -> None:
-        with engine.fabric.autocast():
-            encoder(normalise(pixels, half, half)).cpu()
+        bf16 = engine.precision == "bf16"
+        embed(encoder, images, preparation, device=engine.device, bf16=bf16)
 
     run()
-    began, images = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - began) < seconds or not images:
+    began, done = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - began) < seconds or not done:
         run()
-        images += MOST_IMAGES
-    return images / elapsed
+        done += len(noise)
+    return done / elapsed
 
 
-def _noise(recipe: Recipe, count: int, channels: int) -> np.ndarray:
+def _noise(recipe: Recipe, count: int, channels: int) -> NDArray[np.uint8]:
     size = recipe.views.size
     drawn = np.random.default_rng(recipe.seed).integers(
         256, size=(min(count, 1024), size, size, channels), dtype=np.uint8
