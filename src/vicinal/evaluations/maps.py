@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,16 @@ def pca_map(array: NDArray[np.float32], *, seed: int = 0) -> PcaMap:
     return PcaMap(points, explained)
 
 
+_STEPS = 750  # openTSNE's: 250 with exaggeration and 500 without
+_TOLD_EVERY = 25
+
+
 def tsne_map(
-    array: NDArray[np.float32], *, perplexity: float = 30.0, seed: int = 0
+    array: NDArray[np.float32],
+    *,
+    perplexity: float = 30.0,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
     """t-SNE by openTSNE (van der Maaten & Hinton 2008; Linderman et al. 2019), started from PCA.
 
@@ -63,6 +72,7 @@ def tsne_map(
         array: Representations (N, F) float32, N ≥ 4.
         perplexity: Effective number of neighbours; at most (N − 1) / 3 is used.
         seed: Seed of the neighbour index and of the jitter that keeps equal points apart.
+        progress: Called now and then with the share of the steps just done, 1 in all.
 
     Returns:
         Array (N, 2) float32.
@@ -84,6 +94,8 @@ def tsne_map(
         negative_gradient_method="bh" if len(array) <= _BARNES_HUT else "fft",
         n_jobs=jobs,
         random_state=seed,
+        callbacks=_telling(progress),
+        callbacks_every_iters=_TOLD_EVERY,
     )
     if len(array) > _EXACT:
         index = {"data": array.astype(np.float64), "random_state": seed}
@@ -93,6 +105,17 @@ def tsne_map(
         index = {"knn_index": PrecomputedNeighbors(found.indices, lengths)}
     near = affinity.PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, **index)
     return np.asarray(tsne.fit(affinities=near), dtype=np.float32)
+
+
+def _telling(progress: Callable[[float], None] | None) -> Callable[..., None] | None:
+    """openTSNE's callback of (iteration, error, embedding)."""
+    if progress is None:
+        return None
+
+    def tell(*_: object) -> None:
+        progress(_TOLD_EVERY / _STEPS)
+
+    return tell
 
 
 def class_agreement(

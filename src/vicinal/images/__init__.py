@@ -148,9 +148,9 @@ class Part:
 
 
 def load_parts(
-    source: str, *, size: int, channels: int, data_dir: Path | None = None
+    source: str, *, size: int, channels: int | None, data_dir: Path | None = None
 ) -> tuple[Part, ...]:
-    """Loads all images of a source, for an encoder that is there already; nothing is held out.
+    """Loads all images of a source, part by part; nothing is held out.
 
     Fitted as in `load`. Ids are those of `load` for a source with parts of its own; without,
     they are the image's number or path alone.
@@ -158,7 +158,8 @@ def load_parts(
     Args:
         source: As in `load`.
         size: Height and width in pixels.
-        channels: 1 turns colour into its luminance, 3 repeats grey.
+        channels: 1 turns colour into its luminance, 3 repeats grey; None for 1 if every image
+            of the first part is grey and 3 otherwise.
         data_dir: As in `load`.
 
     Raises:
@@ -167,15 +168,13 @@ def load_parts(
     data = _data_folder(data_dir)
     train, test = _parts(source, data)
     named = {None: train} if train is not None and test is None else {"train": train, "test": test}
-    return tuple(
-        Part(
-            split,
-            _fitted(listed, split, data, size=size, channels=channels, pad=False),
-            _paths(listed),
-        )
-        for split, listed in named.items()
-        if listed is not None
-    )
+    parts: list[Part] = []
+    for split, listed in named.items():
+        if listed is not None:
+            images = _fitted(listed, split, data, size=size, channels=channels, pad=False)
+            parts.append(Part(split, images, _paths(listed)))
+            channels = images.channels
+    return tuple(parts)
 
 
 def _paths(images: Listed) -> tuple[str, ...] | None:

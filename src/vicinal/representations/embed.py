@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ def embed(
     device: torch.device | str = "cpu",
     bf16: bool = False,
     batch_size: int = 512,
+    progress: Callable[[int], None] | None = None,
 ) -> Representations:
     """Runs an encoder over images, only normalised, and joins ids and labels to the result.
 
@@ -31,6 +34,7 @@ def embed(
         device: Where to compute.
         bf16: Whether the network runs in bfloat16; the result is float32 either way.
         batch_size: Images at a time.
+        progress: Called with the number of images after each batch of them.
 
     Returns:
         Representations (N, F) in the order of the images.
@@ -42,6 +46,8 @@ def embed(
         view = normalise(pixels.to(device), preparation.mean, preparation.std)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             parts.append(encoder(view).float().cpu().numpy())
+        if progress is not None:
+            progress(len(pixels))
     return Representations(
         array=np.concatenate(parts),
         ids=images.ids,

@@ -59,19 +59,21 @@ class RunFolder:
         return read_json(path) if path.is_file() else {}
 
 
-def open_run(path: Path, identity: dict[str, Any], recipe: Recipe, *, resume: bool) -> RunFolder:
+def open_run(
+    path: Path, identity: dict[str, Any], recipe: Recipe | None, *, resume: bool
+) -> RunFolder:
     """Opens a folder for a run, and refuses one that holds anything else.
 
     Args:
         path: The folder; made if missing.
         identity: What, beside the recipe, makes the run what it is: plain data.
-        recipe: Its recipe.
+        recipe: Its recipe; None for a run that trains nothing.
         resume: Whether to go on with the run that the folder holds.
 
     Raises:
         InputError: If the folder holds another run, or this one and ``resume`` is False.
     """
-    identity = identity | {"recipe": recipe.model_dump(mode="json")}
+    identity = identity | {"recipe": recipe and recipe.model_dump(mode="json")}
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder for the run")
     if not (path / "run.json").is_file():
@@ -81,8 +83,9 @@ def open_run(path: Path, identity: dict[str, Any], recipe: Recipe, *, resume: bo
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{path}: cannot make the run folder: {error.strerror}") from error
-        with replacing(path / "recipe.toml") as partial:
-            partial.write_text(to_toml(recipe), "utf-8")
+        if recipe is not None:
+            with replacing(path / "recipe.toml") as partial:
+                partial.write_text(to_toml(recipe), "utf-8")
         write_json(path / "run.json", identity)  # last: it is what makes the folder a run's
         return RunFolder(path)
     if not resume:
@@ -137,7 +140,7 @@ def encoder_file(path: Path) -> Path:
     raise InputError(f"{path}: no encoder.safetensors in it; name a finished run or the file")
 
 
-def describe_environment(recipe: Recipe, device: str, precision: str) -> dict[str, Any]:
+def describe_environment(seed: int, device: str, precision: str) -> dict[str, Any]:
     """Versions, machine, device, arithmetic and seed, as plain data."""
     return {
         "vicinal": __version__,
@@ -150,7 +153,7 @@ def describe_environment(recipe: Recipe, device: str, precision: str) -> dict[st
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "precision": precision,
-        "seed": recipe.seed,
+        "seed": seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

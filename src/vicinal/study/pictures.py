@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,19 @@ LOSSLESS_COUNT = 1_000
 BLOCK = 16  # WebP's lossy blocks: a tile that shares one takes on its neighbour's colour
 
 
-def write_pictures(folder: Path, ids: Sequence[str], pixels: NDArray[np.uint8]) -> None:
+class Pixels(Protocol):
+    """Images (N, H, W, C) uint8 that are read a few at a time: an array, a memory map, several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> NDArray[np.uint8]: ...
+
+
+def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
     """Packs images into sheets and writes them with an index.
 
     Writes ``sheet-000.webp``, ``sheet-001.webp``, … of at most 2048 × 2048 pixels
@@ -76,7 +88,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: NDArray[np.uint8]) 
 
 
 def _sheet(
-    pixels: NDArray[np.uint8], rows: list[int], tile: int, step: int, across: int
+    pixels: Pixels, rows: list[int], tile: int, step: int, across: int
 ) -> NDArray[np.uint8]:
     """One sheet (side, side, 3) uint8 with the images at ``rows``, row by row."""
     down = math.ceil(len(rows) / across)

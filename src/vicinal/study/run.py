@@ -133,7 +133,7 @@ def _one_seed(
     log: str | None,
 ) -> None:
     """Trains and measures everything for one seed, and writes results.json."""
-    environment = describe_environment(recipe, engine.device, engine.precision)
+    environment = describe_environment(recipe.seed, engine.device, engine.precision)
     write_json(run / "environment.json", environment)
     learners = Learners(data, recipe, run, engine, log)
     for name, learn in LEARNERS.items():

@@ -92,7 +92,9 @@ def rank_anomalies(
         InputError: If sets do not fit together or are too small for ``k`` or the rate.
     """
     if reference is None:
-        return _within(embeddings, false_alarms, k)
+        own = embeddings.representations()
+        scores = anomaly_scores(own, own, k=k, exclude_self=True)
+        return rank_within(scores, false_alarms=false_alarms)
     _check_apart(embeddings, reference)
     bank, calibration, further = _parted(reference)
     everything = reference.representations()
@@ -116,10 +118,12 @@ def rank_anomalies(
     )
 
 
-def _within(embeddings: Embeddings, false_alarms: float, k: int) -> Ranked:
-    """Each picture against all others; its own score is among those that rank it."""
-    own = embeddings.representations()
-    scores = anomaly_scores(own, own, k=k, exclude_self=True)
+def rank_within(scores: NDArray[np.float32], *, false_alarms: float = 0.01) -> Ranked:
+    """Ranks pictures by scores (N,) against all others; each score is among those that rank it.
+
+    Raises:
+        InputError: If the rate is not between 0 and 1.
+    """
     n = len(scores)
     if not 0 < false_alarms < 1:
         raise InputError(f"--false-alarms {false_alarms:g}: give a rate between 0 and 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,13 +67,20 @@ class Grouped:
         }
 
 
-def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0) -> Grouped:
+def group(
+    embeddings: Embeddings,
+    clusters: int | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Grouped:
     """k-means, with the number of clusters given or chosen by the highest silhouette.
 
     Args:
         embeddings: The pictures.
         clusters: How many; None to try 2 to `MOST`, as far as there are distinct pictures.
         seed: Seed of the starts and of the sample that silhouettes are taken on.
+        progress: Called after each number of clusters with the share of the work it was.
 
     Raises:
         InputError: If there are fewer distinct pictures than clusters.
@@ -87,7 +95,7 @@ def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0)
         raise InputError(
             f"--clusters {clusters}: give 2 to {distinct}, the number of distinct pictures"
         )
-    numbers = [clusters] if clusters else range(2, min(MOST, distinct) + 1)
+    numbers = [clusters] if clusters is not None else range(2, min(MOST, distinct) + 1)
     best: ClusterResult | None = None
     tried = {}
     for k in numbers:
@@ -95,6 +103,8 @@ def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0)
         tried[k] = found.silhouette.value
         if best is None or found.silhouette.value > best.silhouette.value:
             best = found
+        if progress is not None:
+            progress(1 / len(numbers))
     assert best is not None
     return _ordered(array, best, tried)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.images import Part, load_parts
+from vicinal.progress import counted
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
 from vicinal.study.folder import encoder_file
@@ -30,11 +32,40 @@ def embed_source(
         InputError: If the source or the encoder cannot be used.
     """
     file = encoder_file(encoder)
-    network, preparation = load_encoder(file)
+    _, preparation = load_encoder(file)
+    parts = load_parts(
+        data, size=preparation.size, channels=preparation.channels, data_dir=data_dir
+    )
+    return embed_parts(parts, file, data, device=device, data_dir=data_dir)
+
+
+def embed_parts(
+    parts: Sequence[Part],
+    encoder: Path,
+    data: str,
+    *,
+    device: str = "auto",
+    data_dir: Path | None = None,
+) -> Embeddings:
+    """Embeds every image of a source that is loaded already, as `embed_source` does.
+
+    Args:
+        parts: What `vicinal.images.load_parts` gave for the encoder's size and channels.
+        encoder: The encoder's file.
+        data: The source, to be noted in the file.
+        device: As in `embed_source`.
+        data_dir: As in `embed_source`.
+
+    Raises:
+        InputError: If the encoder or the device cannot be used.
+    """
+    network, preparation = load_encoder(encoder)
     place = resolve_device(device)
-    size, channels = preparation.size, preparation.channels
-    parts = load_parts(data, size=size, channels=channels, data_dir=data_dir)
-    arrays = [embed(network, part.images, preparation, device=place).array for part in parts]
+    with counted("embed", sum(len(part.images) for part in parts)) as advance:
+        arrays = [
+            embed(network, part.images, preparation, device=place, progress=advance).array
+            for part in parts
+        ]
     paths = [part.paths for part in parts if part.paths is not None]
     splits = [np.full(len(part.images), part.split) for part in parts if part.split is not None]
     labels = [_labels(part) for part in parts]
@@ -47,10 +78,10 @@ def embed_source(
         origin={
             "source": data,
             "data_dir": None if data_dir is None else os.path.abspath(data_dir),
-            "size": size,
-            "channels": channels,
-            "encoder": str(file),
-            "encoder_sha256": fingerprint(file),
+            "size": preparation.size,
+            "channels": preparation.channels,
+            "encoder": str(encoder),
+            "encoder_sha256": fingerprint(encoder),
         },
     )
 

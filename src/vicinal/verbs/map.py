@@ -70,13 +70,14 @@ def write_map(path: Path, embeddings: Embeddings, found: Map) -> None:
     }
     columns |= {"x": pa.array(found.points[:, 0]), "y": pa.array(found.points[:, 1])}
     columns["neighbors"] = pa.StructArray.from_arrays(
-        [_lists(found.neighbours.indices), _lists(found.neighbours.distances)],
+        [lists(found.neighbours.indices), lists(found.neighbours.distances)],
         ["ids", "distances"],
     )
     with replacing(path) as partial:
         pq.write_table(pa.table(columns), partial)
 
 
-def _lists(rows: NDArray[np.generic]) -> pa.ListArray:
+def lists(rows: NDArray[np.generic]) -> pa.ListArray:
+    """An array (N, K) as a column of N lists."""
     ends = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(rows.ravel()))

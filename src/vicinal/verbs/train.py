@@ -99,7 +99,7 @@ def train(
 
 def _learn(splits: Splits, recipe: Recipe, folder: RunFolder, engine: Engine) -> None:
     """Trains, and writes the run's files."""
-    environment = describe_environment(recipe, engine.device, engine.precision)
+    environment = describe_environment(recipe.seed, engine.device, engine.precision)
     write_json(folder / "environment.json", environment)
     encoder = learn_generated(splits.train, splits.test, recipe, folder.path, engine, title="train")
     save_encoder(

@@ -1,0 +1,132 @@
+"""What a user asks of `explore`, checked, and the pictures and the recipe it means."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.errors import InputError
+from vicinal.explore.fitting import MINUTES
+from vicinal.images import SOURCES, Part, load_parts
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.study.folder import encoder_file, recipe_for
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks; None stands for the default that fits.
+
+    Attributes:
+        data: A folder, or a source as `vicinal.images.load_parts` takes it.
+        encoder: A run folder or an encoder's file; None to train one on these pictures.
+        recipe: A shipped recipe's name or a file.
+        settings: ``section.field=value`` overrides of the recipe.
+        minutes: What the training may take.
+        false_alarms: The share of the pictures that may be flagged as odd.
+        run: The run folder.
+        resume: Whether to go on with an interrupted run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        data_dir: Where downloads and decoded images are kept.
+    """
+
+    data: str
+    encoder: Path | None = None
+    recipe: str | None = None
+    settings: tuple[str, ...] = ()
+    minutes: float = MINUTES
+    false_alarms: float = 0.01
+    run: Path | None = None
+    resume: bool = False
+    device: str = "auto"
+    data_dir: Path | None = None
+
+    def command(self, run: Path) -> str:
+        """The command that goes on with it in the folder ``run``."""
+        default = Request(self.data)
+        options = {
+            "--encoder": (self.encoder, default.encoder),
+            "--recipe": (self.recipe, default.recipe),
+            "--minutes": (self.minutes, default.minutes),
+            "--false-alarms": (self.false_alarms, default.false_alarms),
+            "--device": (self.device, default.device),
+            "--data-dir": (self.data_dir, default.data_dir),
+        }
+        words = ["vicinal", "explore", self.data]
+        for name, (asked, usual) in options.items():
+            words += [name, str(asked)] if asked != usual else []
+        for setting in self.settings:
+            words += ["--set", setting]
+        return shlex.join([*words, "--run", str(run), "--resume"])
+
+
+def check(request: Request) -> None:
+    """Refuses numbers out of range and options that say nothing together.
+
+    Raises:
+        InputError: As said.
+    """
+    if not request.minutes > 0:
+        raise InputError(f"--minutes {request.minutes:g}: give the training some time")
+    if not 0 < request.false_alarms < 1:
+        raise InputError(f"--false-alarms {request.false_alarms:g}: give a rate between 0 and 1")
+    if request.encoder is not None and (request.recipe is not None or request.settings):
+        raise InputError("--encoder: nothing is trained, so leave --recipe and --set out")
+
+
+def named_source(data: str) -> str:
+    """A folder or a file of pictures as a source; a source as it is."""
+    place = Path(data).expanduser()
+    if place.is_dir():
+        return f"folder:{data}"
+    kind = place.suffix.lower().lstrip(".")
+    return f"{kind}:{data}" if kind in SOURCES and place.is_file() else data
+
+
+def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | None:
+    """What to train by: the recipe of a run to go on with, else the one asked for."""
+    if request.encoder is not None:
+        return None
+    if request.resume and (path / "recipe.toml").is_file():
+        return read_recipe(str(path / "recipe.toml"))
+    return override(read_recipe(request.recipe or recipe_for(data)), request.settings)
+
+
+def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[Part, ...]:
+    """All pictures, as the recipe or the given encoder takes them.
+
+    Raises:
+        InputError: If they cannot be read or there are fewer than two.
+    """
+    channels = None
+    if recipe is not None:
+        size = recipe.views.size
+    else:
+        assert request.encoder is not None
+        _, preparation = load_encoder(encoder_file(request.encoder))
+        size, channels = preparation.size, preparation.channels
+    parts = load_parts(data, size=size, channels=channels, data_dir=request.data_dir)
+    count = sum(len(part.images) for part in parts)
+    if count < 2:
+        raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
+    return parts
+
+
+def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[str, Any]:
+    """What makes a run what it is, beside the recipe, whose epochs fit the machine."""
+    encoder = request.encoder
+    return {
+        "verb": "explore",
+        "data": data,
+        "pictures": [part.images.fingerprint for part in parts],
+        "encoder": None if encoder is None else fingerprint(encoder_file(encoder)),
+        "asked": {
+            "recipe": request.recipe,
+            "settings": list(request.settings),
+            "minutes": request.minutes if encoder is None else None,
+            "false_alarms": request.false_alarms,
+        },
+    }

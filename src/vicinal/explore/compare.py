@@ -1,0 +1,94 @@
+"""Each picture beside all others: nearest, farthest, how odd, and which are nearly the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vicinal.files import replacing, write_csv
+from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.neighbours import nearest_and_farthest
+from vicinal.verbs.anomalies import rank_within
+from vicinal.verbs.duplicates import find_duplicates
+from vicinal.verbs.map import lists
+
+NEAR = 10
+FAR = 5
+_SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
+
+
+def compare(
+    embeddings: Embeddings, folder: Path, *, false_alarms: float
+) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+    """Columns for the points, and what the set as a whole says.
+
+    Writes ``duplicates.parquet``, ``duplicates.csv`` and ``anomalies.csv`` into the folder.
+
+    Args:
+        embeddings: The pictures, at least two.
+        folder: Where the files go.
+        false_alarms: The share of the pictures that may be flagged as odd.
+
+    Raises:
+        InputError: If the rate is out of range.
+    """
+    array = embeddings.array
+    k = min(NEAR, len(array) - 1)
+    near, far = nearest_and_farthest(array, array, k, exclude_self=True)
+    scored = min(_SCORED, k)
+    scores = near.distances[:, :scored].mean(axis=1, dtype=np.float64).astype(np.float32)
+    ranked = rank_within(scores, false_alarms=false_alarms)
+    rank = np.empty(len(array), np.int32)
+    rank[ranked.order] = np.arange(1, len(array) + 1)
+    _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
+    same = find_duplicates(embeddings)
+    group = np.full(len(array), -1, np.int32)
+    for number, rows in enumerate(same.groups):
+        group[rows] = number
+    pairs = {
+        "a": pa.array(same.pairs[:, 0].astype(np.int32)),
+        "b": pa.array(same.pairs[:, 1].astype(np.int32)),
+        "distance": pa.array(same.distances.astype(np.float32)),
+        "group": pa.array(group[same.pairs[:, 0]]),
+    }
+    with replacing(folder / "duplicates.parquet") as partial:
+        pq.write_table(pa.table(pairs), partial)
+    write_csv(
+        folder / "duplicates.csv",
+        ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in embeddings.columns())],
+        (list(pair.values()) for pair in same.listed(embeddings)),
+    )
+    columns = {
+        "score": pa.array(scores),
+        "p_value": pa.array(ranked.p_values.astype(np.float32)),
+        "rank": pa.array(rank),
+        "flagged": pa.array(scores > ranked.threshold),
+        "neighbors": lists(near.indices.astype(np.int32)),
+        "distances": lists(near.distances),
+        "farthest": lists(far.indices[:, :FAR].astype(np.int32)),
+        "far_distances": lists(np.ascontiguousarray(far.distances[:, :FAR])),
+        "group": pa.array(group),
+    }
+    return columns, {
+        "anomalies": {
+            "k": scored,
+            "false_alarms": false_alarms,
+            "threshold": ranked.threshold,
+            "flagged": int((scores > ranked.threshold).sum()),
+        },
+        "duplicates": {
+            "threshold": same.threshold,
+            "typical": same.typical,
+            "pairs": len(same.pairs),
+            "groups": len(same.groups),
+        },
+    }
+
+
+def _write_anomalies(path: Path, embeddings: Embeddings, listed: list[dict[str, Any]]) -> None:
+    header = ["rank", *embeddings.columns(), "score", "p_value", "flagged"]
+    write_csv(path, header, (list(picture.values()) for picture in listed))

@@ -1,0 +1,113 @@
+"""The health card: whether the representation can be relied on, without a single label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.evaluations.collapse import CollapseResult, collapse
+
+_VERDICTS = ("good", "look", "bad")
+
+
+def health(
+    array: NDArray[np.float32],
+    neighbours: NDArray[np.int32],
+    copies: NDArray[np.int32],
+    trust: NDArray[np.float32],
+) -> dict[str, Any]:
+    """Five figures with a verdict each, ``good``, ``look`` (at it) or ``bad``, and one sentence.
+
+    Args:
+        array: Representations (N, F) float32, N ≥ 2.
+        neighbours: Array (N, k) int32, the nearest other pictures of each.
+        copies: Array (N,) int32, the duplicate group of each picture, −1 for none.
+        trust: Array (N,) float32, see `vicinal.explore.trust.map_trust`.
+    """
+    spread = collapse(array)
+    figures = [
+        _rank(spread, array.shape),
+        _collapsed(spread),
+        _hubs(neighbours),
+        _duplicates(copies),
+        _map(trust),
+    ]
+    worst = max(_VERDICTS.index(figure["verdict"]) for figure in figures)
+    names = [f["name"] for f in figures if f["verdict"] == _VERDICTS[worst]]
+    summary = {
+        "good": "The representation tells these pictures apart; its answers can be relied on.",
+        "look": f"Usable, with something to look at: {', '.join(names)}.",
+        "bad": f"Do not rely on this representation: {', '.join(names)}.",
+    }[_VERDICTS[worst]]
+    return {"verdict": _VERDICTS[worst], "summary": summary, "figures": figures}
+
+
+def _figure(name: str, value: float, shown: str, verdict: str, words: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "shown": shown, "verdict": verdict, "words": words}
+
+
+def _rank(spread: CollapseResult, shape: tuple[int, ...]) -> dict[str, Any]:
+    rank, most = spread.rankme_centred.value, min(shape)
+    bad, look = min(2.0, most / 4), min(8.0, most / 2)
+    verdict = "bad" if rank < bad else "look" if rank < look else "good"
+    words = {
+        "good": "Pictures differ in many independent ways, and the representation keeps them.",
+        "look": "Pictures are told apart in few ways only; train longer or on more pictures.",
+        "bad": "Nearly all pictures look the same to the encoder; train longer, or look at the "
+        "pictures: they may be all alike.",
+    }[verdict]
+    return _figure(
+        "effective rank", rank, f"{rank:.0f} of {most} dimensions", verdict, f"{words} (RankMe)"
+    )
+
+
+def _collapsed(spread: CollapseResult) -> dict[str, Any]:
+    share = spread.top2_share.value
+    verdict = "bad" if share > 0.95 else "look" if share > 0.8 else "good"
+    words = {
+        "good": "The spread is shared by many directions: no collapse.",
+        "look": "Two directions hold most of the spread: a partial collapse.",
+        "bad": "Two directions hold nearly all of the spread: the training collapsed.",
+    }[verdict]
+    return _figure("collapse", share, f"{share:.0%} in two directions", verdict, words)
+
+
+def _hubs(neighbours: NDArray[np.int32]) -> dict[str, Any]:
+    """The share of pictures that are nobody's neighbour: hubs take their places."""
+    count, k = neighbours.shape
+    named = np.bincount(neighbours.ravel(), minlength=count)
+    never, most = float((named == 0).mean()), int(named.max())
+    verdict = "bad" if never > 0.6 else "look" if never > 0.3 else "good"
+    words = {
+        "good": "Neighbours are spread evenly; no picture is everybody's neighbour.",
+        "look": "Some pictures, hubs, are neighbours of very many others; be wary of them in lists.",
+        "bad": "A few hubs are neighbours of nearly everything: nearest pictures say little.",
+    }[verdict]
+    shown = f"{never:.0%} are never among a picture's {k} nearest; one is in {most} lists"
+    return _figure("hubs", never, shown, verdict, words)
+
+
+def _duplicates(copies: NDArray[np.int32]) -> dict[str, Any]:
+    share = float((copies >= 0).mean())
+    verdict = "look" if share > 0.05 else "good"
+    words = (
+        "Many pictures are nearly the same; thin them out before labelling or splitting the set."
+        if verdict == "look"
+        else "Few pictures are nearly the same."
+        if share > 0
+        else "No two pictures are nearly the same."
+    )
+    return _figure("duplicates", share, f"{share:.1%} of the pictures", verdict, words)
+
+
+def _map(trust: NDArray[np.float32]) -> dict[str, Any]:
+    misled = float((trust < 0.5).mean())
+    verdict = "bad" if misled > 0.5 else "look" if misled > 0.2 else "good"
+    words = {
+        "good": "Points that lie together on the map are alike.",
+        "look": "Some points lie among pictures that are not like them; they are marked.",
+        "bad": "Most places on the map mislead; go by the lists of nearest pictures instead.",
+    }[verdict]
+    return _figure("map", misled, f"{misled:.1%} of the points mislead", verdict, words)

@@ -1,0 +1,76 @@
+"""What each stage found, kept apart until all are through, then one row a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.files import read_json, replacing, write_json
+from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.neighbours import Neighbours
+
+PARTS = "parts"
+"""The folder in a run that holds the stages' columns and figures."""
+
+
+def write_part(run: Path, name: str, found: tuple[dict[str, pa.Array], dict[str, Any]]) -> None:
+    """Keeps a stage's columns and figures."""
+    columns, figures = found
+    folder = run / PARTS
+    folder.mkdir(exist_ok=True)
+    with replacing(folder / f"{name}.parquet") as partial:
+        pq.write_table(pa.table(columns), partial)
+    write_json(folder / f"{name}.json", figures)
+
+
+def read_part(run: Path, name: str) -> pa.Table:
+    """The columns that a stage found."""
+    return pq.read_table(run / PARTS / f"{name}.parquet")
+
+
+def read_figures(run: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """The figures of several stages in one."""
+    figures: dict[str, Any] = {}
+    for name in names:
+        figures |= read_json(run / PARTS / f"{name}.json")
+    return figures
+
+
+def rows_of(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of N equally long lists as an array (N, K)."""
+    lists = column.combine_chunks()
+    flat: NDArray[Any] = lists.flatten().to_numpy()
+    return flat.reshape(len(lists), -1)
+
+
+def neighbours_of(table: pa.Table) -> Neighbours:
+    """The nearest pictures that the comparison found."""
+    indices = rows_of(table.column("neighbors")).astype(np.int64)
+    return Neighbours(indices, rows_of(table.column("distances")))
+
+
+def write_points(run: Path, embeddings: Embeddings, reasons: list[str], names: tuple[str, ...]) -> None:
+    """Joins all columns into ``points.parquet``; a row's number is the picture's permanent id."""
+    known = {
+        "id": embeddings.ids,
+        "path": embeddings.paths,
+        "label": embeddings.labels,
+        "split": embeddings.splits,
+    }
+    columns = {
+        name: pa.nulls(len(embeddings), pa.string())
+        if texts is None
+        else pa.array([text or None for text in texts.tolist()], pa.string())
+        for name, texts in known.items()
+    }
+    for name in names:
+        table = read_part(run, name)
+        columns |= dict(zip(table.column_names, table.columns, strict=True))
+    columns["reason"] = pa.array(reasons, pa.string())
+    with replacing(run / "points.parquet") as partial:
+        pq.write_table(pa.table(columns), partial)

@@ -1,0 +1,236 @@
+"""From a folder of pictures to a page of them, stage by stage, each kept and resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from vicinal.encoder.saved import save_encoder
+from vicinal.errors import InputError
+from vicinal.explore.asked import (
+    Request,
+    check,
+    held_or_asked_recipe,
+    identity_of,
+    load_pictures,
+    named_source,
+)
+from vicinal.explore.compare import compare
+from vicinal.explore.fitting import fitted_to
+from vicinal.explore.groups import find_groups
+from vicinal.explore.health import health
+from vicinal.explore.joined import Joined
+from vicinal.explore.looks import looks, unusual
+from vicinal.explore.maps import lay_out
+from vicinal.explore.points import (
+    neighbours_of,
+    read_figures,
+    read_part,
+    rows_of,
+    write_part,
+    write_points,
+)
+from vicinal.explore.reasons import reasons
+from vicinal.files import read_json, write_json
+from vicinal.images import ImageSet, Part
+from vicinal.recipe import Recipe
+from vicinal.report import MOST_PICTURES, write_explorer
+from vicinal.representations.embeddings import Embeddings
+from vicinal.study.folder import (
+    RunFolder,
+    default_folder,
+    describe_environment,
+    encoder_file,
+    open_run,
+)
+from vicinal.study.learners import learn_generated, preparation_of
+from vicinal.study.pictures import write_pictures
+from vicinal.training.device import Engine, open_engine
+from vicinal.verbs.anomalies import rank_within
+from vicinal.verbs.embed import embed_parts
+
+_WITH_COLUMNS = ("compare", "map", "group")  # stages that give every picture columns
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What `explore` left.
+
+    Attributes:
+        run: The run folder: ``explore.json``, ``points.parquet``, ``embeddings.parquet``, the
+            CSVs, the encoder if it was trained here, and the page.
+        page: The page; None where there are too many pictures for one file.
+        figures: What ``explore.json`` says.
+    """
+
+    run: Path
+    page: Path | None
+    figures: dict[str, Any]
+
+
+def explore(request: Request) -> Explored:
+    """Trains, embeds, maps, groups, scores and compares pictures, and writes one page of them.
+
+    Raises:
+        InputError: If anything asked for cannot be used; nothing is overwritten.
+        KeyboardInterrupt: If interrupted, with the command that goes on.
+    """
+    check(request)
+    data = named_source(request.data)
+    path = request.run or default_folder(data, "explore", resume=request.resume)
+    recipe = held_or_asked_recipe(request, data, path)
+    engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
+    parts = load_pictures(request, data, recipe)
+    if recipe is not None and not (path / "run.json").is_file():
+        recipe = _fitted(request, recipe, parts[0].images, engine)
+    folder = open_run(path, identity_of(request, data, parts), recipe, resume=request.resume)
+    _say(_opening(path, parts, recipe, engine))
+    try:
+        _stages(folder, parts, recipe, request, engine)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(request.command(path)) from None
+    page = path / "explore.html"
+    return Explored(path, page if page.is_file() else None, read_json(path / "explore.json"))
+
+
+def _fitted(request: Request, recipe: Recipe, images: ImageSet, engine: Engine) -> Recipe:
+    """The recipe with the epochs that fit into the minutes, unless the user set them."""
+    if any(setting.startswith("training.epochs=") for setting in request.settings):
+        return recipe
+    return fitted_to(
+        recipe, engine, images=len(images), channels=images.channels, minutes=request.minutes
+    )
+
+
+def _stages(
+    folder: RunFolder,
+    parts: tuple[Part, ...],
+    recipe: Recipe | None,
+    request: Request,
+    engine: Engine,
+) -> None:
+    """Runs every stage that is not finished, each leaving its files."""
+    run = folder.path
+    if not (run / "environment.json").is_file():
+        seed = 0 if recipe is None else recipe.seed
+        environment = describe_environment(seed, engine.device, engine.precision)
+        write_json(run / "environment.json", environment)
+    if recipe is not None:
+        trained = recipe
+        _stage(folder, "train", lambda: _train(run, parts[0].images, trained, engine))
+    _stage(folder, "embed", lambda: _embed(run, parts, request))
+    everything = Embeddings.load(run / "embeddings.parquet")
+    rate = request.false_alarms
+    _stage(
+        folder,
+        "compare",
+        lambda: write_part(run, "compare", compare(everything, run, false_alarms=rate)),
+    )
+    near = neighbours_of(read_part(run, "compare"))
+    _stage(folder, "map", lambda: write_part(run, "map", lay_out(everything.array, near)))
+    _stage(folder, "group", lambda: write_part(run, "group", find_groups(everything, run)))
+    pixels = Joined([part.images.pixels for part in parts])
+    _stage(folder, "points", lambda: _write_points(run, everything, pixels, rate))
+    ids = [str(row) for row in range(len(everything))]
+    _stage(folder, "pictures", lambda: write_pictures(run / "pictures", ids, pixels))
+    write_json(run / "explore.json", _figures(folder, parts, everything, request, recipe))
+    if len(everything) <= MOST_PICTURES:
+        write_explorer(run)
+
+
+def _stage(folder: RunFolder, name: str, work: Callable[[], None]) -> None:
+    """Runs a stage unless it is finished, and says how long it took."""
+    with folder.stage(name) as due:
+        if not due:
+            return
+        work()
+    _say(f"{name:<10}{folder.seconds()[name]:>9.1f} s")
+
+
+def _train(run: Path, images: ImageSet, recipe: Recipe, engine: Engine) -> None:
+    none = images.take(np.arange(1))  # a single image gives no test curve
+    encoder = learn_generated(images, none, recipe, run, engine, title="train")
+    save_encoder(
+        encoder,
+        run / "encoder.safetensors",
+        recipe=recipe.encoder,
+        preparation=preparation_of(images),
+    )
+
+
+def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
+    encoder = encoder_file(run if request.encoder is None else request.encoder)
+    data = named_source(request.data)
+    found = embed_parts(parts, encoder, data, device=request.device, data_dir=request.data_dir)
+    found.save(run / "embeddings.parquet")
+
+
+def _write_points(run: Path, everything: Embeddings, pixels: Joined, rate: float) -> None:
+    """The columns of all stages, why each picture is odd, and the health card."""
+    compared = read_part(run, "compare")
+    ranked = rank_within(compared.column("score").to_numpy(), false_alarms=rate)
+    group = compared.column("group").to_numpy()
+    sizes = np.bincount(group[group >= 0], minlength=1)
+    copies = np.where(group >= 0, sizes[group] - 1, 0)
+    why = reasons(ranked, unusual(looks(pixels)), copies)
+    write_points(run, everything, why, _WITH_COLUMNS)
+    maps = read_part(run, "map")
+    name = "pca" if maps.column("tsne_trust").null_count else "tsne"
+    trust = maps.column(f"{name}_trust").to_numpy()
+    near = rows_of(compared.column("neighbors"))
+    write_json(run / "health.json", health(everything.array, near, group, trust))
+
+
+def _figures(
+    folder: RunFolder,
+    parts: tuple[Part, ...],
+    everything: Embeddings,
+    request: Request,
+    recipe: Recipe | None,
+) -> dict[str, Any]:
+    """What ``explore.json`` says."""
+    first = parts[0].images
+    labels = everything.labels
+    seconds = folder.seconds()
+    return {
+        "format": 1,
+        "data": {
+            "source": named_source(request.data),
+            "name": first.name,
+            "count": len(everything),
+            "size": first.size,
+            "channels": first.channels,
+            "classes": [] if labels is None else sorted(set(labels.tolist()) - {""}),
+            "labelled": 0 if labels is None else int((labels != "").sum()),
+            "skipped": 0,
+        },
+        "encoder": {
+            "source": "trained here" if request.encoder is None else str(request.encoder),
+            "recipe": None if recipe is None else recipe.name,
+            "epochs": None if recipe is None else recipe.training.epochs,
+            "seconds": seconds.get("train"),
+        },
+        **read_figures(folder.path, _WITH_COLUMNS),
+        "seconds": seconds,
+        "environment": read_json(folder / "environment.json"),
+        "recipe": None if recipe is None else recipe.model_dump(mode="json"),
+    }
+
+
+def _opening(path: Path, parts: tuple[Part, ...], recipe: Recipe | None, engine: Engine) -> str:
+    count = sum(len(part.images) for part in parts)
+    how = (
+        "with the encoder given"
+        if recipe is None
+        else f"recipe {recipe.name}, {recipe.training.epochs} epochs"
+    )
+    return f"{count:,} pictures into {path}: {how}, {engine.device}, {engine.precision}"
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
