@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,9 +12,9 @@ from rich.console import Console
 
 from vicinal import __version__
 from vicinal.cli.more import bench, report
-from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe
+from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe, similar
 from vicinal.cli.screen import OneScreen
-from vicinal.cli.start import embed, similar, study, train
+from vicinal.cli.start import embed, explore, study, train
 from vicinal.errors import InputError
 
 app = typer.Typer(
@@ -26,13 +27,18 @@ app = typer.Typer(
 )
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Start here": (study, train, embed, similar),
-    "Ask embeddings": (anomalies, cluster, duplicates, map_, probe),
+    "Start here": (explore, study, train, embed),
+    "Ask embeddings": (similar, anomalies, cluster, duplicates, map_, probe),
     "More": (report, bench),
 }
 for _panel, _commands in PANELS.items():
     for _command in _commands:
-        app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
+        app.command(
+            _command.__name__.rstrip("_"),
+            rich_help_panel=_panel,
+            # In a raw docstring the mark that keeps the examples' lines is two characters.
+            help=inspect.cleandoc(_command.__doc__ or "").replace("\\b\n", "\b\n"),
+        )(_command)
 
 
 def _version(shown: bool) -> None:
@@ -58,6 +64,10 @@ def main() -> None:
     except InputError as error:
         console.print(f"vicinal: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("vicinal: interrupted; finished work is kept, --resume goes on with it")
+    except KeyboardInterrupt as stop:
+        command = str(stop)
+        how = f"go on with:\n{command}" if command else "--resume goes on with it"
+        console.print(
+            f"vicinal: interrupted; finished work is kept, {how}", markup=False, soft_wrap=True
+        )
         sys.exit(130)

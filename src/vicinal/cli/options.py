@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,7 @@ Source = Annotated[
 ]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="A shipped recipe's name or a TOML file. [default: fits the data]"),
+    typer.Option(help="A shipped recipe's name or a TOML file. (default: fits the data)"),
 ]
 Limit = Annotated[
     int | None,
@@ -31,9 +33,20 @@ Settings = Annotated[
     typer.Option("--set", help="Override a number: --set objective.variance=0 (repeatable)."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
+FalseAlarms = Annotated[
+    float, typer.Option(help="Share of normal pictures that may be flagged.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where downloads and decoded images are kept. [default: the cache]"),
+    typer.Option(help="Where downloads and decoded images are kept. (default: the cache)"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def wants_page(asked: bool | None) -> bool:
+    """Whether to open a page: as asked, else where a person sits at a desktop."""
+    if asked is not None:
+        return asked
+    desktop = sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    return sys.stdout.isatty() and desktop

@@ -7,22 +7,59 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.options import AsJson, EmbeddingsFile
+from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms
 from vicinal.files import check_new, write_csv
 
 SHOWN = 20
 """Rows of a table in the terminal; files and JSON have them all."""
 
 
+def similar(
+    embeddings: EmbeddingsFile,
+    query: Annotated[str, typer.Argument(help="An id in the file, or a picture's path.")],
+    k: Annotated[int, typer.Option("--k", help="How many.")] = 10,
+    farthest: Annotated[bool, typer.Option("--farthest", help="The least similar ones.")] = False,
+    encoder: Annotated[
+        Path | None, typer.Option(help="The run that made the file, for a picture not in it.")
+    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="Draw the pictures into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find the pictures nearest to one, or farthest from it.
+
+    \b
+    vicinal similar photos.parquet beach/0031.jpg --grid near.png
+    vicinal similar photos.parquet NEW.jpg --encoder runs/photos --farthest
+    """
+    if grid is not None:
+        check_new(grid, "--grid", ".png")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.grid import write_grid
+    from vicinal.verbs.shown import print_json, print_table
+    from vicinal.verbs.similar import similar as find
+
+    whole = Embeddings.load(embeddings)
+    found = find(whole, query, k=k, farthest=farthest, encoder=encoder)
+    listed = found.listed(whole)
+    if grid is not None:
+        shown = Path(query) if found.row is None else found.row
+        captions = [f"{distance:.3g}" for distance in found.distances]
+        write_grid(grid, whole, shown, found.rows.tolist(), [found.query, *captions])
+    if as_json:
+        print_json({"query": found.query, "farthest": farthest, "found": listed})
+        return
+    print_table(
+        ["rank", *whole.columns(), "distance"], [list(picture.values()) for picture in listed]
+    )
+
+
 def anomalies(
     embeddings: EmbeddingsFile,
     reference: Annotated[
         Path | None,
-        typer.Option(help="Embeddings of normal pictures. [default: the set itself]"),
+        typer.Option(help="Embeddings of normal pictures. (default: the set itself)"),
     ] = None,
-    false_alarms: Annotated[
-        float, typer.Option(help="Share of normal pictures that may be flagged.")
-    ] = 0.01,
+    false_alarms: FalseAlarms = 0.01,
     k: Annotated[int, typer.Option("--k", help="Neighbours whose mean distance is the score.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Write all of them into this CSV.")] = None,
     as_json: AsJson = False,
@@ -69,7 +106,7 @@ def anomalies(
 def cluster(
     embeddings: EmbeddingsFile,
     clusters: Annotated[
-        int | None, typer.Option(help="How many. [default: 2 to 15, by silhouette]")
+        int | None, typer.Option(help="How many. (default: 2 to 15, by silhouette)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all pictures into this CSV.")] = None,
     as_json: AsJson = False,
@@ -111,7 +148,7 @@ def duplicates(
     embeddings: EmbeddingsFile,
     threshold: Annotated[
         float | None,
-        typer.Option(help="The greatest distance of a pair. [default: from the set's own spread]"),
+        typer.Option(help="The greatest distance of a pair. (default: from the set's own spread)"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
     as_json: AsJson = False,

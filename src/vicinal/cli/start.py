@@ -12,13 +12,80 @@ from vicinal.cli.options import (
     AsJson,
     DataDir,
     Device,
-    EmbeddingsFile,
+    FalseAlarms,
     Limit,
     RecipeName,
     Resume,
     Settings,
     Source,
+    wants_page,
 )
+
+
+def explore(
+    photos: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHOTOS", help="A folder of pictures, or any DATA as for `vicinal train`."
+        ),
+    ],
+    encoder: Annotated[
+        Path | None, typer.Option(help="A trained run or encoder.safetensors: train nothing.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="What the training may take.")] = 8.0,
+    false_alarms: FalseAlarms = 0.01,
+    run: Annotated[
+        Path | None, typer.Option(help="The run folder. (default: runs/PHOTOS-explore-NUMBER)")
+    ] = None,
+    resume: Resume = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine, at any size.")
+    ] = False,
+    show: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open the page. (default: on a desktop)")
+    ] = None,
+    recipe: RecipeName = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Look through your own pictures: what is similar, odd, double or grouped.
+
+    \b
+    vicinal explore PHOTOS/                      train, compare, map, open one page
+    vicinal explore PHOTOS/ --minutes 30         more training, better neighbours
+    vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
+    """
+    from vicinal.explore import Request
+    from vicinal.explore import explore as explore_pictures
+    from vicinal.verbs.shown import print_json, say
+
+    found = explore_pictures(
+        Request(
+            data=photos,
+            encoder=encoder,
+            recipe=recipe,
+            settings=tuple(settings or ()),
+            minutes=minutes,
+            false_alarms=false_alarms,
+            run=run,
+            resume=resume,
+            device=device,
+            data_dir=data_dir,
+        )
+    )
+    if as_json:
+        known = {"run": str(found.run), "page": None if found.page is None else str(found.page)}
+        print_json(known | {k: v for k, v in found.figures.items() if k != "recipe"})
+    else:
+        say(found.told())
+    if serve:
+        from vicinal.report import serve_explorer
+
+        serve_explorer(found.run, show=wants_page(show))
+    elif found.page is not None and wants_page(show) and not as_json:
+        webbrowser.open(found.page.resolve().as_uri())
 
 
 def study(
@@ -41,7 +108,7 @@ def study(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
     run: Annotated[
-        Path | None, typer.Option(help="The run folder. [default: runs/DATA-RECIPE-NUMBER]")
+        Path | None, typer.Option(help="The run folder. (default: runs/DATA-RECIPE-NUMBER)")
     ] = None,
     resume: Resume = False,
     device: Device = "auto",
@@ -93,7 +160,7 @@ def train(
     data: Source,
     recipe: RecipeName = None,
     run: Annotated[
-        Path | None, typer.Option(help="The run folder. [default: runs/train-DATA-RECIPE-NUMBER]")
+        Path | None, typer.Option(help="The run folder. (default: runs/train-DATA-RECIPE-NUMBER)")
     ] = None,
     settings: Settings = None,
     limit: Limit = None,
@@ -169,44 +236,3 @@ def embed(
         )
         return
     say(f"{len(found):,} images, {found.array.shape[1]} numbers each: {out}")
-
-
-def similar(
-    embeddings: EmbeddingsFile,
-    query: Annotated[str, typer.Argument(help="An id in the file, or a picture's path.")],
-    k: Annotated[int, typer.Option("--k", help="How many.")] = 10,
-    farthest: Annotated[bool, typer.Option("--farthest", help="The least similar ones.")] = False,
-    encoder: Annotated[
-        Path | None, typer.Option(help="The run that made the file, for a picture not in it.")
-    ] = None,
-    grid: Annotated[Path | None, typer.Option(help="Draw the pictures into this PNG.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    r"""Find the pictures nearest to one, or farthest from it.
-
-    \b
-    vicinal similar photos.parquet beach/0031.jpg --grid near.png
-    vicinal similar photos.parquet NEW.jpg --encoder runs/photos --farthest
-    """
-    from vicinal.files import check_new
-
-    if grid is not None:
-        check_new(grid, "--grid", ".png")
-    from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.grid import write_grid
-    from vicinal.verbs.shown import print_json, print_table
-    from vicinal.verbs.similar import similar as find
-
-    whole = Embeddings.load(embeddings)
-    found = find(whole, query, k=k, farthest=farthest, encoder=encoder)
-    listed = found.listed(whole)
-    if grid is not None:
-        shown = Path(query) if found.row is None else found.row
-        captions = [f"{distance:.3g}" for distance in found.distances]
-        write_grid(grid, whole, shown, found.rows.tolist(), [found.query, *captions])
-    if as_json:
-        print_json({"query": found.query, "farthest": farthest, "found": listed})
-        return
-    print_table(
-        ["rank", *whole.columns(), "distance"], [list(picture.values()) for picture in listed]
-    )

@@ -50,7 +50,7 @@ def unusual(found: NDArray[np.float32], *, share: float = 0.02) -> list[list[str
     """For each picture, the words for what at most ``share`` of the set has as little or as much.
 
     A look that hardly varies within the set says nothing and is left out: its tail must lie at
-    least three times as far from the median as the nearer half of all pictures does.
+    least five times as far from the median as the nearer half of all pictures does.
 
     Args:
         found: What `looks` gave, (N, 4).
@@ -62,7 +62,7 @@ def unusual(found: NDArray[np.float32], *, share: float = 0.02) -> list[list[str
         spread = float(np.median(np.abs(column - middle)))
         low, high = np.quantile(column, [share, 1 - share])
         # At the limit itself many pictures may be alike: all of them, or none, are unusual.
-        few = np.minimum(low, middle - 3 * spread), np.maximum(high, middle + 3 * spread)
+        few = np.minimum(low, middle - 5 * spread), np.maximum(high, middle + 5 * spread)
         for row in np.flatnonzero(column < few[0]) if spread > 0 else ():
             words[row].append(WORDS[name][0])
         for row in np.flatnonzero(column > few[1]) if spread > 0 else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,24 @@ class Explored:
     run: Path
     page: Path | None
     figures: dict[str, Any]
+
+    def told(self) -> str:
+        """What was found, in a few lines."""
+        figures, health_ = self.figures, read_json(self.run / "health.json")
+        groups = figures["clusters"]
+        same = figures["duplicates"]
+        lines = [
+            f"{figures['data']['count']:,} pictures: "
+            + (f"{groups['k']} groups, " if groups else "no groups, ")
+            + f"{figures['anomalies']['flagged']:,} odd ones, "
+            f"{same['pairs']:,} pairs nearly the same",
+            f"health: {health_['summary']}",
+            f"the page: {self.page}"
+            if self.page is not None
+            else f"more than {MOST_PICTURES:,} pictures are too many for one file; look at them "
+            f"with: vicinal report {shlex.quote(str(self.run))} --serve",
+        ]
+        return "\n".join(lines)
 
 
 def explore(request: Request) -> Explored:

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from vicinal.explore.health import health
+from vicinal.representations.neighbours import nearest
+
+
+def card(array: np.ndarray, copies: np.ndarray | None = None, trust: float = 0.9) -> dict:
+    near = nearest(array, array, 5, exclude_self=True).indices.astype(np.int32)
+    none = np.full(len(array), -1, np.int32)
+    trusts = np.full(len(array), trust, np.float32)
+    found = health(array, near, none if copies is None else copies, trusts)
+    return found | {figure["name"]: figure for figure in found["figures"]}
+
+
+@pytest.fixture
+def spread() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+
+
+def test_well_spread_pictures_are_good(spread: np.ndarray) -> None:
+    found = card(spread)
+    assert found["verdict"] == "good"
+    assert found["effective rank"]["value"] == pytest.approx(16, abs=0.5)
+
+
+def test_a_line_is_a_collapse(spread: np.ndarray) -> None:
+    found = card(spread[:, :1] * np.ones((1, 16), np.float32))
+    assert found["verdict"] == "bad"
+    assert found["collapse"]["verdict"] == found["effective rank"]["verdict"] == "bad"
+    assert "collapse" in found["summary"]
+
+
+def test_constant_pictures_do_not_break_it() -> None:
+    assert card(np.ones((30, 4), np.float32))["verdict"] == "bad"
+
+
+def test_a_hub_is_found(spread: np.ndarray) -> None:
+    hub = np.zeros((400, 5), np.int32)
+    hub[:, 1:] = np.arange(1, 5)
+    none = np.full(400, -1, np.int32)
+    found = health(spread, hub, none, np.ones(400, np.float32))
+    figure = next(figure for figure in found["figures"] if figure["name"] == "hubs")
+    assert figure["verdict"] == "bad"
+    assert "400 lists" in figure["shown"]
+
+
+def test_many_duplicates_are_worth_a_look(spread: np.ndarray) -> None:
+    copies = np.full(400, -1, np.int32)
+    copies[:100] = np.arange(100) // 2
+    assert card(spread, copies)["duplicates"]["verdict"] == "look"
+
+
+def test_a_misleading_map_is_said(spread: np.ndarray) -> None:
+    assert card(spread, trust=0.1)["map"]["verdict"] == "bad"
+    assert card(spread, trust=0.1)["map"]["value"] == 1.0
