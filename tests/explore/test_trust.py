@@ -16,9 +16,12 @@ def test_the_true_positions_are_trusted_and_random_ones_are_not() -> None:
     near = nearest(array, array, 10, exclude_self=True)
     plane = np.random.default_rng(1).normal(size=(150, 2)).astype(np.float32)
     assert map_trust(array, plane, near).mean() < 0.1
-    assert map_trust(array[:, :2], array[:, :2], nearest(
-        array[:, :2], array[:, :2], 10, exclude_self=True
-    )).min() > 0.999
+    assert (
+        map_trust(
+            array[:, :2], array[:, :2], nearest(array[:, :2], array[:, :2], 10, exclude_self=True)
+        ).min()
+        > 0.999
+    )
 
 
 def test_a_point_put_among_strangers_is_found() -> None:

@@ -33,9 +33,7 @@ Settings = Annotated[
     typer.Option("--set", help="Override a number: --set objective.variance=0 (repeatable)."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
-FalseAlarms = Annotated[
-    float, typer.Option(help="Share of normal pictures that may be flagged.")
-]
+FalseAlarms = Annotated[float, typer.Option(help="Share of normal pictures that may be flagged.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataDir = Annotated[
     Path | None,

@@ -53,7 +53,7 @@ def explore(
     r"""Look through your own pictures: what is similar, odd, double or grouped.
 
     \b
-    vicinal explore PHOTOS/                      train, compare, map, open one page
+    vicinal explore PHOTOS/                      train, map, open one page
     vicinal explore PHOTOS/ --minutes 30         more training, better neighbours
     vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
     """

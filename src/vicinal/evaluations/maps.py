@@ -108,7 +108,7 @@ def tsne_map(
 
 
 def _telling(progress: Callable[[float], None] | None) -> Callable[..., None] | None:
-    """openTSNE's callback of (iteration, error, embedding)."""
+    """A callback for openTSNE of (iteration, error, embedding)."""
     if progress is None:
         return None
 

@@ -16,9 +16,7 @@ from vicinal.verbs.cluster import group
 _SHARES = 1_000  # a bar's units
 
 
-def find_groups(
-    embeddings: Embeddings, folder: Path
-) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+def find_groups(embeddings: Embeddings, folder: Path) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """The column ``cluster``, and the clusters' figures; writes ``clusters.csv``.
 
     Pictures that are all alike are no groups: −1 and None.

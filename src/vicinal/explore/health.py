@@ -82,7 +82,7 @@ def _hubs(neighbours: NDArray[np.int32]) -> dict[str, Any]:
     verdict = "bad" if never > 0.6 else "look" if never > 0.3 else "good"
     words = {
         "good": "Neighbours are spread evenly; no picture is everybody's neighbour.",
-        "look": "Some pictures, hubs, are neighbours of very many others; be wary of them in lists.",
+        "look": "Some pictures, hubs, are neighbours of very many others; beware of them.",
         "bad": "A few hubs are neighbours of nearly everything: nearest pictures say little.",
     }[verdict]
     shown = f"{never:.0%} are never among a picture's {k} nearest; one is in {most} lists"

@@ -32,7 +32,8 @@ class Joined:
         """A picture (H, W, C) by its row, or pictures by a slice of rows."""
         if not isinstance(index, slice):
             part = int(np.searchsorted(self._ends, index, side="right"))
-            return self._arrays[part][index - int(self._ends[part])]
+            picture: NDArray[np.uint8] = self._arrays[part][index - int(self._ends[part])]
+            return picture
         start, stop, _ = index.indices(len(self))
         starts = self._ends - [len(array) for array in self._arrays]
         pieces = [

@@ -54,7 +54,9 @@ def neighbours_of(table: pa.Table) -> Neighbours:
     return Neighbours(indices, rows_of(table.column("distances")))
 
 
-def write_points(run: Path, embeddings: Embeddings, reasons: list[str], names: tuple[str, ...]) -> None:
+def write_points(
+    run: Path, embeddings: Embeddings, reasons: list[str], names: tuple[str, ...]
+) -> None:
     """Joins all columns into ``points.parquet``; a row's number is the picture's permanent id."""
     known = {
         "id": embeddings.ids,

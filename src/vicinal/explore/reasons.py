@@ -12,9 +12,7 @@ from vicinal.verbs.anomalies import Ranked
 _NOTABLE = 0.05  # share of the set that is worth a sentence about its looks
 
 
-def reasons(
-    ranked: Ranked, words: Sequence[Sequence[str]], copies: NDArray[np.int64]
-) -> list[str]:
+def reasons(ranked: Ranked, words: Sequence[Sequence[str]], copies: NDArray[np.int64]) -> list[str]:
     """A text for each picture: how far it lies from others, and what about its looks is unusual.
 
     Args:
@@ -31,7 +29,9 @@ def reasons(
     ]
 
 
-def _sentences(score: float, p: float, usual: float, looks: Sequence[str], copies: int) -> list[str]:
+def _sentences(
+    score: float, p: float, usual: float, looks: Sequence[str], copies: int
+) -> list[str]:
     odd = p <= _NOTABLE and score > usual
     times = f"{score / usual:.1f} times as far away as" if usual > 0 else "farther away than"
     said = [

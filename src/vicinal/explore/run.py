@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 
 from vicinal.encoder.saved import save_encoder
-from vicinal.errors import InputError
 from vicinal.explore.asked import (
     Request,
     check,

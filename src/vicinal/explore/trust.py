@@ -56,4 +56,5 @@ def _mean_distance(
         apart = array[rows] - array[column]
         sums += np.sqrt(np.einsum("bf,bf->b", apart, apart, dtype=np.float64))
     counted = (others != rows[:, None]).sum(axis=1)
-    return sums / np.maximum(counted, 1)
+    means: NDArray[np.float64] = sums / np.maximum(counted, 1)
+    return means

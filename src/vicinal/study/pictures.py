@@ -87,9 +87,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
         pq.write_table(pa.table(columns), partial)
 
 
-def _sheet(
-    pixels: Pixels, rows: list[int], tile: int, step: int, across: int
-) -> NDArray[np.uint8]:
+def _sheet(pixels: Pixels, rows: list[int], tile: int, step: int, across: int) -> NDArray[np.uint8]:
     """One sheet (side, side, 3) uint8 with the images at ``rows``, row by row."""
     down = math.ceil(len(rows) / across)
     sheet = np.zeros((down * step, across * step, 3), dtype=np.uint8)
