@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +16,29 @@ def shared_data() -> Path:
         pytest.skip(
             f"needs the CIFAR-10 and MNIST parquet files, set VICINAL_DATA (not in {folder.name})"
         )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 121 pictures, crops of scikit-learn's two sample photographs, of mixed sizes.
+
+    ``flower/`` and ``temple/`` hold 60 each: ``temple/copy.jpg`` is nearly ``temple/00.jpg``, and
+    ``odd.png``, in neither, is noise.
+    """
+    folder = tmp_path_factory.mktemp("pictures") / "photos"
+    generator = np.random.default_rng(0)
+    temple, flower = (Image.fromarray(photo) for photo in load_sample_images().images)
+    for name, photo in (("temple", temple), ("flower", flower)):
+        (folder / name).mkdir(parents=True)
+        for number in range(60 if name == "flower" else 59):
+            side = int(generator.integers(60, 160))
+            left = int(generator.integers(photo.width - side))
+            top = int(generator.integers(photo.height - side))
+            crop = photo.crop((left, top, left + side, top + side - side // 4))
+            crop.save(folder / name / f"{number:02}.jpg", quality=90)
+    with Image.open(folder / "temple" / "00.jpg") as first:
+        first.save(folder / "temple" / "copy.jpg", quality=60)
+    noise = generator.integers(256, size=(90, 120, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "odd.png")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,25 @@ PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Ask embeddings": (similar, anomalies, cluster, duplicates, map_, probe),
     "More": (report, bench),
 }
+
+
+class Interrupted(Exception):  # noqa: N818 — no error
+    """Ctrl-C, which Typer would swallow; its text is the command that goes on, if any."""
+
+
+def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, with Ctrl-C as `Interrupted`."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(str(stop)) from None
+
+    return run
+
+
 for _panel, _commands in PANELS.items():
     for _command in _commands:
         app.command(
@@ -38,7 +58,7 @@ for _panel, _commands in PANELS.items():
             rich_help_panel=_panel,
             # In a raw docstring the mark that keeps the examples' lines is two characters.
             help=inspect.cleandoc(_command.__doc__ or "").replace("\\b\n", "\b\n"),
-        )(_command)
+        )(_interruptible(_command))
 
 
 def _version(shown: bool) -> None:
@@ -64,7 +84,7 @@ def main() -> None:
     except InputError as error:
         console.print(f"vicinal: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, Interrupted) as stop:
         command = str(stop)
         how = f"go on with:\n{command}" if command else "--resume goes on with it"
         console.print(

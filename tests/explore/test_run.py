@@ -1,0 +1,214 @@
+"""The whole command on photographs: what comes out, what is resumed, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from vicinal.evaluations.anomaly import anomaly_scores
+from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.neighbours import nearest_and_farthest
+
+QUICK = ("--recipe", "laptop", "--set", "training.epochs=2", "--set", "training.batch_size=32")
+
+
+def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "vicinal.cli", "explore", *words],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def explored(*words: str, cwd: Path) -> tuple[int, str, str]:
+    process = started(*words, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explore")
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, place: Path) -> tuple[Path, dict[str, Any]]:
+    code, out, err = explored(str(photos), *QUICK, "--run", "run", "--json", cwd=place)
+    assert code == 0, err
+    return place / "run", json.loads(out)
+
+
+def test_every_picture_has_a_row(run: tuple[Path, dict[str, Any]], photos: Path) -> None:
+    folder, said = run
+    points = pq.read_table(folder / "points.parquet")
+    assert said["data"]["count"] == points.num_rows == 121
+    ids = points.column("id").to_pylist()
+    assert ids == sorted(str(file.relative_to(photos)) for file in photos.rglob("*.*"))
+    assert all(Path(path).is_file() for path in points.column("path").to_pylist())
+    assert said["encoder"]["epochs"] == 2
+    assert said["data"]["classes"] == []  # odd.png lies in no class folder
+
+
+def test_neighbours_and_scores_are_those_of_the_representation(
+    run: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, said = run
+    points = pq.read_table(folder / "points.parquet").to_pydict()
+    everything = Embeddings.load(folder / "embeddings.parquet")
+    near, far = nearest_and_farthest(everything.array, everything.array, 10, exclude_self=True)
+    np.testing.assert_array_equal(points["neighbors"], near.indices)
+    np.testing.assert_array_equal(points["farthest"], far.indices[:, :5])
+    own = everything.representations()
+    scores = anomaly_scores(own, own, k=2, exclude_self=True)
+    np.testing.assert_allclose(points["score"], scores, rtol=1e-6)
+    assert sorted(points["rank"]) == list(range(1, 122))
+    assert points["rank"][int(np.argmax(scores))] == 1
+    assert said["anomalies"]["flagged"] == sum(points["flagged"]) <= 1
+
+
+def test_noise_is_odd_and_says_why_and_a_copy_is_found(
+    run: tuple[Path, dict[str, Any]],
+) -> None:
+    points = pq.read_table(run[0] / "points.parquet").to_pydict()
+    row = {name: number for number, name in enumerate(points["id"])}
+    odd = row["odd.png"]
+    assert points["rank"][odd] <= 3
+    assert points["reason"][odd].startswith("Odder than 9")
+    copy, first = row["temple/copy.jpg"], row["temple/00.jpg"]
+    assert points["neighbors"][copy][0] == first
+    assert points["group"][copy] == points["group"][first] >= 0
+    pairs = pq.read_table(run[0] / "duplicates.parquet").to_pydict()
+    assert (first, copy) in zip(pairs["a"], pairs["b"], strict=True)
+
+
+def test_the_maps_hold_together_what_is_alike(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, said = run
+    points = pq.read_table(folder / "points.parquet")
+    for name in ("tsne", "pca"):
+        axes = [points.column(f"{name}_{axis}").to_numpy() for axis in "xy"]
+        assert np.isfinite(axes).all()
+        trust = points.column(f"{name}_trust").to_numpy()
+        assert 0.3 < trust.mean() <= 1
+        assert said["maps"][name]["trustworthiness"] > 0.7
+
+
+def test_it_leaves_files_that_other_programs_read(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, said = run
+    for name in ("anomalies.csv", "clusters.csv", "encoder.safetensors", "health.json"):
+        assert (folder / name).stat().st_size > 0
+    assert said["page"] == "run/explore.html"
+    assert "<html" in (folder / "explore.html").read_text("utf-8")[:2000].lower()
+    assert json.loads((folder / "health.json").read_text("utf-8"))["verdict"] in (
+        *("good", "look"),
+        "bad",
+    )
+
+
+def test_an_encoder_that_is_there_trains_nothing(
+    run: tuple[Path, dict[str, Any]], photos: Path, place: Path
+) -> None:
+    code, out, err = explored(
+        str(photos / "flower"), "--encoder", str(run[0]), "--run", "again", cwd=place
+    )
+    assert code == 0, err
+    assert "60 pictures" in out
+    assert not (place / "again" / "checkpoint.pt").exists()
+    mine, theirs = (
+        Embeddings.load(place / name / "embeddings.parquet") for name in ("again", "run")
+    )
+    rows = [theirs.ids.tolist().index(f"flower/{name}") for name in mine.ids.tolist()]
+    np.testing.assert_allclose(mine.array, theirs.array[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, place: Path) -> None:
+    long = ("--recipe", "laptop", "--set", "training.epochs=400", "--run", "stopped")
+    process = started(str(photos), *long, "--no-open", cwd=place)
+    losses = place / "stopped" / "losses.csv"
+    began = time.monotonic()
+    while not losses.is_file() or losses.read_text().count("train") < 3:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - began < 200
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    command = err.strip().splitlines()[-1]
+    assert command.startswith("vicinal explore ")
+    assert command.endswith("--run stopped --resume")
+    done = losses.read_text().splitlines()
+    code, _, err = explored(
+        str(photos),
+        "--recipe",
+        "laptop",
+        "--set",
+        "training.epochs=3",
+        "--run",
+        "stopped",
+        "--resume",
+        cwd=place,
+    )
+    assert code == 2
+    assert "holds a run with" in err
+    assert losses.read_text().splitlines() == done
+
+
+def test_a_finished_run_is_not_done_again(
+    run: tuple[Path, dict[str, Any]], photos: Path, place: Path
+) -> None:
+    shutil.copytree(run[0], place / "copy")
+    before = (place / "copy" / "points.parquet").stat().st_mtime_ns
+    code, _, err = explored(str(photos), *QUICK, "--run", "copy", "--resume", cwd=place)
+    assert code == 0, err
+    assert (place / "copy" / "points.parquet").stat().st_mtime_ns == before
+    code, _, err = explored(str(photos), *QUICK, "--run", "copy", cwd=place)
+    assert code == 2
+    assert "add --resume" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere/"], "is not known"),
+        (["digits", "--minutes", "0"], "--minutes 0"),
+        (["digits", "--false-alarms", "2"], "--false-alarms 2"),
+        (["digits", "--encoder", "none", "--recipe", "laptop"], "leave --recipe"),
+        (["digits", "--encoder", "none"], "no encoder there"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words: list[str], said: str, place: Path) -> None:
+    code, _, err = explored(*words, cwd=place)
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert said in err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_very_few_pictures(
+    count: int, run: tuple[Path, dict[str, Any]], photos: Path, place: Path
+) -> None:
+    few = place / f"few{count}"
+    few.mkdir()
+    for number in range(count):
+        shutil.copy(photos / "flower" / f"{number:02}.jpg", few)
+    words = (str(few), "--encoder", str(run[0]), "--run", f"run{count}", "--json")
+    code, out, err = explored(*words, cwd=place)
+    if count == 1:
+        assert code == 2
+        assert "needs 2 or more" in err
+        return
+    assert code == 0, err
+    assert json.loads(out)["data"]["count"] == count
