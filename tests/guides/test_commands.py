@@ -1,0 +1,105 @@
+"""The guides' commands and programs, as they stand in them, on few pictures and few epochs."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+SMALL = (
+    "--recipe laptop --set training.epochs=2 --set training.batch_size=32 "
+    "--set 'projector.widths=[32,32]'"
+)
+# A study's guide trains whole learners; these make them small.
+QUICK = (
+    "--limit 300 --set training.epochs=2 --set training.warmup_epochs=0 --set encoder.widths=[8] "
+    "--set encoder.dimension=8 --set evaluation.bootstrap=50 --set evaluation.short_epochs=2"
+)
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    """(language, text) of each block that is to be run; indented ones are only shown."""
+    text = (GUIDES / name).read_text("utf-8")
+    return re.findall(r"^```(bash|python)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def run(language: str, text: str, place: Path) -> str:
+    program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
+    command = f"{sys.executable} -m vicinal.cli "
+    done = subprocess.run(
+        [*program, re.sub(r"^vicinal ", command, text, flags=re.MULTILINE)],
+        cwd=place,
+        env=os.environ | {"XDG_CACHE_HOME": str(place / "cache"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{text}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def place(photos: Path, tmp_path: Path) -> Path:
+    shutil.copytree(photos, tmp_path / "PHOTOS")
+    shutil.copytree(photos / "temple", tmp_path / "NEW")
+    return tmp_path
+
+
+def small(text: str) -> str:
+    """The same commands with a training of seconds."""
+    text = text.replace("vicinal explore PHOTOS", f"vicinal explore PHOTOS {SMALL}")
+    return text.replace("PHOTOS/FIRST", "PHOTOS/flower/07.jpg")
+
+
+@pytest.mark.slow
+def test_odd_photos(place: Path) -> None:
+    said = [run(kind, small(text), place) for kind, text in blocks("odd-photos.md")]
+    assert "121 pictures" in said[0]
+    assert "rank,id,path,score,p_value,flagged" in said[1]
+    assert (place / "near.png").stat().st_size > 10_000
+    assert "false alarms: asked" in said[-1]
+    assert len((place / "odd.csv").read_text("utf-8").splitlines()) == 61
+
+
+@pytest.mark.slow
+def test_labels(place: Path) -> None:
+    said = []
+    for kind, text in blocks("label.md"):
+        if "vicinal probe" in text:
+            fill(place / "labels.csv")
+        said.append(run(kind, small(text), place))
+    assert "predictions" in said[-1]
+    predicted = list(csv.DictReader((place / "predictions.csv").open(newline="")))
+    right = [row["id"].startswith(row["prediction"]) for row in predicted]
+    assert sum(right) > 0.8 * len(right)
+
+
+def fill(path: Path) -> None:
+    """Does what the guide asks of its reader: the second column, by the folders' names."""
+    rows = list(csv.DictReader(path.open(newline="")))
+    assert len(rows) > 60
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label"])
+        for row in rows:
+            folder = row["id"].split("/")[0]
+            writer.writerow([row["id"], folder if "/" in row["id"] else ""])
+
+
+@pytest.mark.slow
+def test_the_study(tmp_path: Path) -> None:
+    said = [
+        run(kind, text.replace("vicinal study", f"vicinal study {QUICK}"), tmp_path)
+        for kind, text in blocks("study.md")
+    ]
+    assert "runs/study/report.html" in said[1]
+    assert [line.split()[0] for line in said[-1].splitlines()] == [
+        *("study", "no-variance"),
+        "projector",
+    ]
