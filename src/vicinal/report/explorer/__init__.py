@@ -1,0 +1,5 @@
+"""The page of a folder of pictures: a run folder of ``explore`` to one HTML file, or served."""
+
+from vicinal.report.explorer.page import MOST_PICTURES, write_explorer
+
+__all__ = ["MOST_PICTURES", "write_explorer"]
