@@ -53,4 +53,3 @@ def _packed(points: Points, row_of: Mapping[str, int]) -> dict[str, str]:
         if column is not None:
             packed[name] = base64_array(np.where(column < 0, MISSING, column), "<u2")
     return packed
-

@@ -81,4 +81,3 @@ def read_pictures(folder: Path) -> Pictures:
         if Path(sheet).name in present
     }
     return Pictures(folder, places, sorted(present))
-

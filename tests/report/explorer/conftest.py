@@ -217,9 +217,7 @@ def write_digits(folder: Path, count: int = DIGITS) -> Path:
     ids = [f"{label}/{row:04d}.png" for row, label in enumerate(labels)]
     paths = [f"/photos/{name}" for name in ids]
     labels_with_gaps = [None if row % 17 == 0 else label for row, label in enumerate(labels)]
-    return write_run(
-        folder, pixels, ids=ids, paths=paths, labels=labels_with_gaps, duplicates=1e-6
-    )
+    return write_run(folder, pixels, ids=ids, paths=paths, labels=labels_with_gaps, duplicates=1e-6)
 
 
 @pytest.fixture(scope="session")

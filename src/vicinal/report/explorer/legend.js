@@ -49,7 +49,7 @@ function buildBar() {
 
 const ICONS = {
   pan: '<path d="M8 1v14M1 8h14M8 1 6 3M8 1l2 2M8 15l-2-2M8 15l2-2M1 8l2-2M1 8l2 2M15 8l-2-2M15 8l-2 2"/>',
-  lasso: '<path d="M8 2.5c3.6 0 6 1.8 6 4.1s-2.600 4.100-6 4.100-6-1.800-6-4.100 2.400-4.100 6-4.100z" stroke-dasharray="2.200 1.700"/><path d="M5 10.500c-.800 1.200-.300 2.300.800 2.500 1 .200 1.300 1 .900 2"/>',
+  lasso: '<ellipse cx="8" cy="6.6" rx="6" ry="4.1" stroke-dasharray="2.2 1.7"/><path d="M5 10.5c-.8 1.2-.3 2.3.8 2.5 1 .2 1.3 1 .9 2"/>',
   in: '<path d="M8 3v10M3 8h10"/>',
   out: '<path d="M3 8h10"/>',
   whole: '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/>',

@@ -47,7 +47,7 @@ function oddView() {
   return [
     title("Odd pictures", flagged ? pickButton(rows.slice(0, flagged), `Select the ${counted(flagged)} flagged`) : ""),
     note(flagged
-      ? `${plural(flagged, "picture is", "pictures are")} flagged: odder than all but ${percent(page.anomalies.false_alarms)} of usual ones are expected to be. Oddest first.`
+      ? `${plural(flagged, "picture is", "pictures are")} flagged; of usual pictures ${percent(page.anomalies.false_alarms)} would be. Oddest first.`
       : "No picture is odd enough to be flagged. Oddest first."),
     ...paged(rows, (row) => entry(row, reasonOf(row), counted(column.rank[row])), "entries", "Odd pictures, oddest first"),
   ];

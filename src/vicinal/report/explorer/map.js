@@ -30,7 +30,12 @@ function groups() {
   return [...byGroup].sort(([a], [b]) => a - b).filter(([group]) => !state.hidden.has(group))
     .map(([group, rows]) => ({ rows, colour: groupColour(group), symbol: groupSymbol(group) }));
 }
-const pointSize = () => (COUNT > 20000 ? 3.5 : COUNT > 5000 ? 4.5 : COUNT > 1000 ? 6 : COUNT > 200 ? 7.5 : 10);
+/* Fewer pictures and more room make larger points. */
+function pointSize() {
+  const room = Math.sqrt(plot.clientWidth * plot.clientHeight) / 850;
+  const size = COUNT > 20000 ? 3.5 : COUNT > 5000 ? 4.5 : COUNT > 1000 ? 6 : COUNT > 200 ? 7.5 : 10;
+  return Math.max(2.5, size * Math.min(1, Math.max(0.6, room)));
+}
 
 function traces() {
   const x = column[`${state.map}_x`], y = column[`${state.map}_y`];

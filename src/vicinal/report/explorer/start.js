@@ -81,14 +81,18 @@ async function start() {
   listenToKeys();
   plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
   drawOverlay();
-  watch(["map", "colour", "hidden", "marked", "picked", "find", "tool"], drawMap);
+  watch(["map", "colour", "hidden", "marked", "picked", "find", "tool", "ranges"], drawMap);
   watch(["colour", "hidden"], drawLegend);
   watch(["row", "map"], drawOverlay);
   watch(["tab", "picked", "find"], drawTabs);
   watch(["tab", "row", "map", "picked", "find"], drawView);
   addEventListener("popstate", () => { change({ ...readFragment(), hidden: new Set() }, { remember: false }); });
   dark.addEventListener("change", () => { drawMap(); drawLegend(); });
-  new ResizeObserver(() => { hideCard(); drawMap(); }).observe(plot);
+  let size = `${plot.clientWidth} ${plot.clientHeight}`;
+  new ResizeObserver(() => {
+    const now = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (now !== size) { size = now; hideCard(); drawMap(); }
+  }).observe(plot);
   document.body.dataset.ready = "yes";
 }
 start().catch((error) => {
