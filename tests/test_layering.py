@@ -118,7 +118,7 @@ def test_no_room_without_a_purpose(path: Path) -> None:
 
 
 def test_the_report_never_imports_torch() -> None:
-    for path in (SOURCE / "report").glob("*.py"):
+    for path in (SOURCE / "report").rglob("*.py"):
         assert not [name for name in imports(path) if name.split(".")[0] == "torch"], path
 
 

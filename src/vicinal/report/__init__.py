@@ -1,14 +1,6 @@
-"""The report: a run folder to one self-contained HTML file."""
+"""The report: a run folder to one self-contained HTML file; the page to explore pictures in."""
 
+from vicinal.report.explorer import MOST_PICTURES, serve_explorer, write_explorer
 from vicinal.report.page import write_report
 
-__all__ = ["write_report"]
-MOST_PICTURES = 20_000
-
-
-def write_explorer(run):
-    return run
-
-
-def serve_explorer(run, **k):
-    pass
+__all__ = ["MOST_PICTURES", "serve_explorer", "write_explorer", "write_report"]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
-from plotly.offline import get_plotlyjs
 
 from vicinal.files import replacing
 from vicinal.report import formats
 from vicinal.report.figures import study_charts
+from vicinal.report.inlined import HERE, content_policy, inline_script, plotly_script
 from vicinal.report.page_data import page_data
 from vicinal.report.run_folder import RunFolder, class_names, dig, labels_by_id, read_run
 from vicinal.report.tables import overview, why_skipped
 from vicinal.report.tiles import Pictures, read_pictures
-
-HERE = Path(__file__).parent
 
 
 def write_report(run: str | Path) -> Path:
@@ -48,9 +44,8 @@ def write_report(run: str | Path) -> Path:
 def _render(folder: RunFolder, pictures: Pictures) -> str:
     results = folder.results
     drawn = study_charts(folder)
-    scripts = [get_plotlyjs().replace("\r", ""), (HERE / "page.js").read_text("utf-8")]
-    scripts = [script.replace("</script", "<\\/script") for script in scripts]
-    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    own = (HERE / "palette.js").read_text("utf-8") + (HERE / "page.js").read_text("utf-8")
+    scripts = [plotly_script(), inline_script(own)]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -81,9 +76,7 @@ def _render(folder: RunFolder, pictures: Pictures) -> str:
         label_of=labels_by_id(folder),
         page_data=page_data(folder, pictures, drawn),
         sheets=pictures.sheet_addresses() if folder.maps else [],
-        css=(HERE / "page.css").read_text("utf-8"),
+        css=(HERE / "look.css").read_text("utf-8") + (HERE / "page.css").read_text("utf-8"),
         scripts=scripts,
-        policy="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
-        # Older Plotly compiles its WebGL programs at run time.
-        "script-src 'unsafe-eval' " + " ".join(f"'sha256-{digest}'" for digest in hashes),
+        policy=content_policy(scripts),
     )

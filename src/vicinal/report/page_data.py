@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.report.inlined import base64_array, finite
 from vicinal.report.run_folder import Points, RunFolder, class_names
 from vicinal.report.tiles import Pictures
 
@@ -36,34 +35,21 @@ def page_data(folder: RunFolder, pictures: Pictures, drawn: Mapping[str, Any]) -
         "charts": dict(drawn),
         "maps": {name: _packed(points, row_of) for name, points in folder.maps.items()},
         "ids": list(row_of),
-        "pictures": {name: _base64(values, "<u2") for name, values in columns.items()},
+        "pictures": {name: base64_array(values, "<u2") for name, values in columns.items()},
     }
-    finite: dict[str, Any] = _finite(data)
-    return finite
+    plain: dict[str, Any] = finite(data)
+    return plain
 
 
 def _packed(points: Points, row_of: Mapping[str, int]) -> dict[str, str]:
     """A map's columns as little-endian base64: a quarter of the size of JSON numbers."""
     packed = {
-        "row": _base64([row_of[name] for name in points.ids], "<u4"),
-        "x": _base64(points.x, "<f4"),
-        "y": _base64(points.y, "<f4"),
+        "row": base64_array([row_of[name] for name in points.ids], "<u4"),
+        "x": base64_array(points.x, "<f4"),
+        "y": base64_array(points.y, "<f4"),
     }
     for name in ("label", "cluster"):
         column: NDArray[np.int64] | None = getattr(points, name)
         if column is not None:
-            packed[name] = _base64(np.where(column < 0, MISSING, column), "<u2")
+            packed[name] = base64_array(np.where(column < 0, MISSING, column), "<u2")
     return packed
-
-
-def _base64(values: Any, kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode()
-
-
-def _finite(data: Any) -> Any:
-    """The data with None for what JSON cannot say."""
-    if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -63,13 +63,13 @@ def read_run(folder: Path) -> RunFolder:
     path = folder / "results.json"
     if not path.is_file():
         raise InputError(f"{folder}: no results.json here; give the folder of a finished study")
-    results = _read_json(path)
+    results = read_object(path)
     for part in ("data", "systems"):
         if not isinstance(results.get(part), dict):
             raise InputError(f"{path}: no {part!r} in it; is it the results of a study?")
     recipe = folder / "recipe.toml"
     environment = folder / "environment.json"
-    stored = _read_json(environment) if environment.is_file() else {}
+    stored = read_object(environment) if environment.is_file() else {}
     return RunFolder(
         results=results,
         recipe=recipe.read_text("utf-8") if recipe.is_file() else _as_text(results.get("recipe")),
@@ -112,7 +112,12 @@ def labels_by_id(folder: RunFolder) -> dict[str, int]:
     return found
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; NaN and infinity become None.
+
+    Raises:
+        InputError: If the file cannot be read as one.
+    """
     try:
         # NaN and infinities are no JSON: the page shows them as missing.
         data = json.loads(path.read_text("utf-8"), parse_constant=lambda _: None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
+
+from vicinal.report.inlined import data_address
 
 SHARP_UP_TO = 64
 """Tiles of up to so many pixels are enlarged without smoothing."""
@@ -51,12 +52,12 @@ class Pictures:
             else:
                 tile.save(buffer, format="WEBP", quality=88)
                 kind = "webp"
-            self._tiles[name] = _data_address(kind, buffer.getvalue())
+            self._tiles[name] = data_address(kind, buffer.getvalue())
         return self._tiles[name]
 
     def sheet_addresses(self) -> list[str]:
         """Each sheet, in the order of ``sheets``, as a ``data:`` address."""
-        return [_data_address("webp", (self.folder / name).read_bytes()) for name in self.sheets]
+        return [data_address("webp", (self.folder / name).read_bytes()) for name in self.sheets]
 
 
 def read_pictures(folder: Path) -> Pictures:
@@ -80,7 +81,3 @@ def read_pictures(folder: Path) -> Pictures:
         if Path(sheet).name in present
     }
     return Pictures(folder, places, sorted(present))
-
-
-def _data_address(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,119 @@
+"""Every picture's columns as one block of bytes, which the page reads as typed arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vicinal.report.explorer.run_files import ExploreRun
+
+NONE = -1
+"""Stands for no row, no label, no cluster, no sheet."""
+ALIGNED = 8  # a typed array must start at a multiple of its items' size
+
+Layout = dict[str, tuple[str, int, int]]
+"""Column to (dtype, offset in bytes, number of items)."""
+
+
+def pack_columns(run: ExploreRun) -> tuple[bytes, Layout]:
+    """All columns of a run, one after another, and where each lies.
+
+    Numbers of a picture have N items, lists N times their length (-1 and NaN fill short ones).
+    Texts are two columns: ``NAME.bytes``, UTF-8, and ``NAME.ends``, where each text ends in it.
+    ``label``, ``split`` and ``reason`` are numbers of texts, so that each text is stored once.
+    """
+    columns = _numbers(run) | _lists(run) | _tiles(run)
+    for name in ("id", "path"):
+        columns |= _texts(f"{name}s", run.points.column(name).to_pylist())
+    known = {"label": [str(name) for name in run.figures["data"].get("classes") or []]}
+    for name in ("label", "split", "reason"):
+        codes, texts = _coded(run.points.column(name).to_pylist(), known.get(name, []))
+        columns |= {name: codes, **_texts(f"{name}s", texts)}
+    columns["group_spans"] = run.group_spans.ravel()
+    return _joined(columns)
+
+
+def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
+    points = run.points
+    columns: dict[str, NDArray[Any]] = {
+        name: _plain(points.column(name), np.int32, NONE) for name in ("cluster", "rank", "group")
+    }
+    columns["flagged"] = _plain(points.column("flagged").cast(pa.uint8()), np.uint8, 0)
+    places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
+    for name in ("score", "p_value", *places):
+        if name in points.column_names and points.column(name).null_count < len(run):
+            columns[name] = _plain(points.column(name), np.float32, np.nan)
+    return columns
+
+
+def _plain(column: pa.ChunkedArray, kind: type, missing: float) -> NDArray[Any]:
+    return np.asarray(column.fill_null(missing).to_numpy(), dtype=kind)
+
+
+def _lists(run: ExploreRun) -> dict[str, NDArray[Any]]:
+    """Lists of equal length; what is no row of this run is none."""
+    columns: dict[str, NDArray[Any]] = {}
+    for rows_name, distances_name in (("neighbors", "distances"), ("farthest", "far_distances")):
+        rows = _even(run.points.column(rows_name), np.int32, NONE)
+        distances = _even(run.points.column(distances_name), np.float32, np.nan)
+        rows[(rows < 0) | (rows >= len(run))] = NONE
+        width = min(rows.shape[1], distances.shape[1])
+        columns[rows_name] = rows[:, :width].ravel()
+        columns[distances_name] = distances[:, :width].ravel()
+    return columns
+
+
+def _even(column: pa.ChunkedArray, kind: type, missing: float) -> NDArray[Any]:
+    """A column of N lists as an array (N, longest)."""
+    lists = column.combine_chunks()
+    lengths = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+    even = np.full((len(lists), int(lengths.max(initial=0))), missing, kind)
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    even[np.arange(even.shape[1]) < lengths[:, None]] = flat
+    return even
+
+
+def _tiles(run: ExploreRun) -> dict[str, NDArray[Any]]:
+    """Where each row's thumbnail is: number of its sheet, then pixels."""
+    number = {name: place for place, name in enumerate(run.pictures.sheets)}
+    table = np.full((4, len(run)), NONE, np.int32)
+    for name, (sheet, x, y, size) in run.pictures.places.items():
+        if name.isascii() and name.isdigit() and int(name) < len(run):
+            table[:, int(name)] = number[sheet], x, y, size
+    return dict(zip(("tile_sheet", "tile_x", "tile_y", "tile_size"), table, strict=True))
+
+
+def _coded(
+    texts: Sequence[str | None], first: Sequence[str]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Texts as numbers of distinct texts; ``first`` take the first numbers."""
+    numbers = {text: place for place, text in enumerate(dict.fromkeys(first))}
+    codes = np.full(len(texts), NONE, np.int32)
+    for row, text in enumerate(texts):
+        if text is not None:
+            codes[row] = numbers.setdefault(text, len(numbers))
+    return codes, list(numbers)
+
+
+def _texts(name: str, texts: Sequence[str | None]) -> dict[str, NDArray[Any]]:
+    encoded = [(text or "").encode("utf-8", "replace") for text in texts]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.uint32)
+    return {
+        f"{name}.ends": ends,
+        f"{name}.bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+    }
+
+
+def _joined(columns: dict[str, NDArray[Any]]) -> tuple[bytes, Layout]:
+    block = bytearray()
+    layout: Layout = {}
+    for name, values in columns.items():
+        kind = values.dtype.newbyteorder("<")
+        layout[name] = (f"{kind.kind}{kind.itemsize}", len(block), len(values))
+        block += np.ascontiguousarray(values, dtype=kind).tobytes()
+        block += bytes(-len(block) % ALIGNED)
+    return bytes(block), layout

@@ -1,0 +1,31 @@
+
+/* ---- Rows as a CSV file. ---- */
+const FORMULA = ["=", "+", "-", "@", "\t", "\r"]; // what makes a spreadsheet run a cell
+
+/* A cell as vicinal.files.write_csv writes it: text that a spreadsheet would run gets an apostrophe. */
+function cell(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "";
+  if (typeof value === "number") return String(value);
+  const text = FORMULA.includes(value[0]) ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+}
+const figure = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
+function csvOf(rows) {
+  const header = ["row", "id", "path", "label", "split", "cluster", "score", "p_value", "rank", "flagged", "duplicate_group"];
+  const known = (number) => (number < 0 ? null : number);
+  const lines = Array.from(rows, (row) => [
+    row, idOf(row), pathOf(row), labelOf(row), splitOf(row), known(column.cluster[row]), figure(column.score[row]), figure(column.p_value?.[row] ?? NaN),
+    column.rank[row], column.flagged[row] ? "true" : "false", known(column.group[row]),
+  ]);
+  return [header, ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
+}
+function exportButton(rows, name) {
+  const button = make("button", { type: "button", className: "action", data: { export: name } }, "Export CSV");
+  button.onclick = () => {
+    const address = URL.createObjectURL(new Blob([csvOf(rows)], { type: "text/csv;charset=utf-8" }));
+    const link = make("a", { href: address, download: `${name}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  };
+  return button;
+}

@@ -1,0 +1,140 @@
+"""The page itself: everything in one file, or the same page whose data a server gives."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from vicinal.errors import InputError
+from vicinal.files import replacing
+from vicinal.report.explorer.columns import Layout, pack_columns
+from vicinal.report.explorer.run_files import ExploreRun, read_explored
+from vicinal.report.inlined import (
+    HERE,
+    content_policy,
+    data_address,
+    finite,
+    inline_script,
+    plotly_script,
+)
+
+MOST_PICTURES = 20_000
+"""A page of more pictures is too large for one file; `serve_explorer` shows it."""
+
+EXPLORER = Path(__file__).parent
+SCRIPTS = (  # in the order in which they read each other
+    "columns.js",
+    "state.js",
+    "thumbnails.js",
+    "colours.js",
+    "overlay.js",
+    "map.js",
+    "legend.js",
+    "card.js",
+    "export.js",
+    "lists.js",
+    "overview.js",
+    "picture.js",
+    "search.js",
+    "keyboard.js",
+    "start.js",
+)
+SERVED = "connect-src 'self'; img-src 'self' data: blob:; "
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page ready to be written or served.
+
+    Attributes:
+        html: The page's text.
+        policy: Its content policy, which the text states too.
+        columns: Its columns, for a server; empty where they are in the text.
+    """
+
+    html: str
+    policy: str
+    columns: bytes
+
+
+def write_explorer(run: str | Path) -> Path:
+    """Writes ``explore.html`` into a run folder of ``explore``, from the files in it alone.
+
+    The page is one file that needs no network: its content policy forbids any request and any
+    script but its own.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: If it is no such run folder, or has more than `MOST_PICTURES` pictures.
+    """
+    run = Path(run)
+    explored = read_explored(run)
+    if len(explored) > MOST_PICTURES:
+        raise InputError(
+            f"{run}: {len(explored):,} pictures are too many for one file (at most "
+            f"{MOST_PICTURES:,}); serve the page instead"
+        )
+    path = run / "explore.html"
+    with replacing(path) as partial:
+        page = build_page(explored, served=False)
+        partial.write_text(page.html, encoding="utf-8", newline="\n")
+    return path
+
+
+def build_page(run: ExploreRun, *, served: bool) -> Page:
+    """The page of a run.
+
+    Args:
+        run: The run's files.
+        served: Whether a server gives columns, sheets and the pictures themselves.
+    """
+    own = "".join(
+        path.read_text("utf-8")
+        for path in (HERE / "palette.js", *(EXPLORER / name for name in SCRIPTS))
+    )
+    scripts = [plotly_script(), inline_script(f"(() => {{\n{own}}})();\n")]
+    policy = content_policy(scripts, also=SERVED if served else "")
+    columns, layout = pack_columns(run)
+    sheets = [run.pictures.folder / name for name in run.pictures.sheets]
+    environment = Environment(
+        loader=FileSystemLoader(EXPLORER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("explorer.html").render(
+        name=str(run.figures["data"].get("name") or "pictures"),
+        version=str((run.figures.get("environment") or {}).get("vicinal") or ""),
+        page_data=finite(_page_data(run, layout, served)),
+        columns="" if served else base64.b64encode(columns).decode(),
+        sheets=[] if served else [data_address("webp", path.read_bytes()) for path in sheets],
+        css=(HERE / "look.css").read_text("utf-8") + (EXPLORER / "explorer.css").read_text("utf-8"),
+        scripts=scripts,
+        policy=policy,
+    )
+    return Page(html, policy, columns if served else b"")
+
+
+def _page_data(run: ExploreRun, layout: Layout, served: bool) -> dict[str, Any]:
+    """The little that is the same for all pictures."""
+    figures = run.figures
+    told = ("data", "encoder", "maps", "clusters", "anomalies", "duplicates")
+    return {
+        **{name: figures.get(name) for name in told},
+        "health": run.health,
+        "count": len(run),
+        "layout": layout,
+        "served": served,
+        "near": layout["neighbors"][2] // len(run),
+        "far": layout["farthest"][2] // len(run),
+    }

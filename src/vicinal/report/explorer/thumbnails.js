@@ -1,0 +1,57 @@
+
+/* ---- Thumbnails: cut out of the sheets by row, drawn when their sheet is decoded. ---- */
+const sheetTexts = document.querySelectorAll("script.sheet");
+const sheets = new Map();
+function sheet(number) {
+  if (!sheets.has(number)) {
+    const image = new Image();
+    image.src = page.served ? `sheets/${number}` : sheetTexts[number].textContent;
+    sheets.set(number, image.decode().then(() => image));
+  }
+  return sheets.get(number);
+}
+
+/* Draws a row's picture into a canvas, unless the canvas has got another row since. */
+function drawThumbnail(canvas, row) {
+  canvas.dataset.row = row;
+  const number = column.tile_sheet[row], size = column.tile_size[row];
+  canvas.classList.toggle("none", number < 0);
+  if (number < 0) return;
+  sheet(number).then((image) => {
+    if (canvas.dataset.row !== String(row)) return;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = size > 32;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, column.tile_x[row], column.tile_y[row], size, size, 0, 0, canvas.width, canvas.height);
+    canvas.dataset.drawn = row;
+  }).catch(() => canvas.classList.add("none"));
+}
+function thumbnail(row, side) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = Math.round(side * Math.min(2, devicePixelRatio || 1));
+  canvas.style.width = canvas.style.height = `${side}px`;
+  drawThumbnail(canvas, row);
+  return canvas;
+}
+
+/* An element with properties and children; text stays text. */
+function make(name, properties = {}, ...children) {
+  const { data = {}, aria = {}, ...rest } = properties;
+  const element = Object.assign(document.createElement(name), rest);
+  Object.assign(element.dataset, data);
+  for (const [key, value] of Object.entries(aria)) element.setAttribute(key === "role" ? key : `aria-${key}`, value);
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return element;
+}
+
+/* A thumbnail that shows its picture when it is pressed, with a note below. */
+function tile(row, side, note = "") {
+  const label = [nameOf(row), labelOf(row), note && `at ${note}`].filter(Boolean).join(", ");
+  const button = make("button", { type: "button", className: "tile", title: label, data: { row }, aria: { label } }, thumbnail(row, side));
+  if (note) button.append(make("small", {}, note));
+  button.onclick = () => openRow(row);
+  button.onmouseenter = () => ring(row);
+  button.onmouseleave = () => ring(NONE);
+  return button;
+}
+function openRow(row) { select(row); reveal(row); }

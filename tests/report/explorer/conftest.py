@@ -1,0 +1,232 @@
+"""Run folders as ``vicinal explore`` leaves them, made from real digits or plain colours."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.metrics import silhouette_score
+
+from vicinal.study.pictures import write_pictures
+
+DIGITS = 240
+RunWriter = Callable[..., Path]
+HEALTH = {
+    "verdict": "look",
+    "summary": "Usable, with something to look at: hubs.",
+    "figures": [
+        ("effective rank", 41.2, "41 of 256 dimensions", "good", "Pictures differ in many ways."),
+        ("collapse", 0.3, "30 % in two directions", "good", "No collapse."),
+        ("hubs", 0.36, "36 % are never a nearest picture", "look", "Some pictures are hubs."),
+        ("duplicates", 0.01, "1.0 % of the pictures", "good", "Few are nearly the same."),
+        ("map", 0.1, "10 % of the points mislead", "good", "What lies together is alike."),
+    ],
+}
+
+
+def distances(points: Any) -> Any:
+    """All L2 distances (N, N) of points (N, F)."""
+    squares = (points**2).sum(1)
+    return np.sqrt(np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0))
+
+
+def trust_of(points: Any, apart: Any, k: int) -> Any:
+    """1 where the map's neighbours are as near as the true ones, 0 where no nearer than random."""
+    on_map = distances(points)
+    np.fill_diagonal(on_map, np.inf)
+    chosen = np.take_along_axis(apart, np.argsort(on_map)[:, :k], 1).mean(1)
+    true = np.sort(apart)[:, 1 : k + 1].mean(1)
+    return np.clip((apart.mean(1) - chosen) / np.maximum(apart.mean(1) - true, 1e-9), 0, 1)
+
+
+def maps_of(h: Any, apart: Any, k: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns and the figures of both maps; no t-SNE under four pictures."""
+    few = len(h) < 4
+    points = {"pca": PCA(2).fit_transform(h) if len(h) > 1 else np.zeros((1, 2))}
+    if not few:
+        tsne = TSNE(perplexity=min(25, len(h) / 4), random_state=0, max_iter=400, init="pca")
+        points["tsne"] = tsne.fit_transform(h)
+    columns: dict[str, Any] = {f"tsne_{x}": pa.nulls(len(h), pa.float32()) for x in "xy"}
+    columns["tsne_trust"] = pa.nulls(len(h), pa.float32())
+    figures: dict[str, Any] = {}
+    for name, at in points.items():
+        trust = trust_of(at, apart, k) if k else np.ones(len(h))
+        for part, values in (("x", at[:, 0]), ("y", at[:, 1]), ("trust", trust)):
+            columns[f"{name}_{part}"] = pa.array(values.astype(np.float32))
+        told = trustworthiness(h, at, n_neighbors=k) if 0 < k < len(h) / 2 else None
+        figures[name] = {"trustworthiness": told, **({"explained": [0.2, 0.1]} if not few else {})}
+    return columns, figures
+
+
+def groups_of(apart: Any, threshold: float) -> tuple[Any, list[tuple[int, int, float]]]:
+    """Duplicate groups, the largest first, and their pairs, the nearest first."""
+    pairs = [(int(a), int(b), float(apart[a, b])) for a, b in np.argwhere(apart <= threshold)]
+    pairs = sorted((p for p in pairs if p[0] < p[1]), key=lambda pair: pair[2])
+    owner = np.arange(len(apart))
+    for a, b, _ in pairs:
+        owner[owner == owner[b]] = owner[a]
+    owners, sizes = np.unique(owner, return_counts=True)
+    numbers = {o: n for n, o in enumerate(owners[np.argsort(-sizes)][: int((sizes > 1).sum())])}
+    return np.array([numbers.get(o, -1) for o in owner], np.int32), pairs
+
+
+def write_run(
+    folder: Path,
+    pixels: Any,
+    *,
+    ids: Sequence[str] | None = None,
+    paths: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
+    reasons: Sequence[str] | None = None,
+    clusters: int = 8,
+    duplicates: float = 0.0,
+) -> Path:
+    """Writes a run folder whose representation is a PCA of the pixels (N, H, W, C) uint8."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = len(pixels)
+    flat = pixels.reshape(count, -1).astype(np.float64) / 255
+    h = PCA(min(24, count)).fit_transform(flat) if count > 1 else np.zeros((1, 4))
+    apart = distances(h)
+    np.fill_diagonal(apart, -1)
+    order = np.argsort(apart, kind="stable")
+    np.fill_diagonal(apart, 0)
+    k, far = min(10, count - 1), min(5, count - 1)
+    near, farthest = order[:, 1 : k + 1], order[:, ::-1][:, :far]
+    columns, maps = maps_of(h, apart, k)
+    score = np.take_along_axis(apart, near, 1)[:, :2].mean(1) if k else np.zeros(count)
+    rank = np.empty(count, np.int32)
+    rank[np.argsort(-score, kind="stable")] = np.arange(1, count + 1)
+    flagged = rank <= count // 100
+    apart_only = apart + np.eye(count) * 1e9
+    group, pairs = groups_of(apart_only, duplicates)
+    if count > clusters > 0:
+        kmeans = KMeans(clusters, n_init=1, random_state=0).fit(h)
+        cluster = kmeans.labels_
+        middle = np.argsort(kmeans.transform(h), axis=0)[:8].T
+        figures = {
+            "k": clusters,
+            "silhouette": float(silhouette_score(h, cluster)),
+            "tried": [],
+            "sizes": np.bincount(cluster).tolist(),
+            "representatives": [
+                [int(row) for row in rows if cluster[row] == number]
+                for number, rows in enumerate(middle)
+            ],
+        }
+    else:
+        cluster, figures = np.full(count, -1), None
+    plain = [
+        f"Odder than {100 * (1 - r / count):.3g} % of the set: its nearest pictures are far away."
+        if odd
+        else "Not odd: pictures like it are near."
+        for r, odd in zip(rank, rank <= count // 20, strict=True)
+    ]
+    known = {
+        "id": ids or [f"{row:05d}.png" for row in range(count)],
+        "path": paths or [None] * count,
+        "label": labels or [None] * count,
+        "split": [None] * count,
+        "reason": reasons or plain,
+    }
+    table = {name: pa.array(list(texts), pa.string()) for name, texts in known.items()}
+    table |= {
+        "cluster": pa.array(cluster.astype(np.int32)),
+        "score": pa.array(score.astype(np.float32)),
+        "p_value": pa.array((rank / (count + 1)).astype(np.float32)),
+        "rank": pa.array(rank),
+        "flagged": pa.array(flagged),
+        "group": pa.array(group),
+        **columns,
+    }
+    lists: list[tuple[str, Any, str, Any]] = [
+        ("neighbors", near, "distances", apart),
+        ("farthest", farthest, "far_distances", apart),
+    ]
+    for name, rows, distance_name, all_distances in lists:
+        table[name] = pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32()))
+        values = np.take_along_axis(all_distances, rows, 1).astype(np.float32)
+        table[distance_name] = pa.array(values.tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table(table), folder / "points.parquet")
+    stored = [(a, b, d, int(group[a])) for a, b, d in pairs]
+    columns_of_pairs = list(zip(*stored, strict=True)) or [(), (), (), ()]
+    kinds = (pa.int32(), pa.int32(), pa.float32(), pa.int32())
+    names = ("a", "b", "distance", "group")
+    pq.write_table(
+        pa.table(
+            {
+                n: pa.array(c, kind)
+                for n, c, kind in zip(names, columns_of_pairs, kinds, strict=True)
+            }
+        ),
+        folder / "duplicates.parquet",
+    )
+    write_pictures(folder / "pictures", [str(row) for row in range(count)], pixels)
+    classes = sorted({label for label in labels or [] if label})
+    whole = {
+        "format": 1,
+        "data": {
+            "source": "folder:PHOTOS",
+            "name": "PHOTOS",
+            "count": count,
+            "size": pixels.shape[1],
+            "channels": pixels.shape[3],
+            "classes": classes,
+            "labelled": sum(bool(label) for label in labels or []),
+            "skipped": 0,
+        },
+        "encoder": {"source": "trained here", "recipe": "photos", "epochs": 40, "seconds": 512.0},
+        "maps": {name: maps[name] for name in maps},
+        "clusters": figures,
+        "anomalies": {
+            "k": 2,
+            "false_alarms": 0.01,
+            "threshold": float(np.sort(score)[-max(1, count // 100)]),
+            "flagged": int(flagged.sum()),
+        },
+        "duplicates": {
+            "threshold": duplicates,
+            "typical": float(np.median(score)) if k else None,
+            "pairs": len(pairs),
+            "groups": int(group.max(initial=-1)) + 1,
+        },
+        "seconds": {"train": 512.0, "embed": 3.0},
+        "environment": {"vicinal": "0.1.0"},
+        "recipe": None,
+    }
+    (folder / "explore.json").write_text(json.dumps(whole), "utf-8")
+    names = ("name", "value", "shown", "verdict", "words")
+    health = {**HEALTH, "figures": [dict(zip(names, f, strict=True)) for f in HEALTH["figures"]]}
+    (folder / "health.json").write_text(json.dumps(health), "utf-8")
+    return folder
+
+
+def write_digits(folder: Path, count: int = DIGITS) -> Path:
+    """A run of labelled digits in class folders, of which four appear twice."""
+    bunch = load_digits()
+    rows = [*range(count - 4), 3, 4, 5, 3]
+    pixels = np.round(bunch.images[rows] * (255 / 16)).astype(np.uint8)[..., None]
+    labels = [str(label) for label in bunch.target[rows]]
+    ids = [f"{label}/{row:04d}.png" for row, label in enumerate(labels)]
+    paths = [f"/photos/{name}" for name in ids]
+    labels_with_gaps = [None if row % 17 == 0 else label for row, label in enumerate(labels)]
+    return write_run(folder, pixels, ids=ids, paths=paths, labels=labels_with_gaps, duplicates=1e-6)
+
+
+@pytest.fixture(scope="session")
+def make_explored() -> RunWriter:
+    """The function that writes a run folder from pixels."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
+def digits_explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of digits; don't write to it."""
+    return write_digits(tmp_path_factory.mktemp("explored") / "run")
