@@ -37,7 +37,7 @@ def health(
     worst = max(_VERDICTS.index(figure["verdict"]) for figure in figures)
     names = [f["name"] for f in figures if f["verdict"] == _VERDICTS[worst]]
     summary = {
-        "good": "The representation tells these pictures apart; its answers can be relied on.",
+        "good": "No sign of trouble: pictures are told apart in many ways.",
         "look": f"Usable, with something to look at: {', '.join(names)}.",
         "bad": f"Do not rely on this representation: {', '.join(names)}.",
     }[_VERDICTS[worst]]
