@@ -76,7 +76,7 @@ def test_a_stage_runs_once_and_an_interrupted_one_again(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_versions_machine_and_seed() -> None:
-    described = describe_environment(override(Recipe(), ["seed=3"]), "cpu", "bf16")
+    described = describe_environment(3, "cpu", "bf16")
     assert described["seed"] == 3
     assert described["device"] == "cpu"
     assert described["precision"] == "bf16"

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.verbs.anomalies import rank_within
-from vicinal.verbs.duplicates import find_duplicates
+from vicinal.verbs.duplicates import Duplicates, find_duplicates
 from vicinal.verbs.map import lists
 
 NEAR = 10
@@ -46,22 +47,7 @@ def compare(
     rank[ranked.order] = np.arange(1, len(array) + 1)
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
     same = find_duplicates(embeddings)
-    group = np.full(len(array), -1, np.int32)
-    for number, rows in enumerate(same.groups):
-        group[rows] = number
-    pairs = {
-        "a": pa.array(same.pairs[:, 0].astype(np.int32)),
-        "b": pa.array(same.pairs[:, 1].astype(np.int32)),
-        "distance": pa.array(same.distances.astype(np.float32)),
-        "group": pa.array(group[same.pairs[:, 0]]),
-    }
-    with replacing(folder / "duplicates.parquet") as partial:
-        pq.write_table(pa.table(pairs), partial)
-    write_csv(
-        folder / "duplicates.csv",
-        ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in embeddings.columns())],
-        (list(pair.values()) for pair in same.listed(embeddings)),
-    )
+    group = _write_duplicates(folder, embeddings, same)
     columns = {
         "score": pa.array(scores),
         "p_value": pa.array(ranked.p_values.astype(np.float32)),
@@ -87,6 +73,27 @@ def compare(
             "groups": len(same.groups),
         },
     }
+
+
+def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) -> NDArray[np.int32]:
+    """Writes the pairs, and gives each picture's group, −1 for none."""
+    group = np.full(len(embeddings), -1, np.int32)
+    for number, rows in enumerate(same.groups):
+        group[rows] = number
+    pairs = {
+        "a": pa.array(same.pairs[:, 0].astype(np.int32)),
+        "b": pa.array(same.pairs[:, 1].astype(np.int32)),
+        "distance": pa.array(same.distances.astype(np.float32)),
+        "group": pa.array(group[same.pairs[:, 0]]),
+    }
+    with replacing(folder / "duplicates.parquet") as partial:
+        pq.write_table(pa.table(pairs), partial)
+    write_csv(
+        folder / "duplicates.csv",
+        ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in embeddings.columns())],
+        (list(pair.values()) for pair in same.listed(embeddings)),
+    )
+    return group
 
 
 def _write_anomalies(path: Path, embeddings: Embeddings, listed: list[dict[str, Any]]) -> None:
