@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from vicinal.encoder import build_encoder
@@ -44,7 +44,7 @@ def save_encoder(
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     with replacing(Path(path)) as partial:
-        save_file(weights, partial, metadata=metadata)
+        partial.write_bytes(save(weights, metadata=metadata))  # a full disk is then an OSError
 
 
 def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vicinal.errors import InputError, StorageError
 from vicinal.files import replacing
+from vicinal.training.rank import CollapseWatch
 
 if TYPE_CHECKING:
     from lightning.fabric.loggers.logger import Logger
 
 PARTS = ("total", "invariance", "variance", "covariance")
-COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second")
+COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second", "rankme")
 
 
 class TrainingLog:
@@ -50,6 +54,7 @@ class TrainingLog:
         self._loggers = loggers
         self._title = title
         self._epochs = epochs
+        self._watch = CollapseWatch()
         self._keep(epochs_done)
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
@@ -104,12 +109,20 @@ class TrainingLog:
     def record(
         self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
     ) -> None:
-        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``."""
+        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``.
+
+        ``terms`` may have ``rankme`` too, the representations' effective rank; its fall is said.
+
+        Raises:
+            StorageError: If the file is gone or the disk full.
+        """
         figures = (terms[name] for name in PARTS)
         rate = images / seconds
+        rank = terms.get("rankme", math.nan)
         row = [epoch, split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
+        self._append([*row, "" if math.isnan(rank) else f"{rank:.4g}"])
+        if line := self._watch.fell(rank):
+            self.say(f"{self._title} epoch {epoch}: {line}")
         figured = {name: terms[name] for name in PARTS} | {"images_per_second": rate}
         for logger in self._loggers:
             logger.log_metrics({f"{split}/{name}": x for name, x in figured.items()}, step=epoch)
@@ -121,15 +134,50 @@ class TrainingLog:
                 highlight=False,
             )
 
+    def say(self, line: str) -> None:
+        """Shows a line that matters, above the bar if there is one."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _append(self, row: Sequence[object]) -> None:
+        """Adds a row on disk; only a file that is still there, with its first line, is added to."""
+        try:
+            with self._path.open("r+", newline="", encoding="utf-8") as file:
+                file.seek(0, os.SEEK_END)
+                csv.writer(file).writerow(row)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(self._path, error.strerror or str(error)) from error
+
     def _worth_a_line(self, epoch: int) -> bool:
         # Without a terminal, about ten lines a training: enough to see it live, not a flood.
         return epoch == self._epochs or epoch % max(1, self._epochs // 10) == 0
 
     def _keep(self, epochs_done: int) -> None:
+        """Keeps the whole rows of the epochs that are not repeated, and nothing else.
+
+        Raises:
+            InputError: If some of those epochs are not in the file.
+        """
         rows: list[list[str]] = []
         if epochs_done and self._path.is_file():
             with self._path.open(newline="", encoding="utf-8") as file:
-                rows = [r for r in csv.reader(file) if r[0].isdigit() and int(r[0]) <= epochs_done]
+                # A row that a kill cut short is the last: of a later epoch, or a bare number.
+                rows = [
+                    row
+                    for row in csv.reader(file)
+                    if len(row) > len(PARTS) and row[0].isdigit() and int(row[0]) <= epochs_done
+                ]
+        missing = set(range(1, epochs_done + 1)) - {int(row[0]) for row in rows}
+        if missing:
+            raise InputError(
+                f"{self._path}: epoch {min(missing)} is missing, though the checkpoint beside it "
+                f"holds {epochs_done} epochs; put the file back, or remove "
+                f"{self._path.parent} to train from the start"
+            )
+        for row in rows:
+            if row[1] == "test" and len(row) == len(COLUMNS) and row[-1]:
+                self._watch.fell(float(row[-1]))
         with (
             replacing(self._path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
