@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,34 @@ from vicinal.files import replacing
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """Where a checkpoint lies and what it holds.
 
     The random state is not in it: every epoch draws from a generator seeded by
     the run's seed and the epoch's number, so the epoch is state enough. The one
     before it stays beside it, for a disk that loses bytes.
+
+    Attributes:
+        path: The file.
+        model: What is trained.
+        optimizer: What trains it.
+        rows: The rows of ``losses.csv`` that belong to the state restored: a file that was
+            cut short or removed is written again from them.
     """
 
     path: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    rows: list[list[str]] = field(default_factory=list)
 
-    def save(self, epoch: int) -> None:
-        """Writes the state after ``epoch`` epochs."""
+    def save(self, epoch: int, rows: Sequence[list[str]] = ()) -> None:
+        """Writes the state after ``epoch`` epochs, whose losses are ``rows``."""
         state = {
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "losses": list(rows),
         }
         # Whole in memory first: torch's own writer hides that a disk is full.
         whole = io.BytesIO()
@@ -78,4 +88,5 @@ class Checkpoint:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.rows = state.get("losses", [])
         return int(state["epoch"])

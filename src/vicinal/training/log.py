@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from vicinal.errors import InputError, StorageError
+from vicinal.errors import StorageError
 from vicinal.files import replacing
 from vicinal.training.rank import CollapseWatch
 
@@ -30,10 +30,11 @@ class TrainingLog:
     """Writes one row an epoch and split, and shows the rate, the time left and the terms.
 
     Args:
-        path: The CSV file; rows after ``epochs_done`` are dropped, earlier ones kept.
+        path: The CSV file; what lies there is replaced.
         title: What is being trained, for the bar.
         epochs: Epochs in the whole training.
         epochs_done: Epochs of an interrupted run that are not repeated.
+        rows: Their rows.
         images: Images in an epoch.
         quiet: Whether to write the file and show nothing.
         loggers: Lightning's loggers, which get the same rows.
@@ -46,6 +47,7 @@ class TrainingLog:
         *,
         epochs: int,
         epochs_done: int,
+        rows: Sequence[list[str]] = (),
         images: int,
         quiet: bool = False,
         loggers: Sequence[Logger] = (),
@@ -55,7 +57,9 @@ class TrainingLog:
         self._title = title
         self._epochs = epochs
         self._watch = CollapseWatch()
-        self._keep(epochs_done)
+        self.rows = list(rows)
+        """What the file holds below its first line."""
+        self._begin()
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -119,7 +123,7 @@ class TrainingLog:
         figures = (terms[name] for name in PARTS)
         rate = images / seconds
         rank = terms.get("rankme", math.nan)
-        row = [epoch, split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
+        row = [str(epoch), split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
         self._append([*row, "" if math.isnan(rank) else f"{rank:.4g}"])
         if line := self._watch.fell(rank):
             self.say(f"{self._title} epoch {epoch}: {line}")
@@ -138,8 +142,9 @@ class TrainingLog:
         """Shows a line that matters, above the bar if there is one."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def _append(self, row: Sequence[object]) -> None:
+    def _append(self, row: list[str]) -> None:
         """Adds a row on disk; only a file that is still there, with its first line, is added to."""
+        self.rows.append(row)
         try:
             with self._path.open("r+", newline="", encoding="utf-8") as file:
                 file.seek(0, os.SEEK_END)
@@ -153,36 +158,16 @@ class TrainingLog:
         # Without a terminal, about ten lines a training: enough to see it live, not a flood.
         return epoch == self._epochs or epoch % max(1, self._epochs // 10) == 0
 
-    def _keep(self, epochs_done: int) -> None:
-        """Keeps the whole rows of the epochs that are not repeated, and nothing else.
-
-        Raises:
-            InputError: If some of those epochs are not in the file.
-        """
-        rows: list[list[str]] = []
-        if epochs_done and self._path.is_file():
-            with self._path.open(newline="", encoding="utf-8") as file:
-                # A row that a kill cut short is the last: of a later epoch, or a bare number.
-                rows = [
-                    row
-                    for row in csv.reader(file)
-                    if len(row) > len(PARTS) and row[0].isdigit() and int(row[0]) <= epochs_done
-                ]
-        missing = set(range(1, epochs_done + 1)) - {int(row[0]) for row in rows}
-        if missing:
-            raise InputError(
-                f"{self._path}: epoch {min(missing)} is missing, though the checkpoint beside it "
-                f"holds {epochs_done} epochs; put the file back, or remove "
-                f"{self._path.parent} to train from the start"
-            )
-        for row in rows:
-            if row[1] == "test" and len(row) == len(COLUMNS) and row[-1]:
+    def _begin(self) -> None:
+        """Writes the rows so far anew, whatever an interrupted run left in the file."""
+        for row in self.rows:
+            if row[1] == "test" and row[-1]:
                 self._watch.fell(float(row[-1]))
         with (
             replacing(self._path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([COLUMNS, *rows])
+            csv.writer(file).writerows([COLUMNS, *self.rows])
 
 
 def named(values: Tensor) -> dict[str, float]:

@@ -62,9 +62,8 @@ def pretrain(
 
     Writes ``losses.csv`` (mean terms of each epoch, on train and on test views) and
     ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come
-    from the seed and the epoch's number alone, so a resumed run takes the same steps. A loss
-    that stops being finite takes the training back to its last checkpoint once, at half the
-    learning rate (`vicinal.training.recovery`).
+    from the seed and the epoch's number alone, so a resumed run takes the same steps. What a
+    loss that is not finite brings about is in `vicinal.training.recovery`.
 
     Args:
         train: Images that teach.
@@ -108,6 +107,7 @@ def pretrain(
         title,
         epochs=epochs,
         epochs_done=done,
+        rows=checkpoint.rows,
         images=steps * batch,
         quiet=quiet,
         loggers=loggers,
@@ -134,7 +134,7 @@ def pretrain(
             seconds = time.perf_counter() - began
             log.record(epoch + 1, "train", named(sums / steps), seconds, steps * batch)
             _record_test(log, wrapped, encoder, fabric, test_store, test.pairs, recipe, epoch)
-            checkpoint.save(epoch + 1)
+            checkpoint.save(epoch + 1, log.rows)
     return encoder.eval()
 
 
