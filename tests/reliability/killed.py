@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -90,26 +91,30 @@ def _deadly(moment: Moment) -> Iterator[None]:
     count = 0
     sync, sync_folder = files._sync, files._sync_folder
 
-    def die(path: Path) -> None:
-        Path("met.txt").write_text(f"{path.name.split('.partial')[0]}, {moment.phase}", "utf-8")
+    name = ""
+
+    def die() -> None:
+        Path("met.txt").write_text(f"writing {name}, {moment.phase}", "utf-8")
         os.kill(os.getpid(), signal.SIGKILL)
 
     def counted(partial: Path) -> None:
-        nonlocal count
+        nonlocal count, name
         count += 1
+        stem = re.sub(r"\.[\w-]+\.\d+\.partial$", "", partial.name)
+        name = "decoded pixels" if stem.endswith(".npy") else stem
         if count == moment.file:
             if moment.phase == "half written":
                 os.truncate(partial, partial.stat().st_size // 2)
-                die(partial)
+                die()
             if moment.phase == "before it is on disk":
-                die(partial)
+                die()
         sync(partial)
         if count == moment.file and moment.phase == "before the move":
-            die(partial)
+            die()
 
     def moved(folder: Path) -> None:
         if count == moment.file and moment.phase == "after the move":
-            die(folder)
+            die()
         sync_folder(folder)
 
     files._sync, files._sync_folder = counted, moved
