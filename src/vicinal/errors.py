@@ -1,4 +1,8 @@
-"""The one exception that is the user's to mend."""
+"""What is the user's to mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -8,3 +12,19 @@ class InputError(ValueError):
     The command line prints it without a traceback and exits with status 2; any
     other exception is a bug of ours and keeps its traceback.
     """
+
+
+class StorageError(InputError):
+    """A file could not be written: the disk is full, or the folder read-only or gone.
+
+    Attributes:
+        path: The file that was to be written; what lay there before is still whole.
+        reason: What the system said.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"{path.parent}: {path.name} could not be written ({reason}); "
+            "mend that or name another place, then try again"
+        )

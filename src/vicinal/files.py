@@ -3,31 +3,95 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import platform
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; what was written there then takes its place.
 
-    The move comes last and is atomic, after the bytes are on disk: an interruption
-    leaves the old file, or none, and never a part of the new one.
+    The move comes last and is atomic, after the bytes are on disk, and is itself on disk
+    when this returns: an interruption leaves the old file, or none, and never a part of the
+    new one. What a killed process left half written for ``path`` is removed.
+
+    Raises:
+        StorageError: If the disk is full, or the folder cannot be written or is gone.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    _remove_orphans(path)
+    partial = path.with_name(f"{path.name}.{_host()}.{os.getpid()}.partial")
+    written = False
     try:
         yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        written = True
+        _sync(partial)
         partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        # While the caller works, any other complaint may be about what it reads.
+        if written or error.errno in _FULL or error.filename in (str(partial), partial):
+            raise StorageError(path, error.strerror or str(error)) from error
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as written:  # Windows syncs only what could be written to
+        os.fsync(written.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Has the folder's list of names on disk, where the system lets a folder be opened."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(opened)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Removes what processes of this machine that are no more had begun to write for ``path``."""
+    pattern = re.compile(re.escape(f"{path.name}.{_host()}.") + r"(\d+)\.partial")
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = pattern.fullmatch(name)
+            if found and not _lives(int(found[1])):
+                path.with_name(name).unlink()
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":  # there, any signal ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "-", platform.node())[:40] or "host"
 
 
 def write_json(path: Path, data: Any) -> None:

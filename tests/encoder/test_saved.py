@@ -1,7 +1,12 @@
+import json
+import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
@@ -28,5 +33,77 @@ def test_other_files_are_refused_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no encoder there"):
         load_encoder(path)
     path.write_bytes(b"\x00" * 64)
+    with pytest.raises(InputError, match="not an encoder that Vicinal wrote"):
+        load_encoder(path)
+
+
+def test_the_same_encoder_gives_the_same_bytes(tmp_path: Path) -> None:
+    # safetensors orders metadata by chance, anew each time
+    encoder = build_encoder(RECIPE, channels=3, size=16)
+    for number in range(16):
+        save_encoder(encoder, tmp_path / f"{number}", recipe=RECIPE, preparation=PREPARATION)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0", framework="pt") as file:
+        assert file.metadata().keys() == {"encoder", "preparation"}
+
+
+def hostile(path: Path, **changes: Any) -> Path:
+    """A whole file whose metadata was changed."""
+    encoder = build_encoder(RECIPE, channels=3, size=16)
+    preparation = {"size": 16, "channels": 3, "mean": [0.1] * 3, "std": [0.5] * 3}
+    preparation |= {key: value for key, value in changes.items() if key in preparation}
+    recipe = RECIPE.model_dump(mode="json")
+    recipe |= {key: value for key, value in changes.items() if key in recipe}
+    metadata = {"encoder": json.dumps(recipe), "preparation": json.dumps(preparation)}
+    save_file(encoder.state_dict(), path, metadata=metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"widths": [1_000_000_000, 16]},  # hundreds of terabytes, were they allocated
+        {"widths": [8, 17]},
+        {"widths": [8]},
+        {"widths": []},
+        {"backbone": "os.system"},
+        {"size": 10**9},
+        {"size": 0},
+        {"size": "16; rm"},
+        {"channels": 10**9},
+        {"mean": [0.1]},
+        {"std": [0.5, 0.0, 0.5]},
+        {"std": [0.5, float("nan"), 0.5]},
+        {"mean": ["0.1", "0.1", "0.1"]},
+        {"mean": None},
+    ],
+    ids=str,
+)
+def test_a_file_whose_claims_do_not_fit_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an encoder that Vicinal wrote"):
+        load_encoder(hostile(tmp_path / "encoder.safetensors", **changes))
+    assert load_encoder(hostile(tmp_path / "whole.safetensors"))
+
+
+@pytest.mark.parametrize("damage", ["short", "long header", "beyond the end", "overlap", "no json"])
+def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
+    path = hostile(tmp_path / "encoder.safetensors")
+    file = path.read_bytes()
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    names = [name for name in header if name != "__metadata__"]
+    if damage == "short":
+        file = file[:-100]
+    elif damage == "long header":
+        file = struct.pack("<Q", 1 << 60) + file[8:]
+    elif damage == "no json":
+        file = file[:8] + b"\xff" * size + file[8 + size :]
+    else:
+        begin, end = header[names[0]]["data_offsets"]
+        moved = 1 << 40 if damage == "beyond the end" else 4
+        header[names[0]]["data_offsets"] = [begin + moved, end + moved]
+        text = json.dumps(header).encode()
+        file = struct.pack("<Q", len(text)) + text + file[8 + size :]
+    path.write_bytes(file)
     with pytest.raises(InputError, match="not an encoder that Vicinal wrote"):
         load_encoder(path)

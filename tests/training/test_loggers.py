@@ -54,7 +54,8 @@ def test_tensorboard_gets_what_the_csv_file_gets(tmp_path: Path) -> None:
 
 def test_no_log_no_files(tmp_path: Path) -> None:
     trained(None, tmp_path / "run")
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "losses.csv"]
+    files = ["checkpoint.pt", "losses.csv", "previous-checkpoint.pt"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == files
 
 
 def test_wandb_keeps_an_offline_run_a_training(

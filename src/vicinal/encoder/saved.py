@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from vicinal.encoder import build_encoder
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.recipe import Encoder
+
+LARGEST = 4096
+"""Pixels a side that an encoder's file may ask for."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,21 @@ def save_encoder(
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     with replacing(Path(path)) as partial:
-        save_file(weights, partial, metadata=metadata)
+        partial.write_bytes(_ordered(save(weights, metadata=metadata)))
+
+
+def _ordered(file: bytes) -> bytes:
+    """The safetensors file with its metadata in order: the library's own order is by chance.
+
+    The format is eight bytes, little-endian, of the header's length, the header in JSON padded
+    with spaces to a multiple of eight, and the numbers.
+    """
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[8 + size :]
 
 
 def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
@@ -61,15 +81,39 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         recipe = Encoder.model_validate_json(metadata["encoder"])
-        stored = json.loads(metadata["preparation"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not an encoder that Vicinal wrote ({error})") from error
-    preparation = Preparation(
-        stored["size"], stored["channels"], tuple(stored["mean"]), tuple(stored["std"])
-    )
+        preparation = _checked(json.loads(metadata["preparation"]))
+        with torch.device("meta"):  # what a stranger's file claims must not fill the memory
+            claimed = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
+        shapes = {name: tensor.shape for name, tensor in claimed.state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in weights.items()}:
+            raise ValueError("its weights are not those of the encoder it describes")
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
     encoder = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
     encoder.load_state_dict(weights)
     return encoder.eval(), preparation
+
+
+def _checked(stored: dict[str, Any]) -> Preparation:
+    """A preparation that pictures can be prepared by, from what a file says.
+
+    Raises:
+        ValueError: If its numbers make no sense.
+    """
+    found = Preparation(
+        int(stored["size"]), int(stored["channels"]), tuple(stored["mean"]), tuple(stored["std"])
+    )
+    numbers = (*found.mean, *found.std)
+    if (
+        not 1 <= found.size <= LARGEST
+        or found.channels not in (1, 3)
+        or not len(found.mean) == len(found.std) == found.channels
+        or not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers)
+        or min(found.std) <= 0
+    ):
+        raise ValueError("its preparation makes no sense")
+    return found
 
 
 def fingerprint(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError
 from vicinal.explore.fitting import MINUTES
+from vicinal.files import read_json
 from vicinal.images import SOURCES, Part, load_parts
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
@@ -90,8 +91,10 @@ def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | No
     """What to train by: the recipe of a run to go on with, else the one asked for."""
     if request.encoder is not None:
         return None
-    if request.resume and (path / "recipe.toml").is_file():
-        return read_recipe(str(path / "recipe.toml"))
+    if request.resume and (path / "run.json").is_file():
+        held = read_json(path / "run.json").get("recipe")
+        if held is not None:
+            return Recipe.model_validate(held)
     return override(read_recipe(request.recipe or recipe_for(data)), request.settings)
 
 

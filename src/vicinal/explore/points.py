@@ -18,26 +18,35 @@ PARTS = "parts"
 """The folder in a run that holds the stages' columns and figures."""
 
 
-def write_part(run: Path, name: str, found: tuple[dict[str, pa.Array], dict[str, Any]]) -> None:
+Found = tuple[dict[str, pa.Array], dict[str, Any]]
+"""A stage's columns by name, one value a picture, and its figures of the whole set."""
+
+
+def part_files(run: Path, name: str) -> tuple[Path, Path]:
+    """Where a stage's columns and figures are kept."""
+    return run / PARTS / f"{name}.parquet", run / PARTS / f"{name}.json"
+
+
+def write_part(run: Path, name: str, found: Found) -> None:
     """Keeps a stage's columns and figures."""
     columns, figures = found
-    folder = run / PARTS
-    folder.mkdir(exist_ok=True)
-    with replacing(folder / f"{name}.parquet") as partial:
+    table, plain = part_files(run, name)
+    table.parent.mkdir(exist_ok=True)
+    with replacing(table) as partial:
         pq.write_table(pa.table(columns), partial)
-    write_json(folder / f"{name}.json", figures)
+    write_json(plain, figures)
 
 
 def read_part(run: Path, name: str) -> pa.Table:
     """The columns that a stage found."""
-    return pq.read_table(run / PARTS / f"{name}.parquet")
+    return pq.read_table(part_files(run, name)[0])
 
 
 def read_figures(run: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """The figures of several stages in one."""
     figures: dict[str, Any] = {}
     for name in names:
-        figures |= read_json(run / PARTS / f"{name}.json")
+        figures |= read_json(part_files(run, name)[1])
     return figures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from vicinal.explore.joined import Joined
 from vicinal.explore.looks import looks, unusual
 from vicinal.explore.maps import lay_out
 from vicinal.explore.points import (
+    Found,
     neighbours_of,
+    part_files,
     read_figures,
     read_part,
     rows_of,
@@ -106,10 +108,11 @@ def explore(request: Request) -> Explored:
     parts = load_pictures(request, data, recipe)
     if recipe is not None and not (path / "run.json").is_file():
         recipe = _fitted(request, recipe, parts[0].images, engine)
-    folder = open_run(path, identity_of(request, data, parts), recipe, resume=request.resume)
-    _say(_opening(path, parts, recipe, engine))
+    identity = identity_of(request, data, parts)
     try:
-        _stages(folder, parts, recipe, request, engine)
+        with open_run(path, identity, recipe, resume=request.resume) as folder:
+            _say(_opening(path, parts, recipe, engine))
+            _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None
     page = path / "explore.html"
@@ -140,30 +143,45 @@ def _stages(
         write_json(run / "environment.json", environment)
     if recipe is not None:
         trained = recipe
-        _stage(folder, "train", lambda: _train(run, parts[0].images, trained, engine))
-    _stage(folder, "embed", lambda: _embed(run, parts, request))
+        _stage(
+            folder,
+            "train",
+            [run / "encoder.safetensors"],
+            lambda: _train(run, parts[0].images, trained, engine),
+        )
+    _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
     everything = Embeddings.load(run / "embeddings.parquet")
     rate = request.false_alarms
+    _part(folder, "compare", lambda: compare(everything, run, false_alarms=rate))
+    near = neighbours_of(read_part(run, "compare"))
+    _part(folder, "map", lambda: lay_out(everything.array, near))
+    _part(folder, "group", lambda: find_groups(everything, run))
+    pixels = Joined([part.images.pixels for part in parts])
+    described = [run / "points.parquet", run / "health.json"]
+    _stage(folder, "points", described, lambda: _write_points(run, everything, pixels, rate))
+    ids = [str(row) for row in range(len(everything))]
+    sheets = run / "pictures"
     _stage(
         folder,
-        "compare",
-        lambda: write_part(run, "compare", compare(everything, run, false_alarms=rate)),
+        "pictures",
+        [sheets / "index.parquet"],
+        lambda: write_pictures(sheets, ids, pixels),
     )
-    near = neighbours_of(read_part(run, "compare"))
-    _stage(folder, "map", lambda: write_part(run, "map", lay_out(everything.array, near)))
-    _stage(folder, "group", lambda: write_part(run, "group", find_groups(everything, run)))
-    pixels = Joined([part.images.pixels for part in parts])
-    _stage(folder, "points", lambda: _write_points(run, everything, pixels, rate))
-    ids = [str(row) for row in range(len(everything))]
-    _stage(folder, "pictures", lambda: write_pictures(run / "pictures", ids, pixels))
     write_json(run / "explore.json", _figures(folder, parts, everything, request, recipe))
     if len(everything) <= MOST_PICTURES:
         write_explorer(run)
 
 
-def _stage(folder: RunFolder, name: str, work: Callable[[], None]) -> None:
-    """Runs a stage unless it is finished, and says how long it took."""
-    with folder.stage(name) as due:
+def _part(folder: RunFolder, name: str, find: Callable[[], Found]) -> None:
+    """Runs a stage that gives every picture columns, unless it is finished."""
+    _stage(
+        folder, name, part_files(folder.path, name), lambda: write_part(folder.path, name, find())
+    )
+
+
+def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[], None]) -> None:
+    """Runs a stage unless it is finished and what it makes is there; says how long it took."""
+    with folder.stage(name, makes) as due:
         if not due:
             return
         work()

@@ -13,7 +13,7 @@ from typing import IO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, StorageError
 from vicinal.files import replacing
 
 Picture = bytes | Path | NDArray[np.uint8]
@@ -100,9 +100,10 @@ def stored(
                     _write_header(file, (count, size, size, attempt))
                     if _write_pixels(file, _decoded(images, decode, asked, size), attempt):
                         break
-    except OSError as error:
+    except (OSError, StorageError) as error:
+        reason = error.reason if isinstance(error, StorageError) else error.strerror or error
         raise InputError(
-            f"cannot keep decoded images in {folder} ({error.strerror or error}); "
+            f"cannot keep decoded images in {folder} ({reason}); "
             "name another folder with --data-dir"
         ) from None
     written = _opened(path, count, size)

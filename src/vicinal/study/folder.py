@@ -5,23 +5,28 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 
 from vicinal import __version__
-from vicinal.errors import InputError
+from vicinal.errors import InputError, StorageError
 from vicinal.files import read_json, replacing, write_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
 
+LOCK = "run.lock"
+"""The file that a process at work on a run holds locked; the system unlocks it when it ends."""
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "openTSNE")
 
 
@@ -29,22 +34,52 @@ PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "openT
 class RunFolder:
     """A folder that holds one run.
 
+    As a context manager it lets go of its lock, and says of a file that could not be
+    written or is gone what is kept all the same.
+
     Attributes:
         path: The folder.
+        lock: What keeps other processes out, or None.
     """
 
     path: Path
+    lock: BaseFileLock | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.lock is not None:
+            self.lock.release()
+        if isinstance(error, StorageError):
+            raise InputError(
+                f"{self.path}: {error.path.name} could not be written ({error.reason}); "
+                f"{self._kept()}; mend that and go on with --resume"
+            ) from error
+        if isinstance(error, FileNotFoundError) and error.filename is not None:
+            lost = Path(os.fsdecode(error.filename))
+            if lost.is_relative_to(self.path):
+                raise InputError(
+                    f"{lost}: removed while the run was at work; {self._kept()}; "
+                    "go on with --resume, which makes it again"
+                ) from error
+
     @contextmanager
-    def stage(self, name: str) -> Iterator[bool]:
+    def stage(self, name: str, makes: Iterable[Path] = ()) -> Iterator[bool]:
         """Yields whether the stage ``name`` has still to be run, and notes its time once it ended.
 
-        A stage that an interrupted run finished is not run again.
+        A stage that an interrupted run finished is not run again while the files that it
+        ``makes`` are there.
         """
-        due = name not in self.seconds()
+        due = name not in self.seconds() or not all(path.is_file() for path in makes)
         began = time.perf_counter()
         yield due
         if due:
@@ -52,6 +87,13 @@ class RunFolder:
                 self / "stages.json",
                 self.seconds() | {name: round(time.perf_counter() - began, 3)},
             )
+
+    def _kept(self) -> str:
+        """In words, what an interrupted run goes on from."""
+        path = self / "stages.json"
+        stages = len(self.seconds()) if path.is_file() else 0
+        begun = len(list(self.path.glob("checkpoint.pt")) + list(self.path.glob("*/checkpoint.pt")))
+        return f"kept: {stages} finished stages and the checkpoints of {begun} trainings"
 
     def seconds(self) -> dict[str, float]:
         """Finished stages with their time in seconds, in the order they ended."""
@@ -71,33 +113,62 @@ def open_run(
         resume: Whether to go on with the run that the folder holds.
 
     Raises:
-        InputError: If the folder holds another run, or this one and ``resume`` is False.
+        InputError: If the folder holds another run, or this one and ``resume`` is False, or
+            another process is at work on it.
     """
     identity = identity | {"recipe": recipe and recipe.model_dump(mode="json")}
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder for the run")
-    if not (path / "run.json").is_file():
-        if path.is_dir() and any(path.iterdir()):
-            raise InputError(f"{path} has files that are not a run's; name another folder")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{path}: cannot make the run folder: {error.strerror}") from error
-        if recipe is not None:
-            with replacing(path / "recipe.toml") as partial:
-                partial.write_text(to_toml(recipe), "utf-8")
-        write_json(path / "run.json", identity)  # last: it is what makes the folder a run's
-        return RunFolder(path)
+    if path.is_dir() and not (path / "run.json").is_file() and any(_foreign(path)):
+        raise InputError(f"{path} has files that are not a run's; name another folder")
+    run = RunFolder(path, _locked(path))
+    if (path / "run.json").is_file():
+        _check_held(run, identity, resume=resume)
+    else:
+        write_json(path / "run.json", identity)  # first: it is what makes the folder a run's
+    if recipe is not None and not (path / "recipe.toml").is_file():
+        with replacing(path / "recipe.toml") as partial:
+            partial.write_text(to_toml(recipe), "utf-8")
+    return run
+
+
+def _foreign(path: Path) -> Iterator[Path]:
+    """What a run that was killed at its very beginning cannot have left."""
+    for found in path.iterdir():
+        if found.name != LOCK and not re.fullmatch(r"run\.json\..*\.partial", found.name):
+            yield found
+
+
+def _locked(path: Path) -> BaseFileLock:
+    """Makes the folder if need be, and locks it for this process.
+
+    Raises:
+        InputError: If another process is at work in it, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{path}: another process is at work on this run; wait for it, or name another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the run folder: {error.strerror}") from error
+    return lock
+
+
+def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> None:
+    """Refuses a run that is another, or that was not asked to go on."""
     if not resume:
         raise InputError(
-            f"{path} already holds a run; add --resume to go on with it, or name another folder"
+            f"{run.path} already holds a run; add --resume to go on with it, or name another folder"
         )
-    held = read_json(path / "run.json")
+    held = read_json(run / "run.json")
     for name, (theirs, ours) in _differences(held, identity).items():
         raise InputError(
-            f"{path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
+            f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
         )
-    return RunFolder(path)
 
 
 def recipe_for(data: str) -> str:
@@ -186,7 +257,8 @@ def _commit() -> str | None:
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 — no word of it is a user's
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

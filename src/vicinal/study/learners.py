@@ -147,6 +147,18 @@ class Learners:
             return joined(flat_pixels(images), images)
         return Representations.load(self.run / learner / f"representations-{part}.parquet")
 
+    def files(self, learner: str) -> list[Path]:
+        """What must be there for a learner to be finished."""
+        parts = self.data.parts()
+        names = ["search.json"] if learner == "spectral" else ["encoder.safetensors"]
+        names += ["losses.csv"] if learner not in ("spectral", "untrained") else []
+        names += [
+            f"representations-{part}.parquet"
+            for part in parts
+            if learner != "spectral" or part != "anomalies"
+        ]
+        return [self.run / learner / name for name in names]
+
     def _train(self, learner: str, recipe: Recipe) -> None:
         folder, data = self._folder(learner), self.data
         with opened_loggers(self.log, folder, recipe) as loggers:

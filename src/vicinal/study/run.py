@@ -5,7 +5,7 @@ Every stage leaves files in the run folder and is skipped when an interrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from vicinal.study.folder import (
 )
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
-from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.study.systems import MAPS, SYSTEMS, Measure
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.loggers import check_log
 
@@ -108,19 +108,17 @@ def run_study(request: Request) -> Path:
     _check(data, recipe)
     identity = sources | {name: images.fingerprint for name, images in data.parts().items()}
     path = request.run or default_folder(request.data, recipe.name, resume=request.resume)
-    run = open_run(path, identity, recipe, resume=request.resume)
-    _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
-
-    for offset in range(request.seeds):
-        seeded = recipe.model_copy(update={"seed": recipe.seed + offset})
-        part = run
-        if offset:
-            part = open_run(path / f"seed-{seeded.seed}", identity, seeded, resume=request.resume)
-        _one_seed(part, data, seeded, engine, sources, request.log)
-    if request.seeds > 1:
-        _join_seeds(
-            run, [path, *(path / f"seed-{recipe.seed + i}" for i in range(1, request.seeds))]
-        )
+    with open_run(path, identity, recipe, resume=request.resume) as run:
+        _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
+        _one_seed(run, data, recipe, engine, sources, request.log)
+        folders = [path]
+        for seed in range(recipe.seed + 1, recipe.seed + request.seeds):
+            seeded = recipe.model_copy(update={"seed": seed})
+            folders.append(path / f"seed-{seed}")
+            with open_run(folders[-1], identity, seeded, resume=request.resume) as part:
+                _one_seed(part, data, seeded, engine, sources, request.log)
+        if request.seeds > 1:
+            _join_seeds(run, folders)
     return path
 
 
@@ -137,15 +135,18 @@ def _one_seed(
     write_json(run / "environment.json", environment)
     learners = Learners(data, recipe, run, engine, log)
     for name, learn in LEARNERS.items():
-        _stage(run, f"learn {name}", lambda: learn(learners))  # noqa: B023 — called at once
+        files = learners.files(name)
+        _stage(run, f"learn {name}", lambda: learn(learners), files)  # noqa: B023 — called at once
     measure = Measure(learners, data, recipe, run)
     systems = {}
     for name, system in SYSTEMS.items():
         path = run / f"{name}.json"
-        _stage(run, f"measure {name}", lambda: write_json(path, system(measure)))  # noqa: B023
+        files = [path, *(run / "maps" / f"{drawn}.parquet" for drawn in MAPS.get(name, ()))]
+        _stage(run, f"measure {name}", lambda: write_json(path, system(measure)), files)  # noqa: B023
         systems[name] = read_json(path)
     systems["S6"]["reference_class_agreement"] = systems["S2"]["tsne"]["class_agreement"]
-    _stage(run, "pictures", lambda: keep_pictures(run, data, systems))
+    index = run / "pictures" / "index.parquet"
+    _stage(run, "pictures", lambda: keep_pictures(run, data, systems), [index])
     if is_cifar10(data.train.class_names):
         systems = with_study_figures(systems)
     results = {
@@ -161,9 +162,9 @@ def _one_seed(
     write_json(run / "results.json", results)
 
 
-def _stage(run: RunFolder, name: str, work: Callable[[], None]) -> None:
-    """Runs a stage unless it is finished, and says how long it took."""
-    with run.stage(name) as due:
+def _stage(run: RunFolder, name: str, work: Callable[[], None], makes: Iterable[Path]) -> None:
+    """Runs a stage unless it is finished and its files are there, and says how long it took."""
+    with run.stage(name, makes) as due:
         if not due:
             return
         work()

@@ -238,6 +238,14 @@ SYSTEMS: dict[str, Callable[[Measure], Figures]] = {
     "S9": Measure.clusters,
 }
 
+MAPS = {
+    "S2": ("generated-pca", "generated-tsne"),
+    "S4": ("no-variance-pca",),
+    "S6": ("spectral-tsne",),
+    "S9": ("clusters-generated", "clusters-mined"),
+}
+"""The maps that a system draws, files of ``maps/``."""
+
 
 def _collapse_figures(result: CollapseResult) -> Figures:
     return {

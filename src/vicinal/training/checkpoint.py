@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +15,78 @@ from torch import nn
 from vicinal.errors import InputError
 from vicinal.files import replacing
 
+_LOG = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Checkpoint:
     """Where a checkpoint lies and what it holds.
 
     The random state is not in it: every epoch draws from a generator seeded by
-    the run's seed and the epoch's number, so the epoch is state enough.
+    the run's seed and the epoch's number, so the epoch is state enough. The one
+    before it stays beside it, for a disk that loses bytes.
+
+    Attributes:
+        path: The file.
+        model: What is trained.
+        optimizer: What trains it.
+        rows: The rows of ``losses.csv`` that belong to the state restored: a file that was
+            cut short or removed is written again from them.
     """
 
     path: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    rows: list[list[str]] = field(default_factory=list)
 
-    def save(self, epoch: int) -> None:
-        """Writes the state after ``epoch`` epochs."""
+    def save(self, epoch: int, rows: Sequence[list[str]] = ()) -> None:
+        """Writes the state after ``epoch`` epochs, whose losses are ``rows``."""
         state = {
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "losses": list(rows),
         }
+        # Whole in memory first: torch's own writer hides that a disk is full.
+        whole = io.BytesIO()
+        torch.save(state, whole)
         with replacing(self.path) as partial:
-            torch.save(state, partial)
+            partial.write_bytes(whole.getbuffer())
+            if self.path.is_file():
+                self.path.replace(self.previous)
+
+    @property
+    def previous(self) -> Path:
+        """Where the checkpoint before the last one lies."""
+        return self.path.with_name(f"previous-{self.path.name}")
 
     def restore(self) -> int:
-        """Loads the last state, if there is one, and returns the epochs done.
+        """Loads the last state that can be read, if there is one, and returns the epochs done.
 
         Raises:
-            InputError: If the file is not a checkpoint of this model.
+            InputError: If no file is a checkpoint of this model.
         """
-        if not self.path.is_file():
-            return 0
-        try:
-            # weights_only: a checkpoint may come from a stranger and must not run code.
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            return int(state["epoch"])
-        except Exception as error:  # torch.load raises nearly anything on a damaged file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"{self.path}: not a checkpoint of this recipe ({reason}); "
-                "remove it to train from the start"
-            ) from error
+        refused = None
+        for path in (self.path, self.previous):
+            if not path.is_file():
+                continue
+            try:
+                return self._load(path)
+            except Exception as error:  # torch.load raises nearly anything on a damaged file
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                refused = refused or InputError(
+                    f"{path}: not a checkpoint of this recipe ({reason}); "
+                    "remove it to train from the start"
+                )
+                _LOG.warning("%s: damaged; looking for the one before it", path)
+        if refused is not None:
+            raise refused
+        return 0
+
+    def _load(self, path: Path) -> int:
+        # weights_only: a checkpoint may come from a stranger and must not run code.
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rows = state.get("losses", [])
+        return int(state["epoch"])

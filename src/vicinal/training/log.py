@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,23 +15,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vicinal.errors import StorageError
 from vicinal.files import replacing
+from vicinal.training.rank import CollapseWatch
 
 if TYPE_CHECKING:
     from lightning.fabric.loggers.logger import Logger
 
 PARTS = ("total", "invariance", "variance", "covariance")
-COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second")
+COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second", "rankme")
 
 
 class TrainingLog:
     """Writes one row an epoch and split, and shows the rate, the time left and the terms.
 
     Args:
-        path: The CSV file; rows after ``epochs_done`` are dropped, earlier ones kept.
+        path: The CSV file; what lies there is replaced.
         title: What is being trained, for the bar.
         epochs: Epochs in the whole training.
         epochs_done: Epochs of an interrupted run that are not repeated.
+        rows: Their rows.
         images: Images in an epoch.
         quiet: Whether to write the file and show nothing.
         loggers: Lightning's loggers, which get the same rows.
@@ -42,6 +47,7 @@ class TrainingLog:
         *,
         epochs: int,
         epochs_done: int,
+        rows: Sequence[list[str]] = (),
         images: int,
         quiet: bool = False,
         loggers: Sequence[Logger] = (),
@@ -50,7 +56,10 @@ class TrainingLog:
         self._loggers = loggers
         self._title = title
         self._epochs = epochs
-        self._keep(epochs_done)
+        self._watch = CollapseWatch()
+        self.rows = list(rows)
+        """What the file holds below its first line."""
+        self._begin()
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -104,12 +113,20 @@ class TrainingLog:
     def record(
         self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
     ) -> None:
-        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``."""
+        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``.
+
+        ``terms`` may have ``rankme`` too, the representations' effective rank; its fall is said.
+
+        Raises:
+            StorageError: If the file is gone or the disk full.
+        """
         figures = (terms[name] for name in PARTS)
         rate = images / seconds
-        row = [epoch, split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
+        rank = terms.get("rankme", math.nan)
+        row = [str(epoch), split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
+        self._append([*row, "" if math.isnan(rank) else f"{rank:.4g}"])
+        if line := self._watch.fell(rank):
+            self.say(f"{self._title} epoch {epoch}: {line}")
         figured = {name: terms[name] for name in PARTS} | {"images_per_second": rate}
         for logger in self._loggers:
             logger.log_metrics({f"{split}/{name}": x for name, x in figured.items()}, step=epoch)
@@ -121,20 +138,36 @@ class TrainingLog:
                 highlight=False,
             )
 
+    def say(self, line: str) -> None:
+        """Shows a line that matters, above the bar if there is one."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _append(self, row: list[str]) -> None:
+        """Adds a row on disk; only a file that is still there, with its first line, is added to."""
+        self.rows.append(row)
+        try:
+            with self._path.open("r+", newline="", encoding="utf-8") as file:
+                file.seek(0, os.SEEK_END)
+                csv.writer(file).writerow(row)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(self._path, error.strerror or str(error)) from error
+
     def _worth_a_line(self, epoch: int) -> bool:
         # Without a terminal, about ten lines a training: enough to see it live, not a flood.
         return epoch == self._epochs or epoch % max(1, self._epochs // 10) == 0
 
-    def _keep(self, epochs_done: int) -> None:
-        rows: list[list[str]] = []
-        if epochs_done and self._path.is_file():
-            with self._path.open(newline="", encoding="utf-8") as file:
-                rows = [r for r in csv.reader(file) if r[0].isdigit() and int(r[0]) <= epochs_done]
+    def _begin(self) -> None:
+        """Writes the rows so far anew, whatever an interrupted run left in the file."""
+        for row in self.rows:
+            if row[1] == "test" and row[-1]:
+                self._watch.fell(float(row[-1]))
         with (
             replacing(self._path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([COLUMNS, *rows])
+            csv.writer(file).writerows([COLUMNS, *self.rows])
 
 
 def named(values: Tensor) -> dict[str, float]:

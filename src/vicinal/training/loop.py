@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, TrainingLog, named
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
+from vicinal.training.rank import SAMPLE, effective_rank
+from vicinal.training.recovery import Recovery
 from vicinal.training.schedule import learning_rate
 from vicinal.views import Pairs
 
@@ -61,7 +62,8 @@ def pretrain(
 
     Writes ``losses.csv`` (mean terms of each epoch, on train and on test views) and
     ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come
-    from the seed and the epoch's number alone, so a resumed run takes the same steps.
+    from the seed and the epoch's number alone, so a resumed run takes the same steps. What a
+    loss that is not finite brings about is in `vicinal.training.recovery`.
 
     Args:
         train: Images that teach.
@@ -78,7 +80,7 @@ def pretrain(
         The encoder in evaluation mode, images (B, C, H, W) to representations (B, F).
 
     Raises:
-        InputError: If there are fewer than two images, or the loss stops being finite.
+        InputError: If there are fewer than two images, or the loss stops being finite again.
     """
     if len(train.pixels) < 2:
         raise InputError(f"training needs at least 2 images, found {len(train.pixels)}")
@@ -95,6 +97,8 @@ def pretrain(
     batch = min(recipe.training.batch_size, len(store))
     steps = len(store) // batch  # a last, smaller batch is left out; shuffling spares no image
 
+    recovery = Recovery(checkpoint, title, recipe.training.learning_rate, steps, fabric.device)
+
     def rate(step: int) -> float:
         return learning_rate(step, epochs * steps, steps, recipe.training)
 
@@ -103,34 +107,34 @@ def pretrain(
         title,
         epochs=epochs,
         epochs_done=done,
+        rows=checkpoint.rows,
         images=steps * batch,
         quiet=quiet,
         loggers=loggers,
     ) as log:
-        for epoch in range(done, epochs):
+        for epoch in recovery.epochs(done, epochs):
             generator = _generator(recipe.seed, epoch)
             order = torch.randperm(len(store), generator=generator)[: steps * batch]
             sums = torch.zeros(len(PARTS), device=fabric.device)
             wrapped.train()
             began = time.perf_counter()
             for step, index in enumerate(torch.split(order, batch)):
-                _set_rate(optimizer, rate(epoch * steps + step))
+                _set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
                 view_a, view_b = train.pairs(store, index, generator)
                 terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective)
                 optimizer.zero_grad(set_to_none=True)
                 fabric.backward(terms.total)
                 optimizer.step()
-                sums += _stacked(terms)
+                sums += (parts := _stacked(terms))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
-            means = named(sums / steps)
-            if not math.isfinite(means["total"]):
-                raise InputError(
-                    f"{title}: the loss is {means['total']} in epoch {epoch + 1}; "
-                    f"lower training.learning_rate (now {recipe.training.learning_rate:g})"
-                )
-            log.record(epoch + 1, "train", means, time.perf_counter() - began, steps * batch)
-            _record_test(log, wrapped, test_store, test.pairs, recipe, epoch)
-            checkpoint.save(epoch + 1)
+                if recovery.broke(step, parts):
+                    break
+            if recovery.took_back(epoch, step + 1, model, log.say):
+                continue
+            seconds = time.perf_counter() - began
+            log.record(epoch + 1, "train", named(sums / steps), seconds, steps * batch)
+            _record_test(log, wrapped, encoder, fabric, test_store, test.pairs, recipe, epoch)
+            checkpoint.save(epoch + 1, log.rows)
     return encoder.eval()
 
 
@@ -159,9 +163,16 @@ def _networks(recipe: Recipe, pixels: NDArray[np.uint8]) -> tuple[nn.Module, nn.
 
 @torch.no_grad()
 def _record_test(
-    log: TrainingLog, model: nn.Module, store: Tensor, pairs: Pairs, recipe: Recipe, epoch: int
+    log: TrainingLog,
+    model: nn.Module,
+    encoder: nn.Module,
+    fabric: Fabric,
+    store: Tensor,
+    pairs: Pairs,
+    recipe: Recipe,
+    epoch: int,
 ) -> None:
-    """Logs the mean terms on test views, the same views after every epoch."""
+    """Logs the mean terms on test views, the same after every epoch, and the first ones' rank."""
     generator = _generator(recipe.seed, -1)
     count = min(recipe.training.test_images, len(store))
     batch = min(recipe.training.batch_size, count)
@@ -171,10 +182,15 @@ def _record_test(
     model.eval()
     began = time.perf_counter()
     sums = torch.zeros(len(PARTS), device=store.device)
+    sample: Tensor | None = None
     for index in torch.split(order, batch):
         view_a, view_b = pairs(store, index, generator)
         sums += _stacked(objective(model(view_a), model(view_b), recipe.objective))
-    means = named(sums / (len(order) // batch))
+        if sample is None:
+            with fabric.autocast():
+                sample = encoder(view_a[:SAMPLE])
+    assert sample is not None
+    means = named(sums / (len(order) // batch)) | {"rankme": effective_rank(sample)}
     log.record(epoch + 1, "test", means, time.perf_counter() - began, len(order))
 
 

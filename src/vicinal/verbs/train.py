@@ -83,18 +83,19 @@ def train(
         "train": splits.train.fingerprint,
         "test": splits.test.fingerprint,
     }
-    folder = open_run(path, identity, chosen, resume=resume)
-    with folder.stage("train") as due:
-        if due:
-            _learn(splits, chosen, folder, engine)
-    return Trained(
-        run=path,
-        encoder=folder / "encoder.safetensors",
-        images=len(splits.train),
-        epochs=chosen.training.epochs,
-        seconds=folder.seconds()["train"],
-        loss=_last_losses(folder / "losses.csv"),
-    )
+    with open_run(path, identity, chosen, resume=resume) as folder:
+        encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
+        with folder.stage("train", [encoder, losses]) as due:
+            if due:
+                _learn(splits, chosen, folder, engine)
+        return Trained(
+            run=path,
+            encoder=encoder,
+            images=len(splits.train),
+            epochs=chosen.training.epochs,
+            seconds=folder.seconds()["train"],
+            loss=_last_losses(losses),
+        )
 
 
 def _learn(splits: Splits, recipe: Recipe, folder: RunFolder, engine: Engine) -> None:
