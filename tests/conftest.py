@@ -23,7 +23,7 @@ def shared_data() -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 121 pictures, crops of scikit-learn's two sample photographs, of mixed sizes.
 
-    ``flower/`` and ``temple/`` hold 60 each: ``temple/copy.jpg`` is nearly ``temple/00.jpg``, and
+    ``flower/`` and ``temple/`` hold 60 each: ``temple/copy.png`` is ``temple/00.jpg`` again, and
     ``odd.png``, in neither, is noise.
     """
     folder = tmp_path_factory.mktemp("pictures") / "photos"
@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             crop = photo.crop((left, top, left + side, top + side - side // 4))
             crop.save(folder / name / f"{number:02}.jpg", quality=90)
     with Image.open(folder / "temple" / "00.jpg") as first:
-        first.save(folder / "temple" / "copy.jpg", quality=60)
+        first.save(folder / "temple" / "copy.png")
     noise = generator.integers(256, size=(90, 120, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "odd.png")
     return folder

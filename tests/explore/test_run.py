@@ -87,7 +87,7 @@ def test_noise_is_odd_and_says_why_and_a_copy_is_found(
     odd = row["odd.png"]
     assert points["rank"][odd] <= 3
     assert points["reason"][odd].startswith("Odder than 9")
-    copy, first = row["temple/copy.jpg"], row["temple/00.jpg"]
+    copy, first = row["temple/copy.png"], row["temple/00.jpg"]
     assert points["neighbors"][copy][0] == first
     assert points["group"][copy] == points["group"][first] >= 0
     pairs = pq.read_table(run[0] / "duplicates.parquet").to_pydict()
