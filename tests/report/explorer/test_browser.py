@@ -1,0 +1,408 @@
+"""The page in a real browser: pointed at, clicked, drawn on, typed into."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Page, expect
+
+from vicinal.files import write_csv
+
+Opener = Callable[..., Page]
+HOSTILE = '"><img src=x onerror="alert(1)"></script><script>alert(2)</script>'
+
+
+def points_of(run: Path) -> Any:
+    return pq.read_table(run / "points.parquet")
+
+
+def where(page: Page, run: Path, row: int) -> tuple[float, float]:
+    """Where a row lies on the map, in pixels of the window."""
+    name = page.locator(".segmented [aria-checked=true]").first.get_attribute("data-value")
+    points = points_of(run)
+    x, y = (points.column(f"{name}_{part}")[row].as_py() for part in "xy")
+    found: list[float] = page.evaluate(
+        """([x, y]) => { const plot = document.getElementById("plot"), box = plot.getBoundingClientRect();
+        const { xaxis, yaxis } = plot._fullLayout;
+        return [box.left + xaxis._offset + xaxis.l2p(x), box.top + yaxis._offset + yaxis.l2p(y)]; }""",
+        [x, y],
+    )
+    return found[0], found[1]
+
+
+def rows_in(page: Page, selector: str) -> list[int]:
+    shown: list[str] = page.eval_on_selector_all(selector, "all => all.map((e) => e.dataset.row)")
+    return [int(row) for row in shown]
+
+
+def pixel(page: Page, selector: str) -> tuple[int, ...]:
+    """The colour in the middle of a drawn thumbnail."""
+    row = page.locator(selector).first.get_attribute("data-row")
+    page.wait_for_selector(f'{selector}[data-drawn="{row}"]', state="attached")
+    found: list[int] = page.eval_on_selector(
+        selector,
+        "c => [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]",
+    )
+    return tuple(found[:3])
+
+
+def drawn(page: Page, count: int) -> None:
+    """Waits until the map has so many points."""
+    page.wait_for_selector(f'#plot[data-points="{count}"]')
+
+
+def lonely(run: Path, name: str = "tsne") -> np.ndarray:
+    """Rows by how far their nearest point on a map is, the farthest first."""
+    points = points_of(run)
+    at = np.stack([points.column(f"{name}_{part}").to_numpy() for part in "xy"], axis=1)
+    apart = np.linalg.norm(at[:, None] - at, axis=2) + np.eye(len(at)) * 1e9
+    return np.argsort(-apart.min(1))
+
+
+def test_pointing_shows_the_picture_and_a_click_its_neighbours(
+    open_page: Opener, colours_explored: Path, colour: Callable[[int], tuple[int, int, int]]
+) -> None:
+    page, points = open_page(colours_explored), points_of(colours_explored)
+    row = int(lonely(colours_explored)[0])
+    page.mouse.move(*where(page, colours_explored, row))
+    expect(page.locator("#card")).to_be_visible()
+    assert page.locator("#card").get_attribute("data-row") == str(row)
+    assert pixel(page, "#card canvas") == colour(row)
+    expect(page.locator("#card")).to_contain_text(points.column("label")[row].as_py())
+    expect(page.locator("#card")).to_contain_text(f"rank {points.column('rank')[row]} of 90")
+    page.mouse.click(*where(page, colours_explored, row))
+    expect(page.locator("#tab-picture")).to_have_attribute("aria-selected", "true")
+    near, far = (points.column(name)[row].as_py() for name in ("neighbors", "farthest"))
+    assert rows_in(page, "[aria-label=Nearest] .tile") == near
+    assert rows_in(page, "[aria-label=Farthest] .tile") == far
+    first = f"{points.column('distances')[row].as_py()[0]:.3g}"
+    assert page.locator("[aria-label=Nearest] .tile small").first.inner_text() == first
+    expect(page.locator(".reason").first).to_contain_text(points.column("reason")[row].as_py())
+    assert pixel(page, "canvas.large") == colour(row)
+    page.locator("[aria-label=Nearest] .tile").first.click()
+    expect(page.locator("h2.name")).to_have_text(points.column("id")[near[0]].as_py().split("/")[1])
+    assert pixel(page, "canvas.large") == colour(near[0])
+    page.go_back()
+    expect(page.locator("h2.name")).to_have_text(points.column("id")[row].as_py().split("/")[1])
+
+
+def test_filters_never_show_the_wrong_picture(
+    open_page: Opener, colours_explored: Path, colour: Callable[[int], tuple[int, int, int]]
+) -> None:
+    page, points = open_page(colours_explored, "colour=label"), points_of(colours_explored)
+    labels = points.column("label").to_pylist()
+    for group in ("0", "2"):
+        page.click(f'#legend [data-group="{group}"]')
+    shown = [row for row, label in enumerate(labels) if label in ("group 1", "group 3")]
+    drawn(page, len(shown))
+    page.click("[data-value=pca]")
+    drawn(page, len(shown))
+    for row in [row for row in lonely(colours_explored, "pca").tolist() if row in shown][:5]:
+        page.mouse.move(*where(page, colours_explored, row))
+        page.wait_for_selector(f'#card[data-row="{row}"]')
+        assert pixel(page, "#card canvas") == colour(row)
+    page.fill("#find", "group 3")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    hits = [row for row, label in enumerate(labels) if label == "group 3"]
+    assert rows_in(page, ".entry") == hits
+    for place, row in list(enumerate(hits))[::6]:
+        assert pixel(page, f".entry:nth-child({place + 1}) canvas") == colour(row)
+
+
+def test_map_and_colour_switch(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+
+    def traces() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = page.evaluate(
+            "document.getElementById('plot').data.map(t => ({ type: t.type, x: [...t.x],"
+            " colour: t.marker.color, symbol: t.marker.symbol }))"
+        )
+        return found
+
+    def places(name: str) -> list[float]:
+        return sorted(points.column(f"{name}_x").to_pylist())
+
+    assert {trace["type"] for trace in traces()} == {"scattergl"}
+    assert sorted(x for trace in traces() for x in trace["x"]) == pytest.approx(places("tsne"))
+    assert len({trace["colour"] for trace in traces()}) == 8
+    page.click("[data-value=pca]")
+    page.wait_for_function(
+        f"document.getElementById('plot').data[0].x.some(x => Math.abs(x - {places('pca')[0]}) < 1e-5)"
+    )
+    assert sorted(x for trace in traces() for x in trace["x"]) == pytest.approx(places("pca"))
+    misled = sum(t < 0.5 for t in points.column("pca_trust").to_pylist())
+    assert misled > 0
+    assert sum(len(t["x"]) for t in traces() if t["symbol"].endswith("-open")) == misled
+    expect(page.locator(".marks")).to_contain_text(f"{misled} misleading point")
+    page.click(".marks input")
+    page.wait_for_function(
+        "!document.getElementById('plot').data.some(t => t.marker.symbol.endsWith('-open'))"
+    )
+    page.click("[data-value=label]")
+    expect(page.locator("#legend button")).to_have_count(11)  # ten digits, and those without
+    assert page.locator("#legend button").last.inner_text().startswith("no label")
+    page.click("[data-value=score]")
+    page.wait_for_function("Array.isArray(document.getElementById('plot').data[0].marker.color)")
+    scores = [score for trace in traces() for score in trace["colour"]]
+    assert sorted(scores) == pytest.approx(sorted(points.column("score").to_pylist()))
+    expect(page.locator("#legend")).to_contain_text("odd")
+
+
+def test_a_lasso_selects_and_exports(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+    page.click("[data-tool=lasso]")
+    box = page.locator("#plot").bounding_box()
+    assert box is not None
+    left, right = box["x"] + box["width"] * 0.3, box["x"] + box["width"] * 0.6
+    top, bottom = box["y"] + 40, box["y"] + box["height"] - 40
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=6)
+    page.mouse.up()
+    page.wait_for_selector("#view[data-tab=selection] .tile")
+    spots = {row: where(page, digits_explored, row) for row in range(len(points))}
+    inside = [r for r, (x, y) in spots.items() if left < x < right and top < y < bottom]
+    assert 20 < len(inside) < 200
+    while page.locator("#view .more:visible").count():
+        page.click("#view .more")
+    assert rows_in(page, "#view .tile") == inside
+    with page.expect_download() as download:
+        page.click("[data-export=selection]")
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
+    assert [int(row["row"]) for row in rows] == inside
+    for row in rows[:9]:
+        at = int(row["row"])
+        assert row["id"] == points.column("id")[at].as_py()
+        assert row["path"] == points.column("path")[at].as_py()
+        assert (row["label"] or None) == points.column("label")[at].as_py()
+        assert float(row["score"]) == pytest.approx(points.column("score")[at].as_py(), rel=1e-6)
+    page.click("text=Clear")
+    expect(page.locator("#view")).to_contain_text("Nothing is selected")
+
+
+def test_search_finds_by_path_and_label(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+    page.keyboard.press("/")
+    expect(page.locator("#find")).to_be_focused()
+    page.keyboard.type("PHOTOS/7/")
+    expected = [r for r, p in enumerate(points.column("path").to_pylist()) if "photos/7/" in p]
+    expect(page.locator("#hits")).to_have_text(f"{len(expected)} hits")
+    assert rows_in(page, "#view .entry") == expected
+    page.wait_for_function("document.getElementById('plot').data.every(t => t.selectedpoints)")
+    lit = page.evaluate(
+        "document.getElementById('plot').data.reduce((n, t) => n + t.selectedpoints.length, 0)"
+    )
+    assert lit == len(expected)
+    page.keyboard.press("Enter")
+    expect(page.locator("#tab-picture")).to_have_attribute("aria-selected", "true")
+    assert f"row={expected[0]}" in page.url
+    page.keyboard.press("Escape")
+    expect(page.locator("#hits")).to_have_text("")
+    page.fill("#find", "no such picture")
+    expect(page.locator("#view")).to_contain_text("No path, id or label has")
+
+
+def test_the_fragment_keeps_the_view(open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(digits_explored)
+    page.click("[data-value=pca]")
+    page.click("[data-value=label]")
+    page.click("[data-tool=in]")
+    page.fill("#find", "3/")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    page.locator("#view .entry").nth(2).click()
+    ranges = "document.getElementById('plot')._fullLayout.xaxis.range.map(Number)"
+    page.wait_for_function("location.hash.includes('view=')")
+    address, name, before = page.url, page.inner_text("h2.name"), page.evaluate(ranges)
+    again = open_page(digits_explored, address.split("#")[1])
+    assert again.inner_text("h2.name") == name
+    expect(again.locator("[data-value=pca]")).to_have_attribute("aria-checked", "true")
+    expect(again.locator("[data-value=label]")).to_have_attribute("aria-checked", "true")
+    assert again.input_value("#find") == "3/"
+    assert again.evaluate(ranges) == pytest.approx(before, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("fragment", ["map=x&colour=y&row=99999&tab=z&view=1,0,a", "row=-1", "%"])
+def test_a_senseless_fragment_is_left_out(
+    open_page: Opener, digits_explored: Path, fragment: str
+) -> None:
+    page = open_page(digits_explored, fragment)
+    expect(page.locator("#tab-overview")).to_have_attribute("aria-selected", "true")
+    drawn(page, 240)
+
+
+def test_keys_alone_are_enough(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "row=20&tab=picture"), points_of(digits_explored)
+    near = points.column("neighbors")[20].as_py()
+    page.focus("[aria-label=Nearest] .tile")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("Number(document.activeElement.dataset.row)") == near[1]
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"location.hash.includes('row={near[1]}&')")
+    second = points.column("neighbors")[near[1]].as_py()
+    assert page.evaluate("Number(document.activeElement.dataset.row)") == second[1]
+    page.focus("#plot")
+    x = points.column("tsne_x").to_pylist()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"!location.hash.includes('row={near[1]}&')")
+    row = int(page.url.split("row=")[1].split("&")[0])
+    assert x[row] > x[near[1]]
+    expect(page.locator("#plot")).to_be_focused()
+    page.focus("#tab-picture")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-odd")).to_be_focused()
+    expect(page.locator("#view .entry").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_function("!location.hash.includes('row=')")
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector("body[data-ready]")
+    stops = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        stops.append(
+            page.evaluate(
+                "document.activeElement.id || document.activeElement.dataset.value || document.activeElement.className"
+            )
+        )
+    assert stops[:7] == ["skip", "find", "health-badge", "tsne", "cluster", "marks", "plot"]
+
+
+def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "tab=odd"), points_of(digits_explored)
+    ranks = points.column("rank").to_pylist()
+    assert [ranks[row] for row in rows_in(page, "#view .entry")] == list(range(1, 61))
+    page.click("#tab-duplicates")
+    group = points.column("group").to_pylist()
+    assert page.locator("#view .group").count() == max(group) + 1 == 3
+    assert rows_in(page, '#view .group[data-group="0"] .tile') == [
+        r for r, g in enumerate(group) if g == 0
+    ]
+    page.click("text=Select all but one of each")
+    assert len(rows_in(page, "#view .tile")) == sum(g >= 0 for g in group) - 3
+    page.click("#tab-clusters")
+    known = json.loads((digits_explored / "explore.json").read_text())["clusters"]
+    assert rows_in(page, '#view .group[data-group="2"] .tile') == known["representatives"][2][:6]
+    page.locator('#view .group[data-group="2"] >> text=Select').click()
+    expect(page.locator("#view h2")).to_have_text(f"{known['sizes'][2]} pictures")
+
+
+def test_hostile_text_stays_text(
+    open_page: Opener, make_explored: Callable[..., Path], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+    formulas = ["=1+1", "+1", "-1", "@x", "\tx", "a,b", 'a"b', "a\nb", "plain", "x", "y", HOSTILE]
+    run = make_explored(
+        tmp_path / "run", pixels, ids=formulas, paths=[f"/p/{HOSTILE}/{n}" for n in range(12)],
+        labels=[HOSTILE] * 12, reasons=[HOSTILE] * 12, clusters=2,
+    )  # fmt: skip
+    figures = json.loads((run / "explore.json").read_text())
+    figures["data"]["name"] = figures["encoder"]["source"] = figures["encoder"]["recipe"] = HOSTILE
+    (run / "explore.json").write_text(json.dumps(figures))
+    health = json.loads((run / "health.json").read_text())
+    health["summary"] = health["figures"][0]["words"] = health["figures"][0]["name"] = HOSTILE
+    (run / "health.json").write_text(json.dumps(health))
+    page = open_page(run, "colour=label&row=11&tab=picture")
+    assert (
+        page.inner_text("h2.name")
+        == ['"><img src=x onerror="alert(1)"><', "script><script>alert(2)<", "script>"][-1]
+    )
+    page.mouse.move(*where(page, run, 3))
+    page.wait_for_selector("#card:visible")
+    for tab in ("overview", "odd", "duplicates", "clusters", "selection"):
+        page.click(f"#tab-{tab}")
+        assert page.locator("img[src=x], [onerror]").count() == 0
+    assert page.locator("#legend").inner_text().startswith(HOSTILE)
+    page.fill("#find", "onerror")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    with page.expect_download() as download:
+        page.click("[data-export=found]")
+    text = Path(download.value.path()).read_text("utf-8")
+    ours = tmp_path / "ours.csv"
+    write_csv(ours, ["id"], [[name] for name in formulas])
+    expected = list(csv.reader(io.StringIO(ours.read_text("utf-8"), newline="")))[1:]
+    exported = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    assert [[row[1]] for row in exported] == expected
+
+
+def test_the_policy_forbids_every_request(open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(digits_explored)
+    assert page.evaluate("fetch('data:,x').then(() => 'let through', () => 'refused')") == "refused"
+    page.context.clear_cookies()
+
+
+TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
+
+
+def test_a_phone_shows_all_of_it(open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(
+        digits_explored, "row=30", viewport={"width": 390, "height": 844}, has_touch=True
+    )
+    for tab in TABS:
+        page.click(f"#tab-{tab}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    stage = page.locator("#stage").bounding_box()
+    assert stage is not None
+    assert stage["width"] == 390
+    assert stage["height"] >= 300
+    page.evaluate("scrollTo(0, 0)")
+    row = int(lonely(digits_explored)[0])
+    page.touchscreen.tap(*where(page, digits_explored, row))
+    page.wait_for_function(f"location.hash.includes('row={row}&')")
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_little_or_nothing_looks_right(
+    open_page: Opener, make_explored: Callable[..., Path], tmp_path: Path, count: int
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (count, 80, 80, 1), dtype=np.uint8)
+    run = make_explored(tmp_path / "run", pixels, clusters=0)
+    page = open_page(run, "row=0&tab=picture")
+    drawn(page, count)
+    values = page.eval_on_selector_all("[data-value]", "all => all.map((e) => e.dataset.value)")
+    assert values == (["tsne", "pca", "score"] if count == 30 else ["score"])
+    assert page.locator("#tab-clusters").count() == 0
+    if count == 1:
+        expect(page.locator("#view")).to_contain_text("no other picture")
+    page.click("#tab-duplicates")
+    expect(page.locator("#view")).to_contain_text("No two of these pictures")
+    page.click("#tab-overview")
+    for text in ("NaN", "undefined", "null", "Infinity"):
+        assert text not in page.inner_text("body")
+
+
+CONTRAST = """() => {
+  const light = (c) => { const v = c.map((x) => { x /= 255; return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return c.slice(0, 3); } return [255, 255, 255]; };
+  const poor = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || !e.checkVisibility() || e.closest("svg, script, noscript, .skip, .unseen, #plot")) continue;
+    const [a, b] = [light(rgb(getComputedStyle(e).color).slice(0, 3)), light(ground(e))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${e.tagName}.${e.className} ${e.textContent.slice(0, 20)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_of_wcag_aa(
+    open_page: Opener, digits_explored: Path, scheme: str
+) -> None:
+    page = open_page(digits_explored, "row=3&colour=label", color_scheme=scheme)
+    for tab in TABS:
+        page.click(f"#tab-{tab}")
+        assert page.evaluate(CONTRAST) == [], tab
