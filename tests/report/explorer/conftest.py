@@ -268,40 +268,62 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[PageOpener]:
-    """A function that opens a run's page; at the end nothing may have gone wrong in it.
+@pytest.fixture(scope="session")
+def opened(browser: Browser) -> Iterator[dict[str, tuple[Page, list[str]]]]:
+    """Pages that are open, and what went wrong in each: drawing one anew takes seconds."""
+    pages: dict[str, tuple[Page, list[str]]] = {}
+    yield pages
+    for page, _ in pages.values():
+        page.context.close()
 
-    That is: no error on the console, no dialog, and no request but for the page itself.
+
+def watched_page(browser: Browser, address: str, options: dict[str, Any]) -> tuple[Page, list[str]]:
+    """An empty page, and the list of what will have gone wrong in it.
+
+    That is: an error on the console, a dialog, a request but for the page itself.
     """
-    contexts, wrong = [], []
+    context = browser.new_context(**options)
+    context.set_default_timeout(120_000)
+    page, wrong = context.new_page(), []
+    ours = (address, "data:", "blob:")
+    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
+    page.on("request", lambda r: None if r.url.startswith(ours) else wrong.append(r.url))
+    return page, wrong
+
+
+@pytest.fixture
+def open_page(browser: Browser, opened: dict[str, tuple[Page, list[str]]]) -> Iterator[PageOpener]:
+    """A function that opens a run's page at a fragment; nothing may go wrong in it.
+
+    A page that an earlier test had open is used again, as it was at first.
+    """
+    used: list[str] = []
 
     def open_at(place: Path | str, fragment: str = "", **options: Any) -> Page:
-        address = f"{write_explorer(place).as_uri()}" if isinstance(place, Path) else place
-        options = {"viewport": {"width": 1280, "height": 800}, **options}
-        context = browser.new_context(**options)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda r: (
-                None
-                if r.url.startswith((address, "data:", "blob:"))
-                else wrong.append(f"a request to {r.url}")
-            ),
-        )
+        key = f"{place} {options}"
+        if key not in opened:
+            address = write_explorer(place).as_uri() if isinstance(place, Path) else place
+            options = {"viewport": {"width": 1100, "height": 700}, **options}
+            opened[key] = watched_page(browser, address, options)
+            opened[key][0].goto(f"{address}#{fragment}")
+            opened[key][0].wait_for_selector("body[data-ready]")
+            used.append(key)
+            return opened[key][0]
+        page = opened[key][0]
+        address = page.url.split("#")[0]
+        used.append(key)
+        page.goto(f"{address}#-")
+        for _ in range(3):  # what no fragment keeps: the lasso and what it selected
+            page.keyboard.press("Escape")
         page.goto(f"{address}#{fragment}")
-        page.wait_for_selector("body[data-ready]")
+        page.mouse.move(1, 1)
         return page
 
     yield open_at
-    for context in contexts:
-        context.close()
-    assert not wrong
+    for key in used:
+        assert opened[key][1] == []
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from playwright.sync_api import Page, expect
 from vicinal.files import write_csv
 
 Opener = Callable[..., Page]
+DATA = "document.getElementById('plot').data"
+FOCUSED = "(({ id, dataset }) => dataset.value || id)(document.activeElement)"
 HOSTILE = '"><img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 
 
@@ -28,9 +30,11 @@ def where(page: Page, run: Path, row: int) -> tuple[float, float]:
     points = points_of(run)
     x, y = (points.column(f"{name}_{part}")[row].as_py() for part in "xy")
     found: list[float] = page.evaluate(
-        """([x, y]) => { const plot = document.getElementById("plot"), box = plot.getBoundingClientRect();
-        const { xaxis, yaxis } = plot._fullLayout;
-        return [box.left + xaxis._offset + xaxis.l2p(x), box.top + yaxis._offset + yaxis.l2p(y)]; }""",
+        """([x, y]) => {
+          const plot = document.getElementById("plot"), { xaxis, yaxis } = plot._fullLayout;
+          const { left, top } = plot.getBoundingClientRect();
+          return [left + xaxis._offset + xaxis.l2p(x), top + yaxis._offset + yaxis.l2p(y)];
+        }""",
         [x, y],
     )
     return found[0], found[1]
@@ -115,41 +119,42 @@ def test_filters_never_show_the_wrong_picture(
         assert pixel(page, f".entry:nth-child({place + 1}) canvas") == colour(row)
 
 
+def traces_of(page: Page) -> list[dict[str, Any]]:
+    """The map's traces as Plotly has them."""
+    found: list[dict[str, Any]] = page.evaluate(
+        f"{DATA}.map(t => ({{ type: t.type, x: [...t.x],"
+        " colour: t.marker.color, symbol: t.marker.symbol }))"
+    )
+    return found
+
+
 def test_map_and_colour_switch(open_page: Opener, digits_explored: Path) -> None:
     page, points = open_page(digits_explored), points_of(digits_explored)
 
-    def traces() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = page.evaluate(
-            "document.getElementById('plot').data.map(t => ({ type: t.type, x: [...t.x],"
-            " colour: t.marker.color, symbol: t.marker.symbol }))"
-        )
-        return found
+    def wait_for_map(name: str) -> None:
+        places = sorted(points.column(f"{name}_x").to_pylist())
+        page.wait_for_function(f"Math.min(...{DATA}.flatMap(t => [...t.x])) === {places[0]}")
+        drawn = sorted(x for trace in traces_of(page) for x in trace["x"])
+        assert drawn == pytest.approx(places)
 
-    def places(name: str) -> list[float]:
-        return sorted(points.column(f"{name}_x").to_pylist())
-
-    assert {trace["type"] for trace in traces()} == {"scattergl"}
-    assert sorted(x for trace in traces() for x in trace["x"]) == pytest.approx(places("tsne"))
-    assert len({trace["colour"] for trace in traces()}) == 8
+    wait_for_map("tsne")
+    assert {trace["type"] for trace in traces_of(page)} == {"scattergl"}
+    assert len({trace["colour"] for trace in traces_of(page)}) == 8
     page.click("[data-value=pca]")
-    page.wait_for_function(
-        f"document.getElementById('plot').data[0].x.some(x => Math.abs(x - {places('pca')[0]}) < 1e-5)"
-    )
-    assert sorted(x for trace in traces() for x in trace["x"]) == pytest.approx(places("pca"))
+    wait_for_map("pca")
     misled = sum(t < 0.5 for t in points.column("pca_trust").to_pylist())
-    assert misled > 0
-    assert sum(len(t["x"]) for t in traces() if t["symbol"].endswith("-open")) == misled
+    hollow = [trace for trace in traces_of(page) if trace["symbol"].endswith("-open")]
+    assert sum(len(trace["x"]) for trace in hollow) == misled > 0
     expect(page.locator(".marks")).to_contain_text(f"{misled} misleading point")
     page.click(".marks input")
-    page.wait_for_function(
-        "!document.getElementById('plot').data.some(t => t.marker.symbol.endsWith('-open'))"
-    )
+    page.wait_for_function(f"!{DATA}.some(t => t.marker.symbol.endsWith('-open'))")
+    page.click(".marks input")
     page.click("[data-value=label]")
     expect(page.locator("#legend button")).to_have_count(11)  # ten digits, and those without
     assert page.locator("#legend button").last.inner_text().startswith("no label")
     page.click("[data-value=score]")
-    page.wait_for_function("Array.isArray(document.getElementById('plot').data[0].marker.color)")
-    scores = [score for trace in traces() for score in trace["colour"]]
+    page.wait_for_function(f"typeof {DATA}[0].marker.color !== 'string'")
+    scores = [score for trace in traces_of(page) for score in trace["colour"]]
     assert sorted(scores) == pytest.approx(sorted(points.column("score").to_pylist()))
     expect(page.locator("#legend")).to_contain_text("odd")
 
@@ -197,10 +202,8 @@ def test_search_finds_by_path_and_label(open_page: Opener, digits_explored: Path
     expected = [r for r, p in enumerate(points.column("path").to_pylist()) if "photos/7/" in p]
     expect(page.locator("#hits")).to_have_text(f"{len(expected)} hits")
     assert rows_in(page, "#view .entry") == expected
-    page.wait_for_function("document.getElementById('plot').data.every(t => t.selectedpoints)")
-    lit = page.evaluate(
-        "document.getElementById('plot').data.reduce((n, t) => n + t.selectedpoints.length, 0)"
-    )
+    page.wait_for_function(f"{DATA}.every(t => t.selectedpoints)")
+    lit = page.evaluate(f"{DATA}.reduce((n, t) => n + t.selectedpoints.length, 0)")
     assert lit == len(expected)
     page.keyboard.press("Enter")
     expect(page.locator("#tab-picture")).to_have_attribute("aria-selected", "true")
@@ -222,7 +225,7 @@ def test_the_fragment_keeps_the_view(open_page: Opener, digits_explored: Path) -
     ranges = "document.getElementById('plot')._fullLayout.xaxis.range.map(Number)"
     page.wait_for_function("location.hash.includes('view=')")
     address, name, before = page.url, page.inner_text("h2.name"), page.evaluate(ranges)
-    again = open_page(digits_explored, address.split("#")[1])
+    again = open_page(digits_explored, address.split("#")[1], locale="en-GB")
     assert again.inner_text("h2.name") == name
     expect(again.locator("[data-value=pca]")).to_have_attribute("aria-checked", "true")
     expect(again.locator("[data-value=label]")).to_have_attribute("aria-checked", "true")
@@ -235,6 +238,8 @@ def test_a_senseless_fragment_is_left_out(
     open_page: Opener, digits_explored: Path, fragment: str
 ) -> None:
     page = open_page(digits_explored, fragment)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
     expect(page.locator("#tab-overview")).to_have_attribute("aria-selected", "true")
     drawn(page, 240)
 
@@ -264,18 +269,12 @@ def test_keys_alone_are_enough(open_page: Opener, digits_explored: Path) -> None
     expect(page.locator("#view .entry").first).to_be_visible()
     page.keyboard.press("Escape")
     page.wait_for_function("!location.hash.includes('row=')")
-    page.goto("about:blank")
-    page.go_back()
-    page.wait_for_selector("body[data-ready]")
+    page.focus(".skip")
     stops = []
-    for _ in range(9):
+    for _ in range(6):
         page.keyboard.press("Tab")
-        stops.append(
-            page.evaluate(
-                "document.activeElement.id || document.activeElement.dataset.value || document.activeElement.className"
-            )
-        )
-    assert stops[:7] == ["skip", "find", "health-badge", "tsne", "cluster", "marks", "plot"]
+        stops.append(page.evaluate(FOCUSED))
+    assert stops == ["find", "health-badge", "tsne", "cluster", "marks", "plot"]
 
 
 def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explored: Path) -> None:
@@ -285,9 +284,8 @@ def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explor
     page.click("#tab-duplicates")
     group = points.column("group").to_pylist()
     assert page.locator("#view .group").count() == max(group) + 1 == 3
-    assert rows_in(page, '#view .group[data-group="0"] .tile') == [
-        r for r, g in enumerate(group) if g == 0
-    ]
+    first = [row for row, number in enumerate(group) if number == 0]
+    assert rows_in(page, '#view .group[data-group="0"] .tile') == first
     page.click("text=Select all but one of each")
     assert len(rows_in(page, "#view .tile")) == sum(g >= 0 for g in group) - 3
     page.click("#tab-clusters")
@@ -313,10 +311,7 @@ def test_hostile_text_stays_text(
     health["summary"] = health["figures"][0]["words"] = health["figures"][0]["name"] = HOSTILE
     (run / "health.json").write_text(json.dumps(health))
     page = open_page(run, "colour=label&row=11&tab=picture")
-    assert (
-        page.inner_text("h2.name")
-        == ['"><img src=x onerror="alert(1)"><', "script><script>alert(2)<", "script>"][-1]
-    )
+    assert page.inner_text("h2.name") == "script>"  # what follows the last slash of its id
     page.mouse.move(*where(page, run, 3))
     page.wait_for_selector("#card:visible")
     for tab in ("overview", "odd", "duplicates", "clusters", "selection"):
@@ -338,7 +333,6 @@ def test_hostile_text_stays_text(
 def test_the_policy_forbids_every_request(open_page: Opener, digits_explored: Path) -> None:
     page = open_page(digits_explored)
     assert page.evaluate("fetch('data:,x').then(() => 'let through', () => 'refused')") == "refused"
-    page.context.clear_cookies()
 
 
 TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
@@ -382,19 +376,23 @@ def test_little_or_nothing_looks_right(
 
 
 CONTRAST = """() => {
-  const light = (c) => { const v = c.map((x) => { x /= 255; return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; });
-    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const share = (x) => (x <= 10 ? x / 3294.6 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * share(r) + 0.7152 * share(g) + 0.0722 * share(b);
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] === 1) return c.slice(0, 3); } return [255, 255, 255]; };
-  const poor = [];
-  for (const e of document.querySelectorAll("body *")) {
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || !e.checkVisibility() || e.closest("svg, script, noscript, .skip, .unseen, #plot")) continue;
-    const [a, b] = [light(rgb(getComputedStyle(e).color).slice(0, 3)), light(ground(e))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) poor.push(`${e.tagName}.${e.className} ${e.textContent.slice(0, 20)}: ${ratio.toFixed(2)}`);
-  }
-  return poor;
+  const ground = (e) => {
+    const own = rgb(getComputedStyle(e).backgroundColor);
+    if (own.length === 3 || own[3] === 1) return own;
+    return e.parentElement ? ground(e.parentElement) : [255, 255, 255];
+  };
+  const written = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  const apart = "svg, script, style, noscript, .skip, .unseen, #plot";
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => written(e) && e.checkVisibility() && !e.closest(apart))
+    .map((e) => {
+      const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), `${e.tagName} ${e.textContent}`];
+    })
+    .filter(([ratio]) => ratio < 4.5);
 }"""
 
 
