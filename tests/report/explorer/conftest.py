@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -242,6 +242,7 @@ def colour_of(row: int) -> tuple[int, int, int]:
 
 
 COLOURS = 90
+DESKTOP: ViewportSize = {"width": 1100, "height": 700}
 
 
 @pytest.fixture(scope="session")
@@ -305,13 +306,15 @@ def open_page(browser: Browser, opened: dict[str, tuple[Page, list[str]]]) -> It
         key = f"{place} {options}"
         if key not in opened:
             address = write_explorer(place).as_uri() if isinstance(place, Path) else place
-            options = {"viewport": {"width": 1100, "height": 700}, **options}
+            options = {"viewport": DESKTOP, "has_touch": True, **options}
             opened[key] = watched_page(browser, address, options)
             opened[key][0].goto(f"{address}#{fragment}")
             opened[key][0].wait_for_selector("body[data-ready]")
             used.append(key)
             return opened[key][0]
         page = opened[key][0]
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light")
         address = page.url.split("#")[0]
         used.append(key)
         page.goto(f"{address}#-")

@@ -24,20 +24,26 @@ def points_of(run: Path) -> Any:
     return pq.read_table(run / "points.parquet")
 
 
-def where(page: Page, run: Path, row: int) -> tuple[float, float]:
-    """Where a row lies on the map, in pixels of the window."""
-    name = page.locator(".segmented [aria-checked=true]").first.get_attribute("data-value")
+def places(page: Page, run: Path) -> list[tuple[float, float]]:
+    """Where each row lies on the map, in pixels of the window."""
+    shown = page.locator(".segmented [aria-checked=true]").first.get_attribute("data-value")
     points = points_of(run)
-    x, y = (points.column(f"{name}_{part}")[row].as_py() for part in "xy")
-    found: list[float] = page.evaluate(
+    at = [points.column(f"{shown}_{part}").to_pylist() for part in "xy"]
+    found: list[tuple[float, float]] = page.evaluate(
         """([x, y]) => {
           const plot = document.getElementById("plot"), { xaxis, yaxis } = plot._fullLayout;
           const { left, top } = plot.getBoundingClientRect();
-          return [left + xaxis._offset + xaxis.l2p(x), top + yaxis._offset + yaxis.l2p(y)];
+          const across = (value) => left + xaxis._offset + xaxis.l2p(value);
+          return x.map((value, row) => [across(value), top + yaxis._offset + yaxis.l2p(y[row])]);
         }""",
-        [x, y],
+        at,
     )
-    return found[0], found[1]
+    return found
+
+
+def where(page: Page, run: Path, row: int) -> tuple[float, float]:
+    """Where a row lies on the map, in pixels of the window."""
+    return places(page, run)[row]
 
 
 def rows_in(page: Page, selector: str) -> list[int]:
@@ -132,10 +138,10 @@ def test_map_and_colour_switch(open_page: Opener, digits_explored: Path) -> None
     page, points = open_page(digits_explored), points_of(digits_explored)
 
     def wait_for_map(name: str) -> None:
-        places = sorted(points.column(f"{name}_x").to_pylist())
-        page.wait_for_function(f"Math.min(...{DATA}.flatMap(t => [...t.x])) === {places[0]}")
-        drawn = sorted(x for trace in traces_of(page) for x in trace["x"])
-        assert drawn == pytest.approx(places)
+        told = sorted(points.column(f"{name}_x").to_pylist())
+        page.wait_for_function(f"Math.min(...{DATA}.flatMap(t => [...t.x])) === {told[0]}")
+        shown = sorted(x for trace in traces_of(page) for x in trace["x"])
+        assert shown == pytest.approx(told)
 
     wait_for_map("tsne")
     assert {trace["type"] for trace in traces_of(page)} == {"scattergl"}
@@ -174,16 +180,24 @@ def test_a_lasso_selects_and_exports(
         page.mouse.move(x, y, steps=6)
     page.mouse.up()
     page.wait_for_selector("#view[data-tab=selection] .tile")
-    spots = {row: where(page, digits_explored, row) for row in range(len(points))}
-    inside = [r for r, (x, y) in spots.items() if left < x < right and top < y < bottom]
-    assert 20 < len(inside) < 200
+
+    def within(edge: float) -> list[int]:
+        return [
+            row
+            for row, (x, y) in enumerate(places(page, digits_explored))
+            if left + edge < x < right - edge and top + edge < y < bottom - edge
+        ]
+
+    certain, possible = within(3), within(-3)  # a lasso goes by whole pixels
+    assert 20 < len(certain) < 200
     while page.locator("#view .more:visible").count():
         page.click("#view .more")
-    assert rows_in(page, "#view .tile") == inside
+    selected = rows_in(page, "#view .tile")
+    assert set(certain) <= set(selected) <= set(possible)
     with page.expect_download() as download:
         page.click("[data-export=selection]")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
-    assert [int(row["row"]) for row in rows] == inside
+    assert [int(row["row"]) for row in rows] == selected
     for row in rows[:9]:
         at = int(row["row"])
         assert row["id"] == points.column("id")[at].as_py()
@@ -238,8 +252,6 @@ def test_a_senseless_fragment_is_left_out(
     open_page: Opener, digits_explored: Path, fragment: str
 ) -> None:
     page = open_page(digits_explored, fragment)
-    page.reload()
-    page.wait_for_selector("body[data-ready]")
     expect(page.locator("#tab-overview")).to_have_attribute("aria-selected", "true")
     drawn(page, 240)
 
@@ -339,9 +351,8 @@ TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
 
 
 def test_a_phone_shows_all_of_it(open_page: Opener, digits_explored: Path) -> None:
-    page = open_page(
-        digits_explored, "row=30", viewport={"width": 390, "height": 844}, has_touch=True
-    )
+    page = open_page(digits_explored, "row=30")
+    page.set_viewport_size({"width": 390, "height": 844})
     for tab in TABS:
         page.click(f"#tab-{tab}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
@@ -350,12 +361,13 @@ def test_a_phone_shows_all_of_it(open_page: Opener, digits_explored: Path) -> No
     assert stage["width"] == 390
     assert stage["height"] >= 300
     page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function("document.getElementById('plot')._fullLayout.width === 390")
     row = int(lonely(digits_explored)[0])
     page.touchscreen.tap(*where(page, digits_explored, row))
     page.wait_for_function(f"location.hash.includes('row={row}&')")
 
 
-@pytest.mark.parametrize("count", [1, 3, 30])
+@pytest.mark.parametrize("count", [1, 30])
 def test_little_or_nothing_looks_right(
     open_page: Opener, make_explored: Callable[..., Path], tmp_path: Path, count: int
 ) -> None:
@@ -400,7 +412,8 @@ CONTRAST = """() => {
 def test_text_has_the_contrast_of_wcag_aa(
     open_page: Opener, digits_explored: Path, scheme: str
 ) -> None:
-    page = open_page(digits_explored, "row=3&colour=label", color_scheme=scheme)
+    page = open_page(digits_explored, "row=3&colour=label")
+    page.emulate_media(color_scheme=scheme)
     for tab in TABS:
         page.click(f"#tab-{tab}")
         assert page.evaluate(CONTRAST) == [], tab
