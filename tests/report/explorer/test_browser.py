@@ -62,9 +62,9 @@ def pixel(page: Page, selector: str) -> tuple[int, ...]:
     return tuple(found[:3])
 
 
-def drawn(page: Page, count: int) -> None:
-    """Waits until the map has so many points."""
-    page.wait_for_selector(f'#plot[data-points="{count}"]')
+def drawn(page: Page, count: int, name: str = "tsne") -> None:
+    """Waits until a map has so many points."""
+    page.wait_for_selector(f'#plot[data-map="{name}"][data-points="{count}"]')
 
 
 def lonely(run: Path, name: str = "tsne") -> np.ndarray:
@@ -112,7 +112,7 @@ def test_filters_never_show_the_wrong_picture(
     shown = [row for row, label in enumerate(labels) if label in ("group 1", "group 3")]
     drawn(page, len(shown))
     page.click("[data-value=pca]")
-    drawn(page, len(shown))
+    drawn(page, len(shown), "pca")
     for row in [row for row in lonely(colours_explored, "pca").tolist() if row in shown][:5]:
         page.mouse.move(*where(page, colours_explored, row))
         page.wait_for_selector(f'#card[data-row="{row}"]')
@@ -380,7 +380,7 @@ def test_little_or_nothing_looks_right(
     pixels = np.random.default_rng(1).integers(0, 255, (count, 80, 80, 1), dtype=np.uint8)
     run = make_explored(tmp_path / "run", pixels, clusters=0)
     page = open_page(run, "row=0&tab=picture")
-    drawn(page, count)
+    drawn(page, count, "pca" if count == 1 else "tsne")
     values = page.eval_on_selector_all("[data-value]", "all => all.map((e) => e.dataset.value)")
     assert values == (["tsne", "pca", "score"] if count == 30 else ["score"])
     assert page.locator("#tab-clusters").count() == 0

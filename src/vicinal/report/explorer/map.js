@@ -97,11 +97,17 @@ function drawMap() {
   cancelAnimationFrame(due);
   due = requestAnimationFrame(() => {
     Plotly.react(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false }).then(() => {
-      plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
       live = null;
+      tellDrawn();
       drawOverlay();
     });
   });
+}
+
+/* What the map shows now, for who waits for it. */
+function tellDrawn() {
+  plot.dataset.map = state.map;
+  plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
 }
 
 const rowAt = (point) => drawn[point.curveNumber]?.[point.pointNumber] ?? NONE;
