@@ -34,7 +34,8 @@ def content_policy(scripts: Sequence[str], *, also: str = "") -> str:
     """
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     return (
-        f"default-src 'none'; {also or 'img-src data: blob:; '}style-src 'unsafe-inline'; "
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"{also or 'img-src data: blob:; '}style-src 'unsafe-inline'; "
         # Plotly compiles its WebGL programs at run time.
         "script-src 'unsafe-eval' " + " ".join(f"'sha256-{digest}'" for digest in hashes)
     )

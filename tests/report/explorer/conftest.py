@@ -1,7 +1,8 @@
 """Run folders as ``vicinal explore`` leaves them, made from real digits or plain colours."""
 
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.metrics import silhouette_score
 
+from vicinal.report import write_explorer
 from vicinal.study.pictures import write_pictures
 
 DIGITS = 240
 RunWriter = Callable[..., Path]
+PageOpener = Callable[..., Page]
 HEALTH = {
     "verdict": "look",
     "summary": "Usable, with something to look at: hubs.",
@@ -230,3 +234,102 @@ def make_explored() -> RunWriter:
 def digits_explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of digits; don't write to it."""
     return write_digits(tmp_path_factory.mktemp("explored") / "run")
+
+
+def colour_of(row: int) -> tuple[int, int, int]:
+    """A colour that no other row of a run of colours has."""
+    return (40 + 37 * row % 211, 20 + 91 * row % 223, 30 + 53 * row % 199)
+
+
+COLOURS = 90
+DESKTOP: ViewportSize = {"width": 1100, "height": 700}
+
+
+@pytest.fixture(scope="session")
+def colours_explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of plain colours, each row another: a wrong picture shows."""
+    pixels = np.zeros((COLOURS, 16, 16, 3), np.uint8)
+    pixels[:] = np.array([colour_of(row) for row in range(COLOURS)])[:, None, None]
+    labels = [f"group {row % 4}" for row in range(COLOURS)]
+    ids = [f"{label}/{row:03d}.png" for row, label in enumerate(labels)]
+    folder = tmp_path_factory.mktemp("colours") / "run"
+    return write_run(folder, pixels, ids=ids, labels=labels, clusters=5)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium with an empty profile of its own, one for all tests."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        pytest.skip("needs Chromium (Debian's package chromium)")
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=flags, timeout=120_000)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def opened(browser: Browser) -> Iterator[dict[str, tuple[Page, list[str]]]]:
+    """Pages that are open, and what went wrong in each: drawing one anew takes seconds."""
+    pages: dict[str, tuple[Page, list[str]]] = {}
+    yield pages
+    for page, _ in pages.values():
+        page.context.close()
+
+
+def watched_page(browser: Browser, address: str, options: dict[str, Any]) -> tuple[Page, list[str]]:
+    """An empty page, and the list of what will have gone wrong in it.
+
+    That is: an error on the console, a dialog, a request but for the page itself.
+    """
+    context = browser.new_context(**options)
+    context.set_default_timeout(120_000)
+    page, wrong = context.new_page(), []
+    ours = (address, "data:", "blob:")
+    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
+    page.on("request", lambda r: None if r.url.startswith(ours) else wrong.append(r.url))
+    return page, wrong
+
+
+@pytest.fixture
+def open_page(browser: Browser, opened: dict[str, tuple[Page, list[str]]]) -> Iterator[PageOpener]:
+    """A function that opens a run's page at a fragment; nothing may go wrong in it.
+
+    A page that an earlier test had open is used again, as it was at first.
+    """
+    used: list[str] = []
+
+    def open_at(place: Path | str, fragment: str = "", **options: Any) -> Page:
+        key = f"{place} {options}"
+        if key not in opened:
+            address = write_explorer(place).as_uri() if isinstance(place, Path) else place
+            options = {"viewport": DESKTOP, "has_touch": True, **options}
+            opened[key] = watched_page(browser, address, options)
+            opened[key][0].goto(f"{address}#{fragment}")
+            opened[key][0].wait_for_selector("body[data-ready]")
+            used.append(key)
+            return opened[key][0]
+        page = opened[key][0]
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light")
+        address = page.url.split("#")[0]
+        used.append(key)
+        page.goto(f"{address}#-")
+        for _ in range(3):  # what no fragment keeps: the lasso and what it selected
+            page.keyboard.press("Escape")
+        page.goto(f"{address}#{fragment}")
+        page.mouse.move(1, 1)
+        return page
+
+    yield open_at
+    for key in used:
+        assert opened[key][1] == []
+
+
+@pytest.fixture(scope="session")
+def colour() -> Callable[[int], tuple[int, int, int]]:
+    """The colour of each row of `colours_explored`."""
+    return colour_of

@@ -71,7 +71,8 @@ def _even(column: pa.ChunkedArray, kind: type, missing: float) -> NDArray[Any]:
     """A column of N lists as an array (N, longest)."""
     lists = column.combine_chunks()
     lengths = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
-    even = np.full((len(lists), int(lengths.max(initial=0))), missing, kind)
+    shape = (len(lists), int(lengths.max(initial=0)))
+    even: NDArray[Any] = np.full(shape, missing, kind)
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     even[np.arange(even.shape[1]) < lengths[:, None]] = flat
     return even

@@ -40,12 +40,12 @@ function pointSize() {
 function traces() {
   const x = column[`${state.map}_x`], y = column[`${state.map}_y`];
   if (!x) return [];
-  const mask = bright(), [low, high] = scoreBounds();
+  const mask = bright(), [low, high] = scoreBounds(), trust = state.marked ? column[`${state.map}_trust`] : undefined;
   drawn = [];
   const made = [];
   for (const { rows, colour, symbol } of groups()) {
     for (const hollow of [true, false]) {
-      const chosen = rows.filter((row) => (state.marked && misleads(row, state.map)) === hollow);
+      const chosen = rows.filter((row) => (trust !== undefined && trust[row] < 0.5) === hollow);
       if (!chosen.length) continue;
       drawn.push(chosen);
       const selected = mask && chosen.flatMap((row, point) => (mask[row] ? [point] : []));
@@ -97,11 +97,17 @@ function drawMap() {
   cancelAnimationFrame(due);
   due = requestAnimationFrame(() => {
     Plotly.react(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false }).then(() => {
-      plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
       live = null;
+      tellDrawn();
       drawOverlay();
     });
   });
+}
+
+/* What the map shows now, for who waits for it. */
+function tellDrawn() {
+  plot.dataset.map = state.map;
+  plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
 }
 
 const rowAt = (point) => drawn[point.curveNumber]?.[point.pointNumber] ?? NONE;

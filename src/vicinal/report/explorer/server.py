@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             head = read_head(connection)
             if not head:
                 return
-            self.rfile = io.BufferedReader(io.BytesIO(head))  # type: ignore[arg-type]
+            self.rfile = io.BufferedReader(io.BytesIO(head))
             self.raw_requestline = self.rfile.readline()
             connection.settimeout(SECONDS_TO_SEND)
             if not self.parse_request():

@@ -79,7 +79,7 @@ async function start() {
   await Plotly.newPlot(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false });
   listenToMap();
   listenToKeys();
-  plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
+  tellDrawn();
   drawOverlay();
   watch(["map", "colour", "hidden", "marked", "picked", "find", "tool", "ranges"], drawMap);
   watch(["colour", "hidden"], drawLegend);

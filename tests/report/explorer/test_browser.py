@@ -1,0 +1,425 @@
+"""The page in a real browser: pointed at, clicked, drawn on, typed into."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Page, expect
+
+from vicinal.files import write_csv
+
+Opener = Callable[..., Page]
+DATA = "document.getElementById('plot').data"
+FOCUSED = "(({ id, dataset }) => dataset.value || id)(document.activeElement)"
+HOSTILE = '"><img src=x onerror="alert(1)"></script><script>alert(2)</script>'
+
+
+def points_of(run: Path) -> Any:
+    return pq.read_table(run / "points.parquet")
+
+
+def places(page: Page, run: Path) -> list[tuple[float, float]]:
+    """Where each row lies on the map, in pixels of the window."""
+    shown = page.locator(".segmented [aria-checked=true]").first.get_attribute("data-value")
+    points = points_of(run)
+    at = [points.column(f"{shown}_{part}").to_pylist() for part in "xy"]
+    found: list[tuple[float, float]] = page.evaluate(
+        """([x, y]) => {
+          const plot = document.getElementById("plot"), { xaxis, yaxis } = plot._fullLayout;
+          const { left, top } = plot.getBoundingClientRect();
+          const across = (value) => left + xaxis._offset + xaxis.l2p(value);
+          return x.map((value, row) => [across(value), top + yaxis._offset + yaxis.l2p(y[row])]);
+        }""",
+        at,
+    )
+    return found
+
+
+def where(page: Page, run: Path, row: int) -> tuple[float, float]:
+    """Where a row lies on the map, in pixels of the window."""
+    return places(page, run)[row]
+
+
+def rows_in(page: Page, selector: str) -> list[int]:
+    shown: list[str] = page.eval_on_selector_all(selector, "all => all.map((e) => e.dataset.row)")
+    return [int(row) for row in shown]
+
+
+def pixel(page: Page, selector: str) -> tuple[int, ...]:
+    """The colour in the middle of a drawn thumbnail."""
+    row = page.locator(selector).first.get_attribute("data-row")
+    page.wait_for_selector(f'{selector}[data-drawn="{row}"]', state="attached")
+    found: list[int] = page.eval_on_selector(
+        selector,
+        "c => [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]",
+    )
+    return tuple(found[:3])
+
+
+def drawn(page: Page, count: int, name: str = "tsne") -> None:
+    """Waits until a map has so many points."""
+    page.wait_for_selector(f'#plot[data-map="{name}"][data-points="{count}"]')
+
+
+def lonely(run: Path, name: str = "tsne") -> np.ndarray:
+    """Rows by how far their nearest point on a map is, the farthest first."""
+    points = points_of(run)
+    at = np.stack([points.column(f"{name}_{part}").to_numpy() for part in "xy"], axis=1)
+    apart = np.linalg.norm(at[:, None] - at, axis=2) + np.eye(len(at)) * 1e9
+    return np.argsort(-apart.min(1))
+
+
+def test_pointing_shows_the_picture_and_a_click_its_neighbours(
+    open_page: Opener, colours_explored: Path, colour: Callable[[int], tuple[int, int, int]]
+) -> None:
+    page, points = open_page(colours_explored), points_of(colours_explored)
+    row = int(lonely(colours_explored)[0])
+    page.mouse.move(*where(page, colours_explored, row))
+    expect(page.locator("#card")).to_be_visible()
+    assert page.locator("#card").get_attribute("data-row") == str(row)
+    assert pixel(page, "#card canvas") == colour(row)
+    expect(page.locator("#card")).to_contain_text(points.column("label")[row].as_py())
+    expect(page.locator("#card")).to_contain_text(f"rank {points.column('rank')[row]} of 90")
+    page.mouse.click(*where(page, colours_explored, row))
+    expect(page.locator("#tab-picture")).to_have_attribute("aria-selected", "true")
+    near, far = (points.column(name)[row].as_py() for name in ("neighbors", "farthest"))
+    assert rows_in(page, "[aria-label=Nearest] .tile") == near
+    assert rows_in(page, "[aria-label=Farthest] .tile") == far
+    first = f"{points.column('distances')[row].as_py()[0]:.3g}"
+    assert page.locator("[aria-label=Nearest] .tile small").first.inner_text() == first
+    expect(page.locator(".reason").first).to_contain_text(points.column("reason")[row].as_py())
+    assert pixel(page, "canvas.large") == colour(row)
+    page.locator("[aria-label=Nearest] .tile").first.click()
+    expect(page.locator("h2.name")).to_have_text(points.column("id")[near[0]].as_py().split("/")[1])
+    assert pixel(page, "canvas.large") == colour(near[0])
+    page.go_back()
+    expect(page.locator("h2.name")).to_have_text(points.column("id")[row].as_py().split("/")[1])
+
+
+def test_filters_never_show_the_wrong_picture(
+    open_page: Opener, colours_explored: Path, colour: Callable[[int], tuple[int, int, int]]
+) -> None:
+    page, points = open_page(colours_explored, "colour=label"), points_of(colours_explored)
+    labels = points.column("label").to_pylist()
+    for group in ("0", "2"):
+        page.click(f'#legend [data-group="{group}"]')
+    shown = [row for row, label in enumerate(labels) if label in ("group 1", "group 3")]
+    drawn(page, len(shown))
+    page.click("[data-value=pca]")
+    drawn(page, len(shown), "pca")
+    for row in [row for row in lonely(colours_explored, "pca").tolist() if row in shown][:5]:
+        page.mouse.move(*where(page, colours_explored, row))
+        page.wait_for_selector(f'#card[data-row="{row}"]')
+        assert pixel(page, "#card canvas") == colour(row)
+    page.fill("#find", "group 3")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    hits = [row for row, label in enumerate(labels) if label == "group 3"]
+    assert rows_in(page, ".entry") == hits
+    for place, row in list(enumerate(hits))[::6]:
+        assert pixel(page, f".entry:nth-child({place + 1}) canvas") == colour(row)
+
+
+def traces_of(page: Page) -> list[dict[str, Any]]:
+    """The map's traces as Plotly has them."""
+    found: list[dict[str, Any]] = page.evaluate(
+        f"{DATA}.map(t => ({{ type: t.type, x: [...t.x],"
+        " colour: t.marker.color, symbol: t.marker.symbol }))"
+    )
+    return found
+
+
+def test_map_and_colour_switch(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+
+    def wait_for_map(name: str) -> None:
+        told = sorted(points.column(f"{name}_x").to_pylist())
+        page.wait_for_function(f"Math.min(...{DATA}.flatMap(t => [...t.x])) === {told[0]}")
+        shown = sorted(x for trace in traces_of(page) for x in trace["x"])
+        assert shown == pytest.approx(told)
+
+    wait_for_map("tsne")
+    assert {trace["type"] for trace in traces_of(page)} == {"scattergl"}
+    assert len({trace["colour"] for trace in traces_of(page)}) == 8
+    page.click("[data-value=pca]")
+    wait_for_map("pca")
+    misled = sum(t < 0.5 for t in points.column("pca_trust").to_pylist())
+    hollow = [trace for trace in traces_of(page) if trace["symbol"].endswith("-open")]
+    assert sum(len(trace["x"]) for trace in hollow) == misled > 0
+    expect(page.locator(".marks")).to_contain_text(f"{misled} misleading point")
+    page.click(".marks input")
+    page.wait_for_function(f"!{DATA}.some(t => t.marker.symbol.endsWith('-open'))")
+    page.click(".marks input")
+    page.click("[data-value=label]")
+    expect(page.locator("#legend button")).to_have_count(11)  # ten digits, and those without
+    assert page.locator("#legend button").last.inner_text().startswith("no label")
+    page.click("[data-value=score]")
+    page.wait_for_function(f"typeof {DATA}[0].marker.color !== 'string'")
+    scores = [score for trace in traces_of(page) for score in trace["colour"]]
+    assert sorted(scores) == pytest.approx(sorted(points.column("score").to_pylist()))
+    expect(page.locator("#legend")).to_contain_text("odd")
+
+
+def test_a_lasso_selects_and_exports(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+    page.click("[data-tool=lasso]")
+    box = page.locator("#plot").bounding_box()
+    assert box is not None
+    left, right = box["x"] + box["width"] * 0.3, box["x"] + box["width"] * 0.6
+    top, bottom = box["y"] + 40, box["y"] + box["height"] - 40
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=6)
+    page.mouse.up()
+    page.wait_for_selector("#view[data-tab=selection] .tile")
+
+    def within(edge: float) -> list[int]:
+        return [
+            row
+            for row, (x, y) in enumerate(places(page, digits_explored))
+            if left + edge < x < right - edge and top + edge < y < bottom - edge
+        ]
+
+    certain, possible = within(3), within(-3)  # a lasso goes by whole pixels
+    assert 20 < len(certain) < 200
+    while page.locator("#view .more:visible").count():
+        page.click("#view .more")
+    selected = rows_in(page, "#view .tile")
+    assert set(certain) <= set(selected) <= set(possible)
+    with page.expect_download() as download:
+        page.click("[data-export=selection]")
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
+    assert [int(row["row"]) for row in rows] == selected
+    for row in rows[:9]:
+        at = int(row["row"])
+        assert row["id"] == points.column("id")[at].as_py()
+        assert row["path"] == points.column("path")[at].as_py()
+        assert (row["label"] or None) == points.column("label")[at].as_py()
+        assert float(row["score"]) == pytest.approx(points.column("score")[at].as_py(), rel=1e-6)
+    page.click("text=Clear")
+    expect(page.locator("#view")).to_contain_text("Nothing is selected")
+
+
+def test_search_finds_by_path_and_label(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+    page.keyboard.press("/")
+    expect(page.locator("#find")).to_be_focused()
+    page.keyboard.type("PHOTOS/7/")
+    expected = [r for r, p in enumerate(points.column("path").to_pylist()) if "photos/7/" in p]
+    expect(page.locator("#hits")).to_have_text(f"{len(expected)} hits")
+    assert rows_in(page, "#view .entry") == expected
+    page.wait_for_function(f"{DATA}.every(t => t.selectedpoints)")
+    lit = page.evaluate(f"{DATA}.reduce((n, t) => n + t.selectedpoints.length, 0)")
+    assert lit == len(expected)
+    page.keyboard.press("Enter")
+    expect(page.locator("#tab-picture")).to_have_attribute("aria-selected", "true")
+    assert f"row={expected[0]}" in page.url
+    page.keyboard.press("Escape")
+    expect(page.locator("#hits")).to_have_text("")
+    page.fill("#find", "no such picture")
+    expect(page.locator("#view")).to_contain_text("No path, id or label has")
+
+
+def test_the_fragment_keeps_the_view(open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(digits_explored)
+    page.click("[data-value=pca]")
+    page.click("[data-value=label]")
+    page.click("[data-tool=in]")
+    page.fill("#find", "3/")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    page.locator("#view .entry").nth(2).click()
+    ranges = "document.getElementById('plot')._fullLayout.xaxis.range.map(Number)"
+    page.wait_for_function("location.hash.includes('view=')")
+    address, name, before = page.url, page.inner_text("h2.name"), page.evaluate(ranges)
+    again = open_page(digits_explored, address.split("#")[1], locale="en-GB")
+    assert again.inner_text("h2.name") == name
+    expect(again.locator("[data-value=pca]")).to_have_attribute("aria-checked", "true")
+    expect(again.locator("[data-value=label]")).to_have_attribute("aria-checked", "true")
+    assert again.input_value("#find") == "3/"
+    assert again.evaluate(ranges) == pytest.approx(before, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("fragment", ["map=x&colour=y&row=99999&tab=z&view=1,0,a", "row=-1", "%"])
+def test_a_senseless_fragment_is_left_out(
+    open_page: Opener, digits_explored: Path, fragment: str
+) -> None:
+    page = open_page(digits_explored, fragment)
+    expect(page.locator("#tab-overview")).to_have_attribute("aria-selected", "true")
+    drawn(page, 240)
+
+
+def test_keys_alone_are_enough(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "row=20&tab=picture"), points_of(digits_explored)
+    near = points.column("neighbors")[20].as_py()
+    page.focus("[aria-label=Nearest] .tile")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("Number(document.activeElement.dataset.row)") == near[1]
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"location.hash.includes('row={near[1]}&')")
+    second = points.column("neighbors")[near[1]].as_py()
+    assert page.evaluate("Number(document.activeElement.dataset.row)") == second[1]
+    page.focus("#plot")
+    x = points.column("tsne_x").to_pylist()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"!location.hash.includes('row={near[1]}&')")
+    row = int(page.url.split("row=")[1].split("&")[0])
+    assert x[row] > x[near[1]]
+    expect(page.locator("#plot")).to_be_focused()
+    page.focus("#tab-picture")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-odd")).to_be_focused()
+    expect(page.locator("#view .entry").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_function("!location.hash.includes('row=')")
+    page.focus(".skip")
+    stops = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate(FOCUSED))
+    stops = [stop for stop in stops if stop != "marks"]  # there where points mislead
+    assert stops[:5] == ["find", "health-badge", "tsne", "cluster", "plot"]
+
+
+def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "tab=odd"), points_of(digits_explored)
+    ranks = points.column("rank").to_pylist()
+    assert [ranks[row] for row in rows_in(page, "#view .entry")] == list(range(1, 61))
+    page.click("#tab-duplicates")
+    group = points.column("group").to_pylist()
+    assert page.locator("#view .group").count() == max(group) + 1 == 3
+    first = [row for row, number in enumerate(group) if number == 0]
+    assert rows_in(page, '#view .group[data-group="0"] .tile') == first
+    page.click("text=Select all but one of each")
+    assert len(rows_in(page, "#view .tile")) == sum(g >= 0 for g in group) - 3
+    page.click("#tab-clusters")
+    known = json.loads((digits_explored / "explore.json").read_text())["clusters"]
+    assert rows_in(page, '#view .group[data-group="2"] .tile') == known["representatives"][2][:6]
+    page.locator('#view .group[data-group="2"] >> text=Select').click()
+    expect(page.locator("#view h2")).to_have_text(f"{known['sizes'][2]} pictures")
+
+
+def test_hostile_text_stays_text(
+    open_page: Opener, make_explored: Callable[..., Path], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+    formulas = ["=1+1", "+1", "-1", "@x", "\tx", "a,b", 'a"b', "a\nb", "plain", "x", "y", HOSTILE]
+    run = make_explored(
+        tmp_path / "run", pixels, ids=formulas, paths=[f"/p/{HOSTILE}/{n}" for n in range(12)],
+        labels=[HOSTILE] * 12, reasons=[HOSTILE] * 12, clusters=2,
+    )  # fmt: skip
+    figures = json.loads((run / "explore.json").read_text())
+    figures["data"]["name"] = figures["encoder"]["source"] = figures["encoder"]["recipe"] = HOSTILE
+    (run / "explore.json").write_text(json.dumps(figures))
+    health = json.loads((run / "health.json").read_text())
+    health["summary"] = health["figures"][0]["words"] = health["figures"][0]["name"] = HOSTILE
+    (run / "health.json").write_text(json.dumps(health))
+    page = open_page(run, "colour=label&row=11&tab=picture")
+    assert page.inner_text("h2.name") == "script>"  # what follows the last slash of its id
+    page.mouse.move(*where(page, run, 3))
+    page.wait_for_selector("#card:visible")
+    for tab in ("overview", "odd", "duplicates", "clusters", "selection"):
+        page.click(f"#tab-{tab}")
+        assert page.locator("img[src=x], [onerror]").count() == 0
+    assert page.locator("#legend").inner_text().startswith(HOSTILE)
+    page.fill("#find", "onerror")
+    page.wait_for_selector("#view[data-tab=found] .entry")
+    with page.expect_download() as download:
+        page.click("[data-export=found]")
+    text = Path(download.value.path()).read_text("utf-8")
+    ours = tmp_path / "ours.csv"
+    write_csv(ours, ["id"], [[name] for name in formulas])
+    expected = list(csv.reader(io.StringIO(ours.read_text("utf-8"), newline="")))[1:]
+    exported = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    assert [[row[1]] for row in exported] == expected
+
+
+def test_the_policy_forbids_every_request(
+    open_page: Opener, opened: dict[str, tuple[Page, list[str]]], digits_explored: Path
+) -> None:
+    page = open_page(digits_explored)
+    assert page.evaluate("fetch('data:,x').then(() => 'let through', () => 'refused')") == "refused"
+    wrong = next(wrong for shown, wrong in opened.values() if shown is page)
+    assert all("Content Security Policy" in text for text in wrong)
+    wrong.clear()
+
+
+TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
+
+
+def test_a_phone_shows_all_of_it(open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(digits_explored, "row=30")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for tab in TABS:
+        page.click(f"#tab-{tab}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    stage = page.locator("#stage").bounding_box()
+    assert stage is not None
+    assert stage["width"] == 390
+    assert stage["height"] >= 300
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function("document.getElementById('plot')._fullLayout.width === 390")
+    row = int(lonely(digits_explored)[0])
+    page.touchscreen.tap(*where(page, digits_explored, row))
+    page.wait_for_function(f"location.hash.includes('row={row}&')")
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_little_or_nothing_looks_right(
+    open_page: Opener, make_explored: Callable[..., Path], tmp_path: Path, count: int
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (count, 80, 80, 1), dtype=np.uint8)
+    run = make_explored(tmp_path / "run", pixels, clusters=0)
+    page = open_page(run, "row=0&tab=picture")
+    drawn(page, count, "pca" if count == 1 else "tsne")
+    values = page.eval_on_selector_all("[data-value]", "all => all.map((e) => e.dataset.value)")
+    assert values == (["tsne", "pca", "score"] if count == 30 else ["score"])
+    assert page.locator("#tab-clusters").count() == 0
+    if count == 1:
+        expect(page.locator("#view")).to_contain_text("no other picture")
+    page.click("#tab-duplicates")
+    expect(page.locator("#view")).to_contain_text("No two of these pictures")
+    page.click("#tab-overview")
+    for text in ("NaN", "undefined", "null", "Infinity"):
+        assert text not in page.inner_text("body")
+
+
+CONTRAST = """() => {
+  const share = (x) => (x <= 10 ? x / 3294.6 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * share(r) + 0.7152 * share(g) + 0.0722 * share(b);
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (e) => {
+    const own = rgb(getComputedStyle(e).backgroundColor);
+    if (own.length === 3 || own[3] === 1) return own;
+    return e.parentElement ? ground(e.parentElement) : [255, 255, 255];
+  };
+  const written = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  const apart = "svg, script, style, noscript, .skip, .unseen, #plot";
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => written(e) && e.checkVisibility() && !e.closest(apart))
+    .map((e) => {
+      const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), `${e.tagName} ${e.textContent}`];
+    })
+    .filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_of_wcag_aa(
+    open_page: Opener, digits_explored: Path, scheme: str
+) -> None:
+    page = open_page(digits_explored, "row=3&colour=label")
+    page.emulate_media(color_scheme=scheme)
+    for tab in TABS:
+        page.click(f"#tab-{tab}")
+        assert page.evaluate(CONTRAST) == [], tab
