@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from vicinal import __version__
-from vicinal.cli.more import bench, report
+from vicinal.cli.more import bench, export, report
 from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe
 from vicinal.cli.screen import OneScreen
 from vicinal.cli.start import embed, similar, study, train
@@ -28,7 +28,7 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Start here": (study, train, embed, similar),
     "Ask embeddings": (anomalies, cluster, duplicates, map_, probe),
-    "More": (report, bench),
+    "More": (report, export, bench),
 }
 for _panel, _commands in PANELS.items():
     for _command in _commands:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vicinal.encoder import build_encoder
@@ -54,22 +54,36 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
         InputError: If the file is missing or is not such a file.
     """
     path = Path(path)
+    recipe, preparation = read_metadata(path)
+    encoder = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
+    try:
+        encoder.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not the weights of its own recipe ({reason})") from error
+    return encoder.eval(), preparation
+
+
+def read_metadata(path: Path) -> tuple[Encoder, Preparation]:
+    """The recipe section and the preparation in an encoder's file; its weights are not read.
+
+    Raises:
+        InputError: If the file is missing or is not such a file.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no encoder there; train one, or name its encoder.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         recipe = Encoder.model_validate_json(metadata["encoder"])
         stored = json.loads(metadata["preparation"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not an encoder that Vicinal wrote ({error})") from error
-    preparation = Preparation(
-        stored["size"], stored["channels"], tuple(stored["mean"]), tuple(stored["std"])
-    )
-    encoder = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
-    encoder.load_state_dict(weights)
-    return encoder.eval(), preparation
+        preparation = Preparation(
+            stored["size"], stored["channels"], tuple(stored["mean"]), tuple(stored["std"])
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
+    return recipe, preparation
 
 
 def fingerprint(path: Path) -> str:
