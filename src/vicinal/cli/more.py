@@ -23,12 +23,8 @@ def report(
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder or an encoder.safetensors.")],
-    to: Annotated[
-        str, typer.Option(help="onnx, torchscript, torch.export, safetensors or timm.")
-    ],
-    out: Annotated[
-        Path, typer.Option(help="The file to write: .onnx, .pt, .pt2 or .safetensors.")
-    ],
+    to: Annotated[str, typer.Option(help="onnx, torchscript, torch.export, safetensors or timm.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt, .pt2 or .safetensors.")],
     as_json: AsJson = False,
 ) -> None:
     r"""Write a trained encoder for other programs, checked against PyTorch.
