@@ -111,6 +111,8 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
         made = Path(folder) / f"encoder{form.suffix}"
         _write(prepared, to, file, made)
         difference, largest, dimensions = _compared(prepared, form, made)
+        if not np.isfinite(largest):
+            raise InputError(f"{file}: the encoder gives NaN or infinity; train another")
         if not difference <= TOLERANCE * largest:
             raise InputError(
                 f"--to {to}: the file's numbers differ from PyTorch's by {difference:.2g} (they "
