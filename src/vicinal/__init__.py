@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vicinal.representations.spectral import LaplacianEigenmaps
     from vicinal.study.run import Request, run_study
     from vicinal.training.loop import Material, pretrain
+    from vicinal.verbs.publish import from_pretrained, push_to_hub
     from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 __version__ = "0.1.0"
@@ -75,6 +76,8 @@ _HOMES = {
     "cluster": "evaluations.clusters",
     "Request": "study.run",
     "run_study": "study.run",
+    "from_pretrained": "verbs.publish",
+    "push_to_hub": "verbs.publish",
     "write_report": "report",
 }
 
@@ -117,6 +120,8 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "cluster",
     "Request",
     "run_study",
+    "from_pretrained",
+    "push_to_hub",
     "write_report",
 ]
 

@@ -5,9 +5,10 @@ A recipe is data: ``vicinal.recipes`` reads it from TOML files and writes it the
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -53,13 +54,21 @@ class Views(Section):
     """Least and greatest standard deviation of the blur, in pixels."""
 
 
+def _backbone(name: str) -> str:
+    """Accepts our own networks and ``timm:NAME``; whether timm has it is seen when it is built."""
+    # No colon or slash in timm's names: with one, timm would read weights from the net or a folder.
+    if name in ("resnet18", "small", "plain") or re.fullmatch(r"timm:\w[\w.-]*", name, re.ASCII):
+        return name
+    raise ValueError("should be 'resnet18', 'small' or 'plain', or 'timm:' and a model's name")
+
+
 class Encoder(Section):
     """Images to representations."""
 
-    backbone: Literal["resnet18", "small", "plain"] = "resnet18"
-    """Which network, see ``vicinal.encoder.BACKBONES``."""
+    backbone: Annotated[str, AfterValidator(_backbone)] = "resnet18"
+    """Which network, see ``vicinal.encoder.BACKBONES``, or ``timm:NAME`` for one of timm's."""
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 256, 512)
-    """Channels of each stage."""
+    """Channels of each stage; a network of timm has its own, and these are not read."""
     dimension: Count = 128
     """Dimensions of a representation."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def report(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page of an explore run on this machine.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a run's report or page again, from its files."""
     from vicinal.report import MOST_PICTURES, serve_explorer, write_explorer, write_report
@@ -24,13 +26,47 @@ def report(
     if not (run / "explore.json").is_file():
         if serve:
             raise InputError(f"--serve: {run} is no run of vicinal explore; leave --serve out")
-        print(write_report(run))
+        _print_page(write_report(run), as_json)
     elif serve:
         serve_explorer(run, show=wants_page(None))
     elif read_json(run / "explore.json")["data"]["count"] > MOST_PICTURES:
         raise InputError(f"{run}: too many pictures for one file; add --serve")
     else:
-        print(write_explorer(run))
+        _print_page(write_explorer(run), as_json)
+
+
+def _print_page(page: Path, as_json: bool) -> None:
+    print(json.dumps({"report": str(page)}) if as_json else page)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder or an encoder.safetensors.")],
+    to: Annotated[str, typer.Option(help="onnx, torchscript, torch.export, safetensors or timm.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt, .pt2 or .safetensors.")],
+    as_json: AsJson = False,
+) -> None:
+    r"""Write a trained encoder for other programs, checked against PyTorch.
+
+    The first three take float32 images (B, C, S, S) in [0, 1], any B, and normalise them.
+
+    \b
+    vicinal export runs/photos --to onnx --out photos.onnx
+    vicinal export runs/photos --to torch.export --out photos.pt2
+    """
+    from vicinal.verbs.export import export as write
+    from vicinal.verbs.shown import print_json, say
+
+    made = write(run, to, out)
+    if as_json:
+        print_json(made.to_json())
+        return
+    size, channels = made.preparation.size, made.preparation.channels
+    images = "in [0, 1]" if made.normalises else "normalised by its mean and std"
+    say(f"float32 images (B, {channels}, {size}, {size}) {images} to (B, {made.dimensions}): {out}")
+    say(
+        f"loaded in a fresh process: at most {made.max_difference:.2g} from PyTorch's numbers, "
+        f"which are up to {made.largest:.2g}"
+    )
 
 
 def bench(

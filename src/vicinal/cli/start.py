@@ -118,6 +118,7 @@ def study(
         str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     r"""Run the whole study: train, compare, measure, write one report.
 
@@ -129,7 +130,8 @@ def study(
     # torch takes seconds to import, and --help must not.
     from vicinal.report import write_report
     from vicinal.study.run import Request, run_study
-    from vicinal.study.summary import print_summary
+    from vicinal.study.summary import headline, print_summary
+    from vicinal.verbs.shown import print_json
 
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
@@ -151,7 +153,7 @@ def study(
         )
     )
     page = write_report(folder)
-    print_summary(folder)
+    print_json(headline(folder)) if as_json else print_summary(folder)
     if show:
         webbrowser.open(page.resolve().as_uri())
 

@@ -11,15 +11,19 @@ from vicinal.encoder.plain import plain
 from vicinal.encoder.projector import projector
 from vicinal.encoder.resnet import resnet18
 from vicinal.encoder.small import small
+from vicinal.encoder.timm_backbone import PREFIX, timm_backbone
 
-__all__ = ["BACKBONES", "build_encoder", "plain", "projector", "resnet18", "small"]
+__all__ = ["BACKBONES", "build_encoder", "plain", "projector", "resnet18", "small", "timm_backbone"]
 
 BACKBONES: dict[str, Callable[[int, int, tuple[int, ...], int], nn.Module]] = {
     "plain": plain,
     "resnet18": resnet18,
     "small": small,
 }
-"""Each backbone: (channels, size, widths, dimension) to a network of random weights."""
+"""Each backbone: (channels, size, widths, dimension) to a network of random weights.
+
+Beside these, ``timm:NAME`` is timm's network of that name, whose widths are its own.
+"""
 
 
 def build_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
@@ -37,5 +41,8 @@ def build_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Mo
     Raises:
         InputError: If the backbone cannot have those widths or images of that size.
     """
+    if encoder.backbone.startswith(PREFIX):
+        name = encoder.backbone.removeprefix(PREFIX)
+        return timm_backbone(name, channels, size, encoder.dimension)
     build = BACKBONES[encoder.backbone]
     return build(channels, size, encoder.widths, encoder.dimension)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from vicinal.encoder import build_encoder
@@ -74,25 +74,42 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
         InputError: If the file is missing or is not such a file.
     """
     path = Path(path)
+    recipe, preparation = read_metadata(path)
+    size, channels = preparation.size, preparation.channels
+    try:
+        weights = load_file(path)
+        with torch.device("meta"):  # what a stranger's file claims must not fill the memory
+            claimed = build_encoder(recipe, channels=channels, size=size).state_dict()
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
+    if {name: w.shape for name, w in claimed.items()} != {n: w.shape for n, w in weights.items()}:
+        raise InputError(
+            f"{path}: not an encoder that Vicinal wrote (its weights are not those of the encoder "
+            "it describes)"
+        )
+    encoder = build_encoder(recipe, channels=channels, size=size)
+    encoder.load_state_dict(weights)
+    return encoder.eval(), preparation
+
+
+def read_metadata(path: Path) -> tuple[Encoder, Preparation]:
+    """The recipe section and the preparation in an encoder's file; its weights are not read.
+
+    Raises:
+        InputError: If the file is missing or is not such a file.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no encoder there; train one, or name its encoder.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         recipe = Encoder.model_validate_json(metadata["encoder"])
         preparation = _checked(json.loads(metadata["preparation"]))
-        with torch.device("meta"):  # what a stranger's file claims must not fill the memory
-            claimed = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
-        shapes = {name: tensor.shape for name, tensor in claimed.state_dict().items()}
-        if shapes != {name: tensor.shape for name, tensor in weights.items()}:
-            raise ValueError("its weights are not those of the encoder it describes")
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
-    encoder = build_encoder(recipe, channels=preparation.channels, size=preparation.size)
-    encoder.load_state_dict(weights)
-    return encoder.eval(), preparation
+    return recipe, preparation
 
 
 def _checked(stored: dict[str, Any]) -> Preparation:

@@ -110,7 +110,8 @@ def _checked(data: dict[str, Any], where: str) -> Recipe:
         key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
         if first["type"] == "extra_forbidden":
             raise InputError(_unknown(key, where)) from None
-        message = first["msg"][0].lower() + first["msg"][1:]
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
         raise InputError(f"{where}: {key} = {first['input']!r}: {message}") from None
     _check_together(recipe, where)
     return recipe

@@ -32,36 +32,45 @@ ROWS = (
 ACCURACIES = ("probe_accuracy", "probe_accuracy_short", "class_agreement", "precision_at_k")
 
 
-def rows(results: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """System, what is measured, this run's figure and the study's, as text."""
-    table = []
+def headline(run: Path) -> dict[str, Any]:
+    """The figures and verdicts of a run as plain data, and where its results and report lie."""
+    results = read_json(run / "results.json")
+    found = []
     for system, what, path in ROWS:
         place = results["systems"]
         for key in path[:-1]:
             place = place.get(key) or {}
-        figure, study = place.get(path[-1]), place.get("study_figure")
-        table.append((system, what, _text(figure, path[-1]), _text(study, path[-1])))
-    return table
+        figure = {"system": system, "what": what, "name": path[-1], "value": place.get(path[-1])}
+        found.append(figure | {"study": place.get("study_figure")})
+    return {
+        "run": str(run),
+        "results": str(run / "results.json"),
+        "report": str(run / "report.html"),
+        "figures": found,
+        "claims": results["claims"],
+    }
 
 
 def print_summary(run: Path) -> None:
     """Prints the figures, the verdicts and where the report lies."""
-    results = read_json(run / "results.json")
-    on_cifar = any("study_figure" in system for system in results["systems"].values())
+    found = headline(run)
+    on_cifar = any(figure["study"] is not None for figure in found["figures"])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "figure", "this run", *(["the study"] if on_cifar else [])):
         table.add_column(title, justify="right" if title.startswith("th") else "left")
-    for row in rows(results):
-        table.add_row(*row[: 4 if on_cifar else 3])
+    for figure in found["figures"]:
+        texts = [as_text(figure[key], figure["name"]) for key in ("value", "study")]
+        table.add_row(figure["system"], figure["what"], *texts[: 2 if on_cifar else 1])
     console = Console(highlight=False)
     console.print(table)
     verdicts = {True: "holds", False: "does not hold", None: "not measurable here"}
-    for claim in results["claims"]:
+    for claim in found["claims"]:
         console.print(f"claim {claim['id']}  {verdicts[claim['holds']]:<20} {claim['claim']}")
-    console.print(f"report: {run / 'report.html'}", soft_wrap=True)
+    console.print(f"report: {found['report']}", soft_wrap=True)
 
 
-def _text(figure: float | None, name: str) -> str:
+def as_text(figure: float | None, name: str) -> str:
+    """A figure for people: shares as percentages, a dash where there is none."""
     if figure is None:
         return "–"
     if name in ACCURACIES:

@@ -1,0 +1,88 @@
+"""Any network of timm as the encoder: ``encoder.backbone = "timm:resnet18"``."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+from vicinal.errors import InputError
+
+PREFIX = "timm:"
+"""What a backbone's name begins with where timm builds it."""
+
+
+def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Module:
+    """A network of timm without its classifier, of random weights; nothing is downloaded.
+
+    Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861. The module is timm's own, so that
+    its state dict is one that ``timm.create_model(name, num_classes=0)`` loads.
+
+    Args:
+        name: A model's name in timm, such as ``resnet18``.
+        channels: Channels of the images, timm's ``in_chans``.
+        size: Height and width of the images, in pixels: timm's ``img_size`` where the network
+            is built for one size, as transformers are.
+        dimension: Dimensions F of a representation, which are the network's.
+
+    Returns:
+        A module from (B, channels, size, size) float32 to (B, F) float32.
+
+    Raises:
+        InputError: If timm is missing or has no such model, the network cannot take images of
+            that size, or its representations have another dimension.
+    """
+    network = _created(name, channels, size)
+    try:
+        with torch.no_grad():
+            found = network.eval()(torch.zeros(1, channels, size, size))
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"views.size: timm's {name} takes no images of {size} pixels ({reason}); "
+            "give another size or another backbone"
+        ) from None
+    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+        raise InputError(
+            f"encoder.backbone: timm's {name} has no single row of numbers an image; use another"
+        )
+    if found.shape[1] != dimension:
+        raise InputError(
+            f"encoder.dimension: timm's {name} has {found.shape[1]}, found {dimension}; "
+            f"give encoder.dimension = {found.shape[1]}"
+        )
+    return network.train()
+
+
+def _created(name: str, channels: int, size: int) -> nn.Module:
+    """The network that timm builds."""
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise InputError(
+            f"encoder.backbone {PREFIX}{name}: needs timm: pip install 'vicinal[timm]'"
+        ) from None
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.6)
+        hint = f"did you mean {PREFIX}{close[0]}? " if close else ""
+        raise InputError(
+            f"encoder.backbone: timm has no model {name!r}; {hint}timm.list_models() names them"
+        )
+    arguments: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
+    try:
+        return _module(timm.create_model(name, **arguments, img_size=size))
+    except (AssertionError, TypeError, ValueError) as error:
+        if not isinstance(error, TypeError) or "img_size" not in str(error):
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"encoder.backbone: timm cannot build {name} for {channels} channels of {size} "
+                f"pixels ({reason}); use another size or backbone"
+            ) from None
+    return _module(timm.create_model(name, **arguments))  # convolutions take any size
+
+
+def _module(network: Any) -> nn.Module:
+    assert isinstance(network, nn.Module)
+    return network
