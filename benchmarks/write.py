@@ -17,7 +17,16 @@ from vicinal.files import replacing
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-SCRIPTS = ("objective", "views", "training", "step", "precision", "evaluation", "growth")
+SCRIPTS = (
+    "objective",
+    "decoding",
+    "views",
+    "training",
+    "step",
+    "precision",
+    "evaluation",
+    "growth",
+)
 HEADER = """# Benchmarks
 
 Written by `make bench`, which runs `python benchmarks/write.py`; each section names its script and

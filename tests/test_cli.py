@@ -131,6 +131,7 @@ def test_a_folder_of_pictures_with_and_without_labels(
     classes: tuple[str, ...], needs: str | None, tmp_path: Path
 ) -> None:
     photos = pictures(tmp_path / "photos", 60, classes)
+    (photos / "".join(classes[:1]) / "torn.png").write_bytes(b"")
     done = vicinal(
         "study",
         "--data",
@@ -148,6 +149,8 @@ def test_a_folder_of_pictures_with_and_without_labels(
     assert (systems["S3"]["probe_accuracy"] is None) == (needs is not None)
     assert systems["S1"]["rankme"] >= 1
     assert systems["S8"]["skipped"]
+    assert "1 picture skipped, see run/skipped.csv" in done.stderr
+    assert "torn.png,not an image of a known format" in (tmp_path / "run/skipped.csv").read_text()
     for learner in ("generated", "no-variance", "mined"):
         assert len(list((tmp_path / "run" / learner).glob("events.out.tfevents.*"))) == 1
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -162,7 +165,7 @@ def test_a_folder_of_pictures_with_and_without_labels(
         (["--data", "digitz"], "digits"),
         (["--set", "objective.varience=0"], "did you mean objective.variance"),
         (["--set", "objective.variance=-1"], "greater than or equal to 0"),
-        (["--recipe", "fast"], "digits, laptop, seed"),
+        (["--recipe", "fast"], "digits, laptop, photos, seed"),
         (["--device", "tpu"], "auto, cpu or cuda"),
         (["--log", "mlflow"], "tensorboard, wandb"),
         (["--limit", "1"], "2 images"),

@@ -312,3 +312,32 @@ def test_the_shell_completes_commands() -> None:
         check=False,
     )
     assert done.stdout.split() == ["duplicates"], done.stderr
+
+
+def test_bad_pictures_are_listed_beside_what_is_written(tmp_path: Path) -> None:
+    for number in range(12):
+        path = tmp_path / "photos" / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        if number in (3, 7):
+            path.write_bytes(b"no picture")
+        else:
+            Image.new("L", (8, 8), 20 * number).save(path)
+    settings = [*SETTINGS, "--recipe", "digits"]
+    done = vicinal("train", "folder:photos", "--run", "run", *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 pictures skipped, see run/skipped.csv" in done.stderr
+    wanted = [
+        {"path": f"photos/{number}.png", "reason": "not an image of a known format"}
+        for number in ("03", "07")
+    ]
+    assert sorted(table(tmp_path / "run" / "skipped.csv"), key=str) == wanted
+    made = ("embed", "folder:photos", "--encoder", "run", "--out", "all.parquet")
+    said = vicinal(*made, "--json", cwd=tmp_path)
+    assert json.loads(said.stdout)["images"] == 10
+    assert "2 pictures skipped, see all.skipped.csv" in said.stderr
+    assert table(tmp_path / "all.skipped.csv") == wanted
+    (tmp_path / "photos" / "03.png").unlink()
+    (tmp_path / "photos" / "07.png").unlink()
+    (tmp_path / "all.parquet").unlink()
+    assert "skipped" not in vicinal(*made, cwd=tmp_path).stderr
+    assert table(tmp_path / "all.skipped.csv") == []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vicinal.evaluations.probe import converged_probe, few_label_probe
     from vicinal.evaluations.retrieval import retrieve
     from vicinal.evaluations.short_probe import short_probe
-    from vicinal.images import ImageSet, load, load_anomalies
+    from vicinal.images import ImageSet, from_images, load, load_anomalies
     from vicinal.objectives import PRESETS, VICRegLoss, vicreg
     from vicinal.recipe import Recipe, Views
     from vicinal.recipes import override, read_recipe
@@ -45,6 +45,7 @@ _HOMES = {
     "override": "recipes",
     "read_recipe": "recipes",
     "ImageSet": "images",
+    "from_images": "images",
     "load": "images",
     "load_anomalies": "images",
     "Augment": "views",
@@ -89,6 +90,7 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "override",
     "read_recipe",
     "ImageSet",
+    "from_images",
     "load",
     "load_anomalies",
     "Augment",

@@ -38,3 +38,27 @@ def test_another_dimension_is_refused() -> None:
 def test_too_small_images_are_refused() -> None:
     with pytest.raises(InputError, match="at least 16 pixels, found 8"):
         plain(3, 8, (4, 8, 16), 112)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "side"),
+    [(16, 4, 8), (32, 4, 16), (48, 4, 24), (64, 8, 16), (96, 8, 24), (128, 16, 16), (224, 32, 14)],
+)
+def test_no_map_of_a_large_picture_is_larger_than_24(size: int, kernel: int, side: int) -> None:
+    encoder = plain(3, size, (4, 8), 48)
+    assert isinstance(encoder, Plain)
+    first = encoder.stages[0](torch.randn(2, 3, size, size))
+    assert encoder.stages[0][0].weight.shape == (4, 3, kernel, kernel)
+    assert first.shape == (2, 4, side, side)
+    assert encoder(torch.randn(2, 3, size, size)).shape == (2, 48)
+
+
+def test_small_pictures_have_the_encoder_they_always_had() -> None:
+    torch.manual_seed(0)
+    encoder = plain(3, 32, (4, 8), 48)
+    torch.manual_seed(0)
+    stem = torch.nn.Conv2d(3, 4, 4, stride=2, padding=1, bias=False)
+    assert isinstance(encoder, Plain)
+    assert torch.equal(encoder.stages[0][0].weight, stem.weight)
+    assert encoder.stages[0][0].stride == (2, 2)
+    assert encoder.stages[0][0].padding == (1, 1)

@@ -212,3 +212,18 @@ def test_very_few_pictures(
         return
     assert code == 0, err
     assert json.loads(out)["data"]["count"] == count
+
+
+def test_bad_pictures_are_skipped_counted_and_listed(
+    run: tuple[Path, dict[str, Any]], photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos / "temple", tmp_path / "temple")
+    (tmp_path / "temple" / "torn.jpg").write_bytes(b"")
+    trained = ("--encoder", str(run[0].resolve()))
+    code, out, err = explored("temple", *trained, "--run", "run", "--json", cwd=tmp_path)
+    assert code == 0, err
+    data = json.loads(out)["data"]
+    assert (data["count"], data["skipped"]) == (60, 1)
+    assert "1 picture skipped, see run/skipped.csv" in err
+    lines = (tmp_path / "run" / "skipped.csv").read_text("utf-8").splitlines()
+    assert lines == ["path,reason", "temple/torn.jpg,not an image of a known format"]

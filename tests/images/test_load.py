@@ -225,7 +225,7 @@ def test_an_unknown_source_gets_the_valid_names_and_the_closest(
 
 
 def test_unknown_anomalies_get_patches_among_the_names():
-    with pytest.raises(InputError, match=r"did you mean patches\?.* folder:PATH, patches$"):
+    with pytest.raises(InputError, match=r"did you mean patches\?.* hub:NAME, patches$"):
         load_anomalies("patchs", size=4, channels=1)
 
 

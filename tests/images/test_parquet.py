@@ -13,6 +13,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import parquet
+from vicinal.images.skipped import BadPictureError
 
 
 def png(value: int) -> bytes:
@@ -207,10 +208,12 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_row_without_an_image_is_named(tmp_path: Path):
+def test_a_row_without_an_image_is_a_bad_picture(tmp_path: Path):
     images, _ = parquet.load(str(write(tmp_path / "a.parquet", [1, None, 3])))
-    with pytest.raises(InputError, match=r"a\.parquet, row 1 \(counted from 0\): has no image"):
-        list(images.pictures())
+    bad = list(images.pictures())[1][0]
+    assert isinstance(bad, BadPictureError)
+    assert bad.path == f"{tmp_path}/a.parquet, row 1 (counted from 0)"
+    assert bad.reason == "has no image"
 
 
 def test_bytes_damaged_within_a_file_are_the_users_to_mend(tmp_path: Path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import fit
+from vicinal.images.skipped import BadPictureError
 from vicinal.images.store import stored
 
 
@@ -19,6 +20,7 @@ class Listed:
     arrays: list[np.ndarray]
     stamps: tuple[str, ...] = ("here 1 2",)
     reads: int = 0
+    name: str = "listed"
 
     @property
     def ids(self) -> np.ndarray:
@@ -41,7 +43,9 @@ def decode(picture, where, channels, size=4):
 
 def kept(listed, folder, **changes):
     options = {"size": 4, "channels": None, "rule": "r", "folder": folder} | changes
-    return stored(listed, decode, **options)
+    found = stored(listed, decode, **options)
+    assert (len(found.bad), found.skipped) == (0, ())
+    return found.pixels
 
 
 def arrays(count: int, grey: bool) -> list[np.ndarray]:
@@ -74,6 +78,14 @@ def test_one_colour_picture_makes_all_rgb(tmp_path: Path):
     assert pixels.shape == (701, 4, 4, 3)
     np.testing.assert_array_equal(pixels[3], np.repeat(pictures[3][:, :, None], 3, axis=2))
     np.testing.assert_array_equal(pixels[700], pictures[700])
+
+
+@pytest.mark.parametrize("side", [3, 4, 9, 40, 400])
+def test_grey_pictures_repeated_are_those_decoded_as_colour(side: int):
+    grey = np.random.default_rng(side).integers(0, 256, (side, side + 5), dtype=np.uint8)
+    for picture in (grey, Image.fromarray(grey)):
+        repeated = np.repeat(decode(picture, "p", None), 3, axis=2)
+        np.testing.assert_array_equal(repeated, decode(picture, "p", 3))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -134,3 +146,29 @@ def test_two_hundred_openings_leave_no_file_open(tmp_path: Path):
     assert len(list(files.iterdir())) <= before
     mapped = Path("/proc/self/maps").read_text("utf-8")
     assert str(tmp_path) not in mapped
+
+
+@pytest.mark.parametrize("first", [0, 63, 64, 699])
+def test_bad_pictures_leave_no_gap(tmp_path: Path, first: int):
+    pictures = [*arrays(700, grey=True), *arrays(1, grey=False)]
+    bad = [first, 500]
+
+    def refuse_some(picture, where, channels):
+        if int(where.split()[1]) in bad:
+            raise BadPictureError(where, "torn")
+        return decode(picture, where, channels)
+
+    for decoder in (refuse_some, None):  # None: the second time nothing is decoded
+        found = stored(Listed(pictures), decoder, size=4, channels=None, rule="r", folder=tmp_path)
+        assert found.bad.tolist() == sorted(bad)
+        assert [one.reason for one in found.skipped] == ["torn", "torn"]
+        expected = np.stack([np.broadcast_to(p.reshape(4, 4, -1), (4, 4, 3)) for p in pictures])
+        np.testing.assert_array_equal(found.pixels, np.delete(expected, bad, axis=0))
+
+
+def test_a_wrong_list_of_bad_pictures_is_made_anew(tmp_path: Path):
+    pictures = arrays(10, grey=True)
+    kept(Listed(pictures), tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.with_suffix(".skipped.json").write_text('[[0, "a", "b"]]')
+    assert len(kept(Listed(pictures), tmp_path)) == 10

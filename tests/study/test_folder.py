@@ -9,7 +9,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
-from vicinal.study.folder import RunFolder, describe_environment, open_run
+from vicinal.study.folder import RunFolder, describe_environment, open_run, recipe_for
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
 
@@ -82,3 +82,19 @@ def test_the_environment_names_versions_machine_and_seed() -> None:
     assert described["precision"] == "bf16"
     for name in ("vicinal", "python", "torch", "numpy", "processor", "threads", "started"):
         assert described[name], name
+
+
+@pytest.mark.parametrize(
+    ("data", "recipe"),
+    [
+        ("digits", "digits"),
+        ("cifar10", "laptop"),
+        ("parquet:x-{split}.parquet", "laptop"),
+        ("numpy:x.npz", "laptop"),
+        ("folder:photos", "photos"),
+        ("csv:photos.csv", "photos"),
+        ("hub:beans", "photos"),
+    ],
+)
+def test_each_source_has_a_recipe(data: str, recipe: str) -> None:
+    assert recipe_for(data) == recipe

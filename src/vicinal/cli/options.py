@@ -9,6 +9,11 @@ from typing import Annotated
 
 import typer
 
+SOURCES = (
+    "folder:PATH, csv:FILE (path,label), parquet:PATTERN ({split} stands for train and test), "
+    "numpy:FILE (.npy, .npz), hub:NAME, digits, cifar10, cifar100, mnist or fashion-mnist."
+)
+
 EmbeddingsFile = Annotated[
     Path, typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote.")
 ]
@@ -16,8 +21,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH or parquet:PATTERN "
-        "({split} in it stands for train and test).",
+        help=SOURCES,
     ),
 ]
 RecipeName = Annotated[

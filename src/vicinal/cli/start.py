@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.options import (
+    SOURCES,
     AsJson,
     DataDir,
     Device,
@@ -89,13 +90,7 @@ def explore(
 
 
 def study(
-    data: Annotated[
-        str,
-        typer.Option(
-            help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH or "
-            "parquet:PATTERN ({split} in it stands for train and test)."
-        ),
-    ] = "digits",
+    data: Annotated[str, typer.Option(help=SOURCES)] = "digits",
     recipe: RecipeName = None,
     anomalies: Annotated[
         str | None, typer.Option(help="Images of another kind, named as for --data.")
@@ -125,7 +120,7 @@ def study(
     \b
     vicinal study                                        scanned digits, minutes, no network
     vicinal study --data cifar10 --anomalies mnist --recipe laptop
-    vicinal study --data folder:PHOTOS --recipe laptop --limit 5000
+    vicinal study --data folder:PHOTOS --limit 5000
     """
     # torch takes seconds to import, and --help must not.
     from vicinal.report import write_report
@@ -221,11 +216,13 @@ def embed(
     from vicinal.files import check_new
 
     check_new(out, "--out", ".parquet")
+    from vicinal.images import keep_skipped
     from vicinal.verbs.embed import embed_source
     from vicinal.verbs.shown import print_json, say
 
     found = embed_source(data, encoder, device=device, data_dir=data_dir)
     found.save(out)
+    keep_skipped(found.skipped, out.with_suffix(".skipped.csv"))
     columns = [*found.columns(), *(["split"] if found.splits is not None else [])]
     if as_json:
         print_json(

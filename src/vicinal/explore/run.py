@@ -39,7 +39,7 @@ from vicinal.explore.points import (
 )
 from vicinal.explore.reasons import reasons
 from vicinal.files import read_json, write_json
-from vicinal.images import ImageSet, Part
+from vicinal.images import ImageSet, Part, Skipped, keep_skipped
 from vicinal.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
@@ -112,6 +112,7 @@ def explore(request: Request) -> Explored:
     try:
         with open_run(path, identity, recipe, resume=request.resume) as folder:
             _say(_opening(path, parts, recipe, engine))
+            keep_skipped(_skipped(parts), folder / "skipped.csv")
             _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None
@@ -243,7 +244,7 @@ def _figures(
             "channels": first.channels,
             "classes": [] if labels is None else sorted(set(labels.tolist()) - {""}),
             "labelled": 0 if labels is None else int((labels != "").sum()),
-            "skipped": 0,
+            "skipped": len(_skipped(parts)),
         },
         "encoder": {
             "source": "trained here" if request.encoder is None else str(request.encoder),
@@ -256,6 +257,11 @@ def _figures(
         "environment": read_json(folder / "environment.json"),
         "recipe": None if recipe is None else recipe.model_dump(mode="json"),
     }
+
+
+def _skipped(parts: tuple[Part, ...]) -> tuple[Skipped, ...]:
+    """Pictures of any part that cannot be used, each once."""
+    return tuple(dict.fromkeys(one for part in parts for one in part.images.skipped))
 
 
 def _opening(path: Path, parts: tuple[Part, ...], recipe: Recipe | None, engine: Engine) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,29 @@ import platformdirs
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.images import digits, fit, folder, parquet, store, torchvision_sets
+from vicinal.images import csv_file, digits, folder, hub, numpy_file, parquet, torchvision_sets
+from vicinal.images.fitting import Fitting, Listed, with_same_classes
 from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
+from vicinal.images.iterable import from_images
+from vicinal.images.names import as_text
+from vicinal.images.skipped import MOST_SKIPPED, Skipped, keep_skipped, refuse_too_many
 
 __all__ = [
+    "MOST_SKIPPED",
     "SOURCES",
     "ImageSet",
     "Part",
+    "Skipped",
     "Splits",
+    "from_images",
     "hold_out",
+    "keep_skipped",
     "limited",
     "load",
     "load_anomalies",
     "load_parts",
 ]
 
-Listed = ImageSet | store.Encoded
-"""Images of which ids and labels are known, decoded or not."""
 Parts = tuple[Listed | None, Listed | None]
 """Training and test part; a source that has only one part gives it as the first."""
 Loader = Callable[[str, Path], Parts]
@@ -50,10 +56,19 @@ SOURCES: dict[str, Loader] = {
     "fashion-mnist": lambda _, data: _both(torchvision_sets.load("fashion-mnist", data)),
     "parquet": lambda pattern, _: parquet.load(pattern),
     "folder": lambda path, _: folder.load(path),
+    "csv": lambda path, _: csv_file.load(path),
+    "numpy": lambda path, _: numpy_file.load(path),
+    "hub": lambda name, data: hub.load(name, data / "hub"),
 }
-"""Where images can come from; the last two are written ``parquet:PATTERN`` and ``folder:PATH``."""
+"""Where images can come from; those that take an argument are written ``folder:PATH``."""
 
-_ARGUMENTS = {"parquet": "PATTERN", "folder": "PATH"}
+_ARGUMENTS = {
+    "parquet": "PATTERN",
+    "folder": "PATH",
+    "csv": "FILE",
+    "numpy": "FILE",
+    "hub": "NAME",
+}
 
 
 def load(
@@ -71,8 +86,13 @@ def load(
     is left as it is. There is one channel if every training image is grey and three otherwise;
     test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
 
+    Pictures that cannot be used are left out and listed in ``skipped`` of the result (`Splits` and
+    its ImageSets); whoever writes files passes that to `keep_skipped`.
+
     Args:
-        source: A name in ``SOURCES``, ``parquet:PATTERN`` or ``folder:PATH``.
+        source: A name in ``SOURCES``, with what it takes after a colon: ``folder:PATH`` (image
+            files), ``csv:FILE`` (path,label), ``parquet:PATTERN``, ``numpy:FILE`` (.npy or .npz)
+            or ``hub:NAME`` (a data set of the Hugging Face hub).
         size: Height and width in pixels.
         seed: Seed of the held-out test set (a fifth, by class) of a source without one of its
             own, and of the draw of ``limit``.
@@ -81,7 +101,8 @@ def load(
         data_dir: Folder for downloads and decoded images; by default the platform's cache.
 
     Raises:
-        InputError: If the source is unknown, missing, empty or unreadable.
+        InputError: If the source is unknown, missing, empty or unreadable, or more of its pictures
+            than `MOST_SKIPPED` are bad.
     """
     if limit is not None and limit < 2:
         raise InputError(f"--limit {limit}: training needs 2 images or more")
@@ -99,9 +120,17 @@ def load(
         train = train.take(_positions(limited(_stand_in(train), limit, seed)))
     if len(train.ids) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train.ids)}")
-    training = _fitted(train, "train", data, size=size, channels=None, pad=False)
-    testing = _fitted(held, "test", data, size=size, channels=training.channels, pad=False)
-    return _with_same_classes(training, testing)
+    fitting = Fitting(data, size, len(train.ids) + len(held.ids))
+    training, _ = fitting(train, "train", channels=None)
+    testing, _ = fitting(held, "test", channels=training.channels)
+    splits = with_same_classes(training, testing)
+    refuse_too_many(source, splits.skipped, fitting.source)
+    if len(training) < 2 or not len(testing):
+        raise InputError(
+            f"{source}: training needs 2 images or more and testing 1, "
+            f"found {len(training)} and {len(testing)} that can be used; add some"
+        )
+    return splits
 
 
 def load_anomalies(
@@ -129,7 +158,10 @@ def load_anomalies(
         whole, held = _parts(source, data, "patches")
         images = whole if held is None else held
     assert images is not None
-    return _fitted(images, "anomaly", data, size=size, channels=channels, pad=True)
+    fitting = Fitting(data, size, len(images.ids), pad=True)
+    found, _ = fitting(images, "anomaly", channels=channels)
+    refuse_too_many(source, found.skipped, fitting.source)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,22 +200,25 @@ def load_parts(
     data = _data_folder(data_dir)
     train, test = _parts(source, data)
     named = {None: train} if train is not None and test is None else {"train": train, "test": test}
-    parts: list[Part] = []
-    for split, listed in named.items():
-        if listed is not None:
-            images = _fitted(listed, split, data, size=size, channels=channels, pad=False)
-            parts.append(Part(split, images, _paths(listed)))
-            channels = images.channels
-    return tuple(parts)
+    listed = [(split, part) for split, part in named.items() if part is not None]
+    fitting = Fitting(data, size, sum(len(part.ids) for _, part in listed))
+    parts = []
+    for split, part in listed:
+        images, good = fitting(part, split, channels=channels)
+        parts.append(Part(split, images, _paths(part, good)))
+        channels = images.channels
+    refuse_too_many(source, [one for part in parts for one in part.images.skipped], fitting.source)
+    return tuple(part for part in parts if len(part.images))
 
 
-def _paths(images: Listed) -> tuple[str, ...] | None:
-    """Where the files lie, if the first picture is one."""
-    if isinstance(images, ImageSet) or not isinstance(next(images.pictures())[0], Path):
+def _paths(images: Listed, good: NDArray[np.int64]) -> tuple[str, ...] | None:
+    """Where the files of the ``good`` ones lie, if they are files."""
+    if isinstance(images, ImageSet) or not len(good):
         return None
-    files = (picture for picture, _ in images.pictures())
-    absolute = (os.path.abspath(file) for file in files if isinstance(file, Path))
-    return tuple(path.encode("utf-8", "backslashreplace").decode() for path in absolute)
+    if not isinstance(next(images.pictures())[0], Path):
+        return None
+    files = (picture for picture, _ in images.take(good).pictures())
+    return tuple(as_text(os.path.abspath(file)) for file in files if isinstance(file, Path))
 
 
 def _data_folder(data_dir: Path | None) -> Path:
@@ -199,8 +234,8 @@ def _parts(source: str, data: Path, *more: str) -> Parts:
     valid = [f"{n}:{_ARGUMENTS[n]}" if n in _ARGUMENTS else n for n in SOURCES] + list(more)
     if os.path.exists(os.path.expanduser(source)):
         raise InputError(
-            f"data {source!r}: for a path say what it is: folder:{source} (image files) "
-            f"or parquet:{source} (parquet files)"
+            f"data {source!r}: for a path say what it is: folder:{source} (image files), "
+            f"csv:{source} (path,label), numpy:{source} (.npy, .npz) or parquet:{source}"
         )
     if source == "patches":
         raise InputError("data 'patches': these are for --anomalies only; try digits")
@@ -222,71 +257,3 @@ def _stand_in(images: Listed) -> ImageSet:
 
 def _positions(part: ImageSet) -> NDArray[np.int64]:
     return part.ids.astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Arrays:
-    """An ImageSet as the store takes it, for when its pixels still have to be fitted."""
-
-    images: ImageSet
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        return self.images.ids
-
-    def stamp(self) -> Iterator[str]:
-        yield self.images.fingerprint
-
-    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], str]]:
-        for pixels, number in zip(self.images.pixels, self.images.ids, strict=True):
-            yield pixels, f"{self.images.name} {number}"
-
-
-def _fitted(
-    images: Listed, part: str | None, data: Path, *, size: int, channels: int | None, pad: bool
-) -> ImageSet:
-    """The images with their final pixels and ids."""
-    ids = images.ids
-    if part is not None:
-        ids = np.array([f"{part}/{number}" for number in ids.tolist()])
-    if isinstance(images, ImageSet):
-        if images.pixels.shape[1:] == (size, size, channels or images.channels):
-            return replace(images, ids=ids)
-        channels = channels or images.channels
-    return ImageSet(
-        name=images.name,
-        pixels=store.stored(
-            _Arrays(images) if isinstance(images, ImageSet) else images,
-            lambda picture, where, asked: fit.decode(
-                picture, where, size=size, channels=asked, pad=pad
-            ),
-            size=size,
-            channels=channels,
-            rule=f"{fit.RULE} {pad=}",
-            folder=data / "store",
-        ),
-        ids=ids,
-        labels=images.labels,
-        class_names=images.class_names,
-    )
-
-
-def _with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
-    """Labels of both parts as positions in one list of class names, joined by name."""
-    if train.labels is None or test.labels is None or train.class_names == test.class_names:
-        return Splits(train=train, test=test)
-    names = list(dict.fromkeys((*train.class_names, *test.class_names)))
-    if all(name.isdecimal() for name in names):
-        names.sort(key=int)
-    position = {name: number for number, name in enumerate(names)}
-    return Splits(
-        *(
-            replace(
-                part,
-                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
-                class_names=tuple(names),
-            )
-            for part in (train, test)
-            if part.labels is not None
-        )
-    )

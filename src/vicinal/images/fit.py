@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vicinal.errors import InputError
+from vicinal.images.names import on_one_line
+from vicinal.images.skipped import BadPictureError
+
+Picture = bytes | Path | NDArray[np.uint8] | Image.Image
+"""An encoded file's bytes or path, pixels (H, W) or (H, W, 1 or 3), or Pillow's own."""
 
 RULE = "fit 1"
 """Changes whenever the same picture would give other pixels, so that stored ones are made anew."""
 
+FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""What Pillow may open, whatever a file is called; it would run another program for some others."""
+
 _REDUCING_GAP = 3.0  # Pillow calls this "nearly indistinguishable" from not reducing first
+_LARGE = 16 << 20
+"""Pixels from which on pictures are decoded one at a time, lest every core hold a huge one."""
+_ONE_AT_A_TIME = threading.Lock()
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # the machine's fault, not the file's
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's orientation
 
 
 def decode(
-    picture: bytes | Path | NDArray[np.uint8] | Image.Image,
+    picture: Picture,
     where: str,
     *,
     size: int,
@@ -27,8 +53,9 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decodes a picture and fits it to a square.
 
-    The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled to
-    8 bits, of an animation the first frame counts; every other mode becomes RGB. Then the centre
+    The EXIF orientation is applied if it is one, transparency is laid over white, 16-bit grey is
+    scaled to 8 bits, of an animation the first frame counts; every other mode becomes RGB.
+    Pillow's limit on pixels (179 million, before a large JPEG is reduced) holds. Then the centre
     square is scaled to ``size`` (bilinear with antialiasing); a side that already is ``size``
     keeps its pixels untouched.
 
@@ -44,7 +71,7 @@ def decode(
         Array (size, size, channels) uint8.
 
     Raises:
-        InputError: If the picture cannot be decoded.
+        BadPictureError: If the picture cannot be decoded; an InputError.
     """
     image = _decoded(picture, where, size)
     if channels is not None:
@@ -54,32 +81,54 @@ def decode(
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _decoded(
-    picture: bytes | Path | NDArray[np.uint8] | Image.Image, where: str, size: int
-) -> Image.Image:
+def _decoded(picture: Picture, where: str, size: int) -> Image.Image:
     """The upright picture, in mode L if it is grey and in RGB otherwise."""
     if isinstance(picture, np.ndarray):
         flat = picture.ndim == 3 and picture.shape[2] == 1
         return Image.fromarray(picture[:, :, 0] if flat else picture)
     try:
         if isinstance(picture, Image.Image):
-            return _plain(ImageOps.exif_transpose(picture))
+            return _upright(picture)
+        if isinstance(picture, Path) and not stat.S_ISREG(os.stat(picture).st_mode):
+            raise ValueError("not a file")  # a pipe would wait for ever
         file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             # A JPEG several times too large is decoded at a fraction of its size.
             image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))
-            return _plain(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError:
-        raise InputError(
-            f"{where}: has more pixels than Pillow's safety limit allows; store it smaller"
-        ) from None
-    except UnidentifiedImageError:
-        raise InputError(f"{where}: not an image of a known format; remove or replace it") from None
+            return _upright(image)
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{where}: cannot be read as an image ({reason}); remove or replace it"
-        ) from None
+        if isinstance(error, OSError) and error.errno in _OURS:
+            raise InputError(
+                f"{on_one_line(where)}: {error.strerror}; free some and go on"
+            ) from None
+        raise BadPictureError(where, reason(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """Why a picture cannot be decoded, in a few words without a path in them."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more pixels than Pillow's safety limit allows ({error})"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"cannot be read as an image ({said[:200]})"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The decoded picture turned as its EXIF data say, in mode L or RGB."""
+    large = image.width * image.height > _LARGE
+    held: AbstractContextManager[object] = _ONE_AT_A_TIME if large else nullcontext()
+    with held:
+        image.load()
+        try:
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        except Exception:  # EXIF data that are none say nothing, and the picture is whole
+            turn = None
+        return _plain(image if turn is None else image.transpose(turn))
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.images.names import as_text
+from vicinal.images.skipped import Skipped
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm"),
@@ -26,9 +28,11 @@ class FolderImages:
         name: What people call the set.
         root: The folder.
         files: (N,) strings, the files' paths within ``root``.
-        ids: (N,) strings, the same paths with ``/`` between folders.
+        ids: (N,) strings, the same paths as text (`vicinal.images.names.as_text`) with ``/``
+            between folders.
         labels: (N,) int64 positions in ``class_names``, or None.
         class_names: The names of the classes; empty without labels.
+        skipped: Folders within ``root`` that cannot be opened.
     """
 
     name: str
@@ -37,6 +41,7 @@ class FolderImages:
     ids: NDArray[np.str_]
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def take(self, index: NDArray[np.int64]) -> FolderImages:
         """The files at ``index`` (K,) int64."""
@@ -47,18 +52,18 @@ class FolderImages:
         """Lines that change when a file, or the choice of files, does."""
         yield str(self.root.resolve())
         for file in self.files.tolist():
+            path = self.root / file
             try:
-                found = (self.root / file).stat()
-            except OSError as error:
-                raise InputError(
-                    f"{self.root / file}: cannot be read ({error.strerror}); remove or replace it"
-                ) from None
-            yield f"{file} {found.st_size} {found.st_mtime_ns}"
+                found = path.stat()
+                unread = "" if os.access(path, os.R_OK) else " unreadable"
+                yield f"{file} {found.st_size} {found.st_mtime_ns}{unread}"
+            except (OSError, ValueError) as error:  # a ValueError: NUL, which no name can have
+                yield f"{file} {error}"
 
     def pictures(self) -> Iterator[tuple[Path, str]]:
         """Each file, and what an error message calls it."""
         for file in self.files.tolist():
-            yield self.root / file, str(self.root / file)
+            yield self.root / file, as_text(self.root / file)
 
 
 def load(path: str) -> tuple[FolderImages, FolderImages | None]:
@@ -89,34 +94,38 @@ def load(path: str) -> tuple[FolderImages, FolderImages | None]:
 
 
 def _listed(root: Path, name: str) -> FolderImages:
-    files = sorted(_image_files(root), key=lambda file: file.parts)
+    skipped: list[Skipped] = []
+    files = sorted(_image_files(root, skipped), key=lambda file: file.parts)
     if not files:
-        raise InputError(f"folder:{root}: no images in it; files must end in {' '.join(SUFFIXES)}")
+        closed = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
+        raise InputError(
+            f"folder:{root}: no images in it{closed}; files must end in {' '.join(SUFFIXES)}"
+        )
     labels = None
     class_names: tuple[str, ...] = ()
     if all(len(file.parts) > 1 for file in files):
         found, inverse = np.unique([file.parts[0] for file in files], return_inverse=True)
-        labels, class_names = inverse.astype(np.int64), tuple(map(_text, found.tolist()))
+        labels, class_names = inverse.astype(np.int64), tuple(map(as_text, found.tolist()))
     return FolderImages(
-        name=_text(name),
+        name=as_text(name),
         root=root,
         files=np.array([str(file) for file in files]),
-        ids=np.array([_text(file.as_posix()) for file in files]),
+        ids=np.array([as_text(file.as_posix()) for file in files]),
         labels=labels,
         class_names=class_names,
+        skipped=tuple(skipped),
     )
 
 
-def _image_files(root: Path) -> Iterator[Path]:
+def _image_files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
     """Paths within ``root``; links to folders are followed, but not round in circles."""
 
-    def refuse(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename}: cannot be opened ({error.strerror}); make it readable"
-        ) from None
+    def skip(error: OSError) -> None:
+        where, reason = as_text(str(error.filename)), f"folder cannot be opened ({error.strerror})"
+        skipped.append(Skipped(where, reason))
 
     seen = set()
-    for place, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+    for place, folders, files in os.walk(root, followlinks=True, onerror=skip):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -126,8 +135,3 @@ def _image_files(root: Path) -> Iterator[Path]:
         for file in files:
             if not file.startswith(".") and file.lower().endswith(SUFFIXES):
                 yield Path(place, file).relative_to(root)
-
-
-def _text(name: str) -> str:
-    """Bytes that are no UTF-8, which file names may hold, made printable."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.images.skipped import Skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,9 @@ class ImageSet:
         ids: Array (N,) of unique strings that stay with an image for good.
         labels: Array (N,) int64 of positions in ``class_names``, or None.
         class_names: The names of the classes; empty without labels.
+        skipped: Pictures of the source that are not among these because they cannot be used;
+            `vicinal.images.skipped.keep_skipped` writes them as ``skipped.csv``. They stay with
+            every part of the set and change no fingerprint.
 
     Raises:
         InputError: If shapes disagree, ids repeat or a label has no class name.
@@ -32,6 +36,7 @@ class ImageSet:
     ids: NDArray[np.str_]
     labels: NDArray[np.int64] | None = None
     class_names: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[3] not in (1, 3):
@@ -98,6 +103,11 @@ class Splits:
 
     train: ImageSet
     test: ImageSet
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Pictures of either part that cannot be used, each once."""
+        return tuple(dict.fromkeys((*self.train.skipped, *self.test.skipped)))
 
 
 def hold_out(images: ImageSet, share: float, seed: int) -> Splits:

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.images.classes import coded
+from vicinal.images.skipped import BadPictureError, Skipped
 
 _IMAGE_COLUMNS = ("image", "img")
 _BATCH_ROWS = 64
@@ -37,6 +39,7 @@ class ParquetImages:
         ids: (N,) strings, those row numbers.
         labels: (N,) int64 positions in ``class_names``, or None.
         class_names: The names of the classes; empty without labels.
+        skipped: Nothing: what is bad in a file shows when it is decoded.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ParquetImages:
     ids: NDArray[np.str_]
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def take(self, index: NDArray[np.int64]) -> ParquetImages:
         """The rows at ``index`` (K,) int64, which ascends."""
@@ -59,7 +63,7 @@ class ParquetImages:
             yield f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
         yield hashlib.sha256(self.rows.tobytes()).hexdigest()
 
-    def pictures(self) -> Iterator[tuple[bytes, str]]:
+    def pictures(self) -> Iterator[tuple[bytes | BadPictureError, str]]:
         """Each encoded image, and what an error message calls it."""
         first = 0
         for path, count in zip(self.files, self.counts, strict=True):
@@ -137,7 +141,7 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
     rows = np.arange(sum(counts), dtype=np.int64)
     if len(rows) == 0:
         raise InputError(f"{files[0]}: has no rows; give a file with images")
-    codes, classes = _coded(np.concatenate(given), tuple(declared)) if given else (None, ())
+    codes, classes = coded(np.concatenate(given), tuple(declared)) if given else (None, ())
     return ParquetImages(
         name=name,
         files=tuple(files),
@@ -147,22 +151,6 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
         labels=codes,
         class_names=classes,
     )
-
-
-def _coded(
-    classes: NDArray[np.str_], declared: tuple[str, ...]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class names of rows -> positions in the list of names, declared or else sorted."""
-    found, inverse = np.unique(classes, return_inverse=True)
-    undeclared = sorted(set(found.tolist()) - set(declared), key=_numbers_first)
-    names = (*declared, *undeclared)
-    position = {name: number for number, name in enumerate(names)}
-    return np.array([position[name] for name in found.tolist()], dtype=np.int64)[inverse], names
-
-
-def _numbers_first(name: str) -> tuple[bool, int, str]:
-    """So that class 10 comes after class 9."""
-    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
 def _declared_names(schema: Any) -> tuple[str, ...]:
@@ -235,7 +223,9 @@ def _between(ascending: NDArray[np.int64], first: int, count: int) -> slice:
     return slice(int(low), int(high))
 
 
-def _pictures(path: Path, wanted: NDArray[np.int64]) -> Iterator[tuple[bytes, str]]:
+def _pictures(
+    path: Path, wanted: NDArray[np.int64]
+) -> Iterator[tuple[bytes | BadPictureError, str]]:
     """The images of one file's ``wanted`` rows, a few rows in memory at a time."""
     with _opened(path) as file:
         column = _image_column(file.schema_arrow, path)
@@ -252,7 +242,8 @@ def _pictures(path: Path, wanted: NDArray[np.int64]) -> Iterator[tuple[bytes, st
                     cells = pc.struct_field(cells, "bytes")
                 for row, encoded in zip(rows.tolist(), cells.to_pylist(), strict=True):
                     where = f"{path}, row {row} (counted from 0)"
-                    if encoded is None:
-                        raise InputError(f"{where}: has no image; remove the row")
-                    yield encoded, where
+                    yield (
+                        BadPictureError(where, "has no image") if encoded is None else encoded,
+                        where,
+                    )
                 first += len(batch)

@@ -1,12 +1,15 @@
-"""Decode once: the memory-mapped array of pixels behind an ImageSet."""
+"""Decode once: the memory-mapped array of pixels behind an ImageSet, without what is bad."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, Self
 
@@ -14,18 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, StorageError
-from vicinal.files import replacing
+from vicinal.files import read_json, replacing, write_json
+from vicinal.images.fit import Picture
+from vicinal.images.progress import DecodingBar
+from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 
-Picture = bytes | Path | NDArray[np.uint8]
-Decoder = Callable[[Picture, str, int | None], NDArray[np.uint8]]
+Pixels = NDArray[np.uint8]
+Given = Picture | BadPictureError
+"""A picture, or why there is none."""
+Decoder = Callable[[Picture, str, int | None], Pixels]
 """(picture, what to call it, channels or None) -> array (size, size, 1 or 3) uint8."""
 
 _GROUP_BYTES = 8 << 20
-_GROUP_IMAGES = 256
+_GROUP_IMAGES = 64
+_BLOCK_BYTES = 8 << 20
 
 
 class Pictures(Protocol):
     """What can be decoded into the store."""
+
+    @property
+    def name(self) -> str:
+        """What people call the set."""
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -34,16 +47,12 @@ class Pictures(Protocol):
     def stamp(self) -> Iterator[str]:
         """Lines that change when a file, or the choice of images, does."""
 
-    def pictures(self) -> Iterator[tuple[Picture, str]]:
+    def pictures(self) -> Iterator[tuple[Given, str]]:
         """Each picture in turn, and what an error message calls it."""
 
 
 class Encoded(Pictures, Protocol):
     """Images that are listed but not decoded yet: what a loader of encoded images returns."""
-
-    @property
-    def name(self) -> str:
-        """What people call the set."""
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -53,8 +62,27 @@ class Encoded(Pictures, Protocol):
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes."""
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not even be listed."""
+
     def take(self, index: NDArray[np.int64]) -> Self:
         """The images at ``index`` (K,) int64, which ascends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Decoded pictures.
+
+    Attributes:
+        pixels: Memory map (K, size, size, channels) uint8 of the K good ones.
+        bad: (N - K,) int64, ascending: positions of the others among the N pictures.
+        skipped: What those are and why.
+    """
+
+    pixels: Pixels
+    bad: NDArray[np.int64]
+    skipped: tuple[Skipped, ...]
 
 
 def stored(
@@ -65,22 +93,26 @@ def stored(
     channels: int | None,
     rule: str,
     folder: Path,
-) -> NDArray[np.uint8]:
+    source: int | None = None,
+) -> Stored:
     """The decoded pixels, from the store if they are there, else decoded into it.
+
+    All cores decode, few pictures at a time are in memory, and a bar says how long it takes.
 
     Args:
         images: What to decode.
-        decode: Makes an array of one picture.
+        decode: Makes an array of one picture, or raises `BadPictureError`.
         size: Height and width of the arrays that ``decode`` gives.
         channels: 1 or 3; None means 1 if every picture is grey and 3 otherwise.
         rule: Names what ``decode`` does; other pixels, other rule.
         folder: Where the arrays are kept.
+        source: Pictures in the whole source, a share of which may be bad; by default ``images``.
 
     Returns:
-        Memory map (N, size, size, channels) uint8; what is written to it never reaches the file.
+        The pixels, of which what is written to never reaches the file, and what is not in them.
 
     Raises:
-        InputError: If a picture cannot be decoded or the folder cannot be written.
+        InputError: If too many pictures are bad or the folder cannot be written.
     """
     digest = hashlib.sha256(repr((size, channels, rule)).encode())
     for line in images.stamp():
@@ -92,14 +124,13 @@ def stored(
         return kept
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            # Grey until the first colour picture shows up, which is soon if ever.
-            for attempt in (1, 3) if channels is None else (channels,):
-                asked = None if attempt == 1 and channels is None else attempt
-                with partial.open("wb") as file:
-                    _write_header(file, (count, size, size, attempt))
-                    if _write_pixels(file, _decoded(images, decode, asked, size), attempt):
-                        break
+        with replacing(path) as partial, partial.open("w+b") as file:
+            writer = Writer(file, size, channels)
+            bad = list(_good_ones_written(writer, images, decode, source or count))
+            writer.finish()
+            _list_beside(path).unlink(missing_ok=True)
+            if bad:
+                write_json(_list_beside(path), [(at, one.path, one.reason) for at, one in bad])
     except (OSError, StorageError) as error:
         reason = error.reason if isinstance(error, StorageError) else error.strerror or error
         raise InputError(
@@ -111,58 +142,150 @@ def stored(
     return written
 
 
-def _opened(path: Path, count: int, size: int) -> NDArray[np.uint8] | None:
-    """The memory map, or None where there is none or it is damaged."""
+def _good_ones_written(
+    writer: Writer, images: Pictures, decode: Decoder, source: int
+) -> Iterator[tuple[int, Skipped]]:
+    """Writes what can be decoded; yields the position of each other one and what it is."""
+    skipped: list[Skipped] = []
+    position = 0
+    groups = decoded(images.pictures(), decode, writer.asked, writer.size)
+    with DecodingBar(images.name, len(images.ids)) as bar, closing(groups):
+        for group in groups:
+            for one in group:
+                if isinstance(one, Skipped):
+                    skipped.append(one)
+                    yield position, one
+                position += 1
+            refuse_too_many(images.name, skipped, source)
+            writer.write([one for one in group if not isinstance(one, Skipped)])
+            bar.advance(len(group))
+
+
+def _list_beside(path: Path) -> Path:
+    """The file that lists what is not in an array's file."""
+    return path.with_suffix(".skipped.json")
+
+
+def _opened(path: Path, count: int, size: int) -> Stored | None:
+    """The memory map and what is not in it, or None where there is none or it is damaged."""
     try:
         # Copy on write: torch takes only arrays it could write to, and the file stays as it is.
-        array: NDArray[np.uint8] = np.load(path, mmap_mode="c")
-    except (OSError, ValueError, EOFError):
+        array: Pixels = np.load(path, mmap_mode="c")
+        beside = _list_beside(path)
+        listed = read_json(beside) if beside.is_file() else []
+        bad = np.array([at for at, _, _ in listed], dtype=np.int64)
+        skipped = tuple(Skipped(where, reason) for _, where, reason in listed)
+    except (OSError, ValueError, EOFError, TypeError, InputError):
         return None
-    fits = array.shape in ((count, size, size, 1), (count, size, size, 3))
-    return array if fits and array.dtype == np.uint8 else None
+    good = count - len(bad)
+    fits = array.shape in ((good, size, size, 1), (good, size, size, 3))
+    return Stored(array, bad, skipped) if fits and array.dtype == np.uint8 else None
 
 
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
+class Writer:
+    """Appends squares to a NumPy file; grey ones become colour ones when the first of these comes.
 
+    Args:
+        file: An empty file, open for reading and writing.
+        size: Height and width of a square.
+        asked: 1 or 3 channels; None for what comes.
+    """
 
-def _write_pixels(
-    file: IO[bytes], groups: Iterator[list[NDArray[np.uint8]]], channels: int
-) -> bool:
-    """Appends the arrays; stops and returns False at the first of other channels."""
-    for group in groups:
-        if any(array.shape[2] != channels for array in group):
-            return False
+    def __init__(self, file: IO[bytes], size: int, asked: int | None) -> None:
+        self.size = size
+        self.asked = asked
+        self.count = 0
+        self.channels = asked or 1
+        self._file = file
+        self._header()
+        self._start = file.tell()
+
+    def write(self, squares: list[Pixels]) -> None:
+        """Appends arrays (size, size, 1 or 3) uint8."""
+        if not squares:
+            return
+        if self.channels == 1 and any(square.shape[2] == 3 for square in squares):
+            self._widen()
+        shape = (self.size, self.size, self.channels)
         # Written, not mapped: a full disk is an error here, and a crash on a memory map.
-        file.write(np.stack(group).tobytes())
-    return True
+        self._file.write(np.stack([np.broadcast_to(s, shape) for s in squares]).tobytes())
+        self.count += len(squares)
+
+    def finish(self) -> None:
+        """Puts the number of squares into the file's head."""
+        self._file.seek(0)
+        self._header()
+        assert self._file.tell() == self._start
+        self._file.flush()
+
+    def mapped(self) -> Pixels:
+        """The finished file's squares (N, size, size, channels) as a memory map of their own."""
+        return np.memmap(self._file, np.uint8, "c", self._start, self._shape())
+
+    def _shape(self) -> tuple[int, int, int, int]:
+        return self.count, self.size, self.size, self.channels
+
+    def _header(self) -> None:
+        # NumPy leaves room in it for the first axis to grow.
+        header = {"descr": "|u1", "fortran_order": False, "shape": self._shape()}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def _widen(self) -> None:
+        """Repeats each grey value thrice, from the end on, where nothing is overwritten unread."""
+        end = self.count * self.size * self.size
+        while end:
+            begin = max(0, end - _BLOCK_BYTES)
+            self._file.seek(self._start + begin)
+            grey = np.frombuffer(self._file.read(end - begin), np.uint8)
+            self._file.seek(self._start + 3 * begin)
+            self._file.write(np.repeat(grey, 3).tobytes())
+            end = begin
+        self._file.seek(self._start + 3 * self.count * self.size * self.size)
+        self.channels = 3
 
 
-def _decoded(
-    images: Pictures, decode: Decoder, channels: int | None, size: int
-) -> Iterator[list[NDArray[np.uint8]]]:
+def decoded(
+    pictures: Iterator[tuple[Given, str]], decode: Decoder, channels: int | None, size: int
+) -> Generator[list[Pixels | Skipped], None, None]:
     """Decodes group by group on all cores, in order, with few groups in memory at a time."""
 
-    def decode_group(group: list[tuple[Picture, str]]) -> list[NDArray[np.uint8]]:
-        return [decode(picture, where, channels) for picture, where in group]
+    def decode_group(group: list[tuple[Given, str]]) -> list[Pixels | Skipped]:
+        found: list[Pixels | Skipped] = []
+        for picture, where in group:
+            try:
+                if isinstance(picture, BadPictureError):
+                    raise picture
+                found.append(decode(picture, where, channels))
+            except BadPictureError as bad:
+                found.append(Skipped(bad.path, bad.reason))
+        return found
 
-    workers = os.cpu_count() or 1
-    waiting: deque[Future[list[NDArray[np.uint8]]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for group in _groups(images.pictures(), 3 * size * size):
-            waiting.append(pool.submit(decode_group, group))
-            if len(waiting) > 2 * workers:
+    workers = cores()
+    waiting: deque[Future[list[Pixels | Skipped]]] = deque()
+    pool = ThreadPoolExecutor(workers)  # threads: Pillow's decoders let each other run
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on odd files that it reads all the same
+            for group in _groups(pictures, 3 * size * size):
+                waiting.append(pool.submit(decode_group, group))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _groups(
-    pictures: Iterator[tuple[Picture, str]], decoded_bytes: int
-) -> Iterator[list[tuple[Picture, str]]]:
+    pictures: Iterator[tuple[Given, str]], decoded_bytes: int
+) -> Iterator[list[tuple[Given, str]]]:
     """Groups large enough to be worth a thread's while and small enough for any memory."""
-    group: list[tuple[Picture, str]] = []
+    group: list[tuple[Given, str]] = []
     weight = 0
     for picture, where in pictures:
         group.append((picture, where))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.files import replacing
+from vicinal.images import Skipped
 from vicinal.representations.representations import Representations
 
 
@@ -29,6 +30,8 @@ class Embeddings:
         labels: Array (N,) of strings, empty where a picture has none; None without labels.
         splits: Array (N,) of strings, the part of the source; None where it has none.
         origin: What they were made from and with, as plain data; may be empty.
+        skipped: Pictures of the source that could not be used; `save` leaves these to
+            `vicinal.images.keep_skipped`.
     """
 
     array: NDArray[np.float32]
@@ -37,6 +40,7 @@ class Embeddings:
     labels: NDArray[np.str_] | None = None
     splits: NDArray[np.str_] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
         return len(self.array)

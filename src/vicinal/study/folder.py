@@ -172,8 +172,14 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
 
 
 def recipe_for(data: str) -> str:
-    """The shipped recipe that fits a source of images."""
-    return "digits" if data == "digits" else "laptop"
+    """The shipped recipe that fits a source of images.
+
+    Folders, lists and the hub's sets are mostly of real photographs; parquet files and arrays
+    mostly of data sets of small pictures, such as CIFAR-10's.
+    """
+    if data == "digits":
+        return "digits"
+    return "photos" if data.startswith(("folder:", "csv:", "hub:")) else "laptop"
 
 
 def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") -> Path:

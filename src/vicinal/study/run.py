@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
-from vicinal.images import load, load_anomalies
+from vicinal.images import keep_skipped, load, load_anomalies
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.claims import judge, over_seeds, spread
@@ -109,6 +109,8 @@ def run_study(request: Request) -> Path:
     identity = sources | {name: images.fingerprint for name, images in data.parts().items()}
     path = request.run or default_folder(request.data, recipe.name, resume=request.resume)
     with open_run(path, identity, recipe, resume=request.resume) as run:
+        skipped = [one for part in data.parts().values() for one in part.skipped]
+        keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
         _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
         _one_seed(run, data, recipe, engine, sources, request.log)
         folders = [path]

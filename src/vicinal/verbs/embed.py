@@ -20,7 +20,7 @@ from vicinal.training.device import resolve_device
 def embed_source(
     data: str, encoder: Path, *, device: str = "auto", data_dir: Path | None = None
 ) -> Embeddings:
-    """Embeds every image of a source; training part first where it has parts.
+    """Embeds every image of a source that can be used; training part first where it has parts.
 
     Args:
         data: Source of the images, as `vicinal.images.load` takes it.
@@ -83,6 +83,7 @@ def embed_parts(
             "encoder": str(encoder),
             "encoder_sha256": fingerprint(encoder),
         },
+        skipped=tuple(dict.fromkeys(one for part in parts for one in part.images.skipped)),
     )
 
 

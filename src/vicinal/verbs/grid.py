@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images import fit, load_parts
+from vicinal.images.names import as_path
 from vicinal.representations.embeddings import Embeddings
 
 _CELL = 128  # pixels a side
@@ -61,7 +62,7 @@ def write_grid(
 def _tiles(embeddings: Embeddings, rows: Sequence[int]) -> Iterator[Image.Image]:
     if embeddings.paths is not None:
         for row in rows:
-            yield _tile(Path(str(embeddings.paths[row])), str(embeddings.paths[row]))
+            yield _tile(as_path(str(embeddings.paths[row])), str(embeddings.paths[row]))
         return
     pixels = _source_pixels(embeddings)
     for row in rows:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError
 from vicinal.images import ImageSet, fit
+from vicinal.images.names import as_text
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest_and_farthest
@@ -82,7 +83,8 @@ def similar(
 
 def _row_of(embeddings: Embeddings, query: str) -> int | None:
     """The row whose id, or else whose path, the query is."""
-    for column, text in ((embeddings.ids, query), (embeddings.paths, os.path.abspath(query))):
+    path = as_text(os.path.abspath(query))
+    for column, text in ((embeddings.ids, query), (embeddings.paths, path)):
         if column is not None and len(rows := np.flatnonzero(column == text)):
             return int(rows[0])
     return None

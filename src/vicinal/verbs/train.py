@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vicinal.encoder.saved import save_encoder
 from vicinal.files import read_rows, write_json
-from vicinal.images import Splits, load
+from vicinal.images import Splits, keep_skipped, load
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.folder import (
@@ -56,6 +56,8 @@ def train(
 ) -> Trained:
     """Trains an encoder and writes recipe.toml, environment.json, losses.csv and the encoder.
 
+    Pictures that cannot be used are left out and listed in skipped.csv.
+
     Images of the source's test part, or a held-out fifth, give the test curve and no gradient.
 
     Args:
@@ -84,6 +86,7 @@ def train(
         "test": splits.test.fingerprint,
     }
     with open_run(path, identity, chosen, resume=resume) as folder:
+        keep_skipped(splits.skipped, folder / "skipped.csv")
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         with folder.stage("train", [encoder, losses]) as due:
             if due:

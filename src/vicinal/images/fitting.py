@@ -1,0 +1,110 @@
+"""From listed images to ImageSets of the final pixels, ids and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.images import fit, store
+from vicinal.images.imageset import ImageSet, Splits
+
+Listed = ImageSet | store.Encoded
+"""Images of which ids and labels are known, decoded or not."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """An ImageSet as the store takes it, for when its pixels still have to be fitted."""
+
+    images: ImageSet
+
+    @property
+    def name(self) -> str:
+        return self.images.name
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        return self.images.ids
+
+    def stamp(self) -> Iterator[str]:
+        yield self.images.fingerprint
+
+    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], str]]:
+        for pixels, number in zip(self.images.pixels, self.images.ids, strict=True):
+            yield pixels, f"{self.images.name} {number}"
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """From listed images to an ImageSet of the final pixels and ids.
+
+    Attributes:
+        data: Folder for downloads and decoded images.
+        size: Height and width in pixels.
+        source: Pictures in all parts together.
+        pad: Whether what fits into the square is centred instead of scaled.
+    """
+
+    data: Path
+    size: int
+    source: int
+    pad: bool = False
+
+    def __call__(
+        self, images: Listed, part: str | None, *, channels: int | None
+    ) -> tuple[ImageSet, NDArray[np.int64]]:
+        """The good images, and their positions (K,) int64 among all."""
+        ids, good = images.ids, np.arange(len(images.ids))
+        if part is not None:
+            ids = np.array([f"{part}/{number}" for number in ids.tolist()])
+        if isinstance(images, ImageSet):
+            if images.pixels.shape[1:] == (self.size, self.size, channels or images.channels):
+                return replace(images, ids=ids), good
+            channels = channels or images.channels
+        found = store.stored(
+            _Arrays(images) if isinstance(images, ImageSet) else images,
+            lambda picture, where, asked: fit.decode(
+                picture, where, size=self.size, channels=asked, pad=self.pad
+            ),
+            size=self.size,
+            channels=channels,
+            rule=f"{fit.RULE} pad={self.pad}",
+            folder=self.data / "store",
+            source=self.source,
+        )
+        good = np.setdiff1d(good, found.bad)
+        labels = images.labels
+        kept = ImageSet(
+            name=images.name,
+            pixels=found.pixels,
+            ids=ids[good],
+            labels=None if labels is None else labels[good],
+            class_names=images.class_names,
+            skipped=(*images.skipped, *found.skipped),
+        )
+        return kept, good
+
+
+def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
+    """Labels of both parts as positions in one list of class names, joined by name."""
+    if train.labels is None or test.labels is None or train.class_names == test.class_names:
+        return Splits(train=train, test=test)
+    names = list(dict.fromkeys((*train.class_names, *test.class_names)))
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    position = {name: number for number, name in enumerate(names)}
+    return Splits(
+        *(
+            replace(
+                part,
+                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
+                class_names=tuple(names),
+            )
+            for part in (train, test)
+            if part.labels is not None
+        )
+    )

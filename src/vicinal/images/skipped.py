@@ -1,0 +1,79 @@
+"""Pictures that cannot be used: skipped and listed, unless there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from vicinal.errors import InputError
+from vicinal.files import write_csv
+from vicinal.images.names import on_one_line
+
+MOST_SKIPPED = 0.2
+"""Share of a source's pictures that may be bad; with more, the source itself is the mistake."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that was left out.
+
+    Attributes:
+        path: Its file (a name that is no UTF-8 as `vicinal.images.names.as_text` has it), or
+            the file and the row.
+        reason: Why it cannot be used, in a few words.
+    """
+
+    path: str
+    reason: str
+
+
+class BadPictureError(InputError):
+    """One picture that cannot be used; a set goes on without it, a single picture cannot.
+
+    Args:
+        path: What people call the picture.
+        reason: Why it cannot be used, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{on_one_line(path)}: {on_one_line(reason)}; remove or replace it")
+        self.path = path
+        self.reason = reason
+
+
+def refuse_too_many(name: str, skipped: Sequence[Skipped], count: int) -> None:
+    """Stops where more of a source's ``count`` pictures are bad than `MOST_SKIPPED` allows.
+
+    Raises:
+        InputError: With the share and the first bad picture.
+    """
+    if len(skipped) <= MOST_SKIPPED * count:
+        return
+    first = skipped[0]
+    raise InputError(
+        f"{name}: {len(skipped):,} or more of {count:,} pictures cannot be used, and at most "
+        f"{MOST_SKIPPED:.0%} may be bad; {on_one_line(first.path)}: {on_one_line(first.reason)}; "
+        "mend or remove them"
+    )
+
+
+def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
+    """Writes the list with columns path and reason, and says so in one line on standard error.
+
+    Where nothing was skipped, nothing is written, and a list of an earlier run is emptied.
+
+    Args:
+        skipped: What `vicinal.images.Splits.skipped` or `vicinal.images.ImageSet.skipped` has.
+        path: The file, such as ``skipped.csv`` in a run folder.
+    """
+    if not skipped and not path.exists():
+        return
+    write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
+    if skipped:
+        count = f"{len(skipped):,} picture{'s' if len(skipped) > 1 else ''}"
+        Console(stderr=True, highlight=False).print(
+            f"{count} skipped, see {path}", markup=False, soft_wrap=True
+        )

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vicinal.errors import InputError
+from vicinal.images import load, load_parts, numpy_file
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+
+
+def test_an_npy_of_the_size_is_not_copied(tmp_path: Path):
+    np.save(tmp_path / "set.npy", PIXELS)
+    images, _ = numpy_file.load(str(tmp_path / "set.npy"))
+    assert isinstance(images.pixels, np.memmap)
+    images.pixels[:] = 0  # never reaches the file
+    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", size=8, channels=3, data_dir=tmp_path)
+    np.testing.assert_array_equal(part.images.pixels, PIXELS)
+    assert part.images.ids[[0, -1]].tolist() == ["000000", "000019"]
+    assert (part.images.labels, part.images.name, part.paths) == (None, "set", None)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "codes"),
+    [
+        (np.array([10, 9] * 10), ("9", "10"), [1, 0] * 10),
+        (np.array(["b", "a"] * 10), ("a", "b"), [1, 0] * 10),
+        (np.arange(20)[:, None] % 2, ("0", "1"), [0, 1] * 10),
+    ],
+)
+def test_an_npz_has_labels(tmp_path: Path, labels, names, codes):
+    np.savez_compressed(tmp_path / "set.npz", images=PIXELS, labels=labels)
+    images, _ = numpy_file.load(str(tmp_path / "set.npz"))
+    assert images.class_names == names
+    assert images.labels.tolist() == codes
+    splits = load(f"numpy:{tmp_path}/set.npz", size=4, data_dir=tmp_path)
+    assert (len(splits.train), len(splits.test), splits.train.size) == (16, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "pixels", [PIXELS[..., 0], PIXELS[..., :1], PIXELS[..., 0].astype(np.float64)]
+)
+def test_grey_and_whole_floats(tmp_path: Path, pixels):
+    np.save(tmp_path / "set.npy", pixels)
+    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", size=8, channels=1, data_dir=tmp_path)
+    np.testing.assert_array_equal(part.images.pixels[..., 0], PIXELS[..., 0])
+
+
+def write(path: Path, content: object) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        with path.open("wb") as file:
+            np.savez(file, **content)
+    elif content is not None:
+        with path.open("wb") as file:
+            np.save(file, content, allow_pickle=True)
+
+
+class Opens:
+    """A Python object that says when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("opened"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npy", None, "No such file"),
+        ("a.npy", b"", "cannot be read"),
+        ("a.npy", b"no array", "cannot be read"),
+        ("a.npz", b"no archive", "cannot be read"),
+        ("a.npy", np.array([Opens()], object), "cannot be read (Array can't be memory-mapped"),
+        ("a.npz", {"images": np.array([Opens()], object)}, "Object arrays cannot be loaded"),
+        ("a.npz", {"pictures": PIXELS}, "no array `images`, found pictures"),
+        ("a.npz", {"images": PIXELS, "labels": np.arange(3)}, "labels must be 20 integers"),
+        ("a.npz", {"images": PIXELS, "labels": np.zeros(20)}, "labels must be 20 integers"),
+        ("a.npy", PIXELS[0, 0], "found (8, 3)"),
+        ("a.npy", np.zeros((2, 8, 8, 4), np.uint8), "found (2, 8, 8, 4)"),
+        ("a.npy", PIXELS[:0], "has no images"),
+        ("a.npy", PIXELS / 255, "whole numbers from 0 to 255"),
+        ("a.npy", PIXELS.astype(np.int16) * 9, "numbers from 0 to 255, found 0 to"),
+        ("a.npy", PIXELS.astype("U3"), "must hold numbers"),
+    ],
+)
+def test_what_is_no_set_is_refused_in_one_line(tmp_path: Path, monkeypatch, name, content, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, content)
+    with pytest.raises(InputError) as caught:
+        numpy_file.load(name)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"numpy:{name}: ")
+    assert "\n" not in str(caught.value)
+    assert not Path("opened").exists()
+
+
+def test_a_torn_file_is_refused(tmp_path: Path):
+    for name, save in (("a.npy", np.save), ("a.npz", np.savez)):
+        path = tmp_path / name
+        save(path, images=PIXELS) if name == "a.npz" else save(path, PIXELS)
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(InputError, match="cannot be read"):
+            numpy_file.load(str(path))
