@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+Counted = AbstractContextManager[Callable[[int], None]]
 
 
 class _Rate(TextColumn):
@@ -19,16 +21,21 @@ class _Rate(TextColumn):
 
 
 @contextmanager
-def counted(title: str, total: int, unit: str = "images") -> Iterator[Callable[[int], None]]:
+def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Callable[[int], None]]:
     """Yields a function that moves the bar on by so many.
 
     Args:
         title: What is going on.
-        total: How many there are.
+        total: How many there are; None if nobody knows.
         unit: Of what.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), _Rate(""), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        _Rate(""),
+        TimeRemainingColumn(),
+    )
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as bar:

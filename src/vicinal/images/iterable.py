@@ -21,9 +21,9 @@ from vicinal.images.classes import coded
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import checked_pixels
 from vicinal.images.names import as_text
-from vicinal.images.progress import DecodingBar
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Given, Writer, decoded
+from vicinal.progress import Counted, counted
 
 _Stream = Iterator[tuple[Given, str]]
 
@@ -67,7 +67,7 @@ def from_images(
         # A file without a name, so that nothing of it can be left behind.
         with tempfile.TemporaryFile(dir=folder) as file:
             writer = Writer(file, side, None)
-            bad = _written(writer, stream, DecodingBar(name, count))
+            bad = _written(writer, stream, counted(f"decoding {name}", count))
             skipped = tuple(bad.values())
             refuse_too_many(name, skipped, len(met))
             pixels = writer.mapped()
@@ -162,7 +162,7 @@ def _shape(picture: Any) -> tuple[int, int]:
     return height, width
 
 
-def _written(writer: Writer, stream: _Stream, bar: DecodingBar) -> dict[int, Skipped]:
+def _written(writer: Writer, stream: _Stream, bar: Counted) -> dict[int, Skipped]:
     """Writes the pictures that can be decoded; returns the others by position."""
     bad: dict[int, Skipped] = {}
     done = 0
@@ -171,12 +171,12 @@ def _written(writer: Writer, stream: _Stream, bar: DecodingBar) -> dict[int, Ski
         return fit.decode(picture, where, size=writer.size, channels=channels, pad=False)
 
     groups = decoded(stream, decode, None, writer.size)
-    with bar, closing(groups):
+    with bar as advance, closing(groups):
         for group in groups:
             bad |= {done + at: one for at, one in enumerate(group) if isinstance(one, Skipped)}
             writer.write([one for one in group if not isinstance(one, Skipped)])
             done += len(group)
-            bar.advance(len(group))
+            advance(len(group))
     writer.finish()
     return bad
 

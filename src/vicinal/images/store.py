@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images.fit import Picture
-from vicinal.images.progress import DecodingBar
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
+from vicinal.progress import counted
 
 Pixels = NDArray[np.uint8]
 Given = Picture | BadPictureError
@@ -149,7 +149,7 @@ def _good_ones_written(
     skipped: list[Skipped] = []
     position = 0
     groups = decoded(images.pictures(), decode, writer.asked, writer.size)
-    with DecodingBar(images.name, len(images.ids)) as bar, closing(groups):
+    with counted(f"decoding {images.name}", len(images.ids)) as advance, closing(groups):
         for group in groups:
             for one in group:
                 if isinstance(one, Skipped):
@@ -158,7 +158,7 @@ def _good_ones_written(
                 position += 1
             refuse_too_many(images.name, skipped, source)
             writer.write([one for one in group if not isinstance(one, Skipped)])
-            bar.advance(len(group))
+            advance(len(group))
 
 
 def _list_beside(path: Path) -> Path:
