@@ -95,6 +95,7 @@ function layout() {
 let due = 0;
 function drawMap() {
   cancelAnimationFrame(due);
+  hideCard();
   due = requestAnimationFrame(() => {
     Plotly.react(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false }).then(() => {
       live = null;

@@ -39,7 +39,7 @@ function help() {
   return [
     make("h2", {}, "How to read the map"),
     make("p", {}, "Each point is a picture; pictures that the encoder finds alike lie together. Nearest and farthest pictures are found in the whole representation, never on the map."
-      + (Number.isFinite(told) ? ` On this ${MAP_NAMES[state.map]} map ${percent(told)} of the closeness is true (trustworthiness).` : "")
+      + (Number.isFinite(told) ? ` The trustworthiness of this ${MAP_NAMES[state.map]} map is ${short(told)}, where 1 means that all neighbours on it are true ones.` : "")
       + " A hollow point misleads: the pictures around it on this map are not like it."),
     make("dl", { className: "keys" }, ...keys.map(([key, words]) => make("div", {}, make("dt", {}, ...key.split(" ").map((one) => make("kbd", {}, one))), make("dd", {}, words)))),
   ];

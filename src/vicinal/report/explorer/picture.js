@@ -34,7 +34,7 @@ function pictureView() {
   return [
     make("h2", { tabIndex: -1, className: "name" }, nameOf(row)),
     make("div", { className: "shown-picture" }, largePicture(row), pictureFacts(row)),
-    make("p", { className: `reason ${column.flagged[row] ? "odd" : ""}` }, column.flagged[row] ? make("b", {}, "Odd. ") : "", reasonOf(row)),
+    make("p", { className: `reason ${column.flagged[row] ? "odd" : ""}` }, column.flagged[row] ? make("b", {}, "Flagged. ") : "", reasonOf(row)),
     misleads(row, state.map) ? make("p", { className: "reason odd" }, make("b", {}, "Its place misleads. "), `The pictures around it on the ${MAP_NAMES[state.map]} map are not like it; go by the list below.`) : "",
     ...section("Nearly the same", copies, ""),
     ...section("Nearest", near, "distance in the representation"),

@@ -91,7 +91,7 @@ async function start() {
   let size = `${plot.clientWidth} ${plot.clientHeight}`;
   new ResizeObserver(() => {
     const now = `${plot.clientWidth} ${plot.clientHeight}`;
-    if (now !== size) { size = now; hideCard(); drawMap(); }
+    if (now !== size) { size = now; drawMap(); }
   }).observe(plot);
   document.body.dataset.ready = "yes";
 }
