@@ -25,6 +25,21 @@ def test_is_timms_own_network() -> None:
     assert ours(images).shape == (3, 96)
 
 
+def test_training_in_bfloat16_has_the_gradient_of_maps_of_one_pixel() -> None:
+    encoder = build_encoder(RESNET, channels=1, size=8)  # its last stages see one pixel
+    convolution = encoder.get_submodule("layer4.0.conv1")
+    torch.nn.init.ones_(encoder.get_submodule("layer4.0.bn2").weight)  # timm starts it at zero
+    for _ in range(5):
+        encoder.zero_grad()
+        torch.full(convolution.weight.shape, torch.nan)  # memory that is given again
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder(torch.rand(16, 1, 8, 8)).float().square().sum().backward()
+        gradient = convolution.weight.grad
+        assert gradient[:, :, 1, 1].abs().max() > 0
+        gradient[:, :, 1, 1] = 0
+        assert torch.equal(gradient, torch.zeros_like(gradient))  # they meet padding alone
+
+
 def test_a_transformer_is_built_for_the_recipes_size() -> None:
     recipe = Encoder(backbone="timm:test_vit", dimension=64)
     encoder = build_encoder(recipe, channels=3, size=SIZE)

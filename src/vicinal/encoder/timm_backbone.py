@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vicinal.errors import InputError
 
@@ -35,6 +35,8 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
             that size, or its representations have another dimension.
     """
     network = _created(name, channels, size)
+    convolutions = [layer for layer in network.modules() if type(layer) is nn.Conv2d]
+    hooks = [layer.register_forward_pre_hook(_mind_small_maps) for layer in convolutions]
     try:
         with torch.no_grad():
             found = network.eval()(torch.zeros(1, channels, size, size))
@@ -44,6 +46,8 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
             f"views.size: timm's {name} takes no images of {size} pixels ({reason}); "
             "give another size or another backbone"
         ) from None
+    for hook in hooks:
+        hook.remove()
     if not isinstance(found, torch.Tensor) or found.ndim != 2:
         raise InputError(
             f"encoder.backbone: timm's {name} has no single row of numbers an image; use another"
@@ -54,6 +58,30 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
             f"give encoder.dimension = {found.shape[1]}"
         )
     return network.train()
+
+
+class Float32Conv2d(nn.Conv2d):
+    """A convolution that stays in float32 under a CPU's autocast.
+
+    Where a map is so small that parts of a kernel meet nothing but padding, oneDNN leaves their
+    gradient in bfloat16 as it found the memory: NaN, at worst (PyTorch 2.15, measured). timm's
+    networks halve maps five times, whatever the size of the images.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps (B, C, H, W) to (B, K, H', W')."""
+        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
+def _mind_small_maps(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Gives a convolution that class if its kernel reaches beyond the map."""
+    assert isinstance(layer, nn.Conv2d)
+    if min(inputs[0].shape[2:]) <= max(layer.kernel_size) // 2:
+        # Not a new module: that would draw weights, and the state dict is timm's.
+        layer.__class__ = Float32Conv2d
 
 
 def _created(name: str, channels: int, size: int) -> nn.Module:
