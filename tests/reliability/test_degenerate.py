@@ -48,7 +48,7 @@ def written(folder: Path, classes: dict[str, NDArray[np.uint8]]) -> str:
 
 
 CASES: dict[str, tuple[dict[str, NDArray[np.uint8]], tuple[str, ...]]] = {
-    "identical images of one class": ({"one": np.full((30, 8, 8), 90, np.uint8)}, ()),
+    "one class": ({"one": noise(30)}, ()),
     "constant images, each of its own grey": (
         {
             name: np.tile(np.arange(start, start + 15, dtype=np.uint8)[:, None, None], (1, 8, 8))
@@ -63,20 +63,30 @@ CASES: dict[str, tuple[dict[str, NDArray[np.uint8]], tuple[str, ...]]] = {
 }
 
 
+def study(folder: Path, classes: dict[str, NDArray[np.uint8]], *settings: str) -> Path:
+    return run_study(
+        Request(
+            data=written(folder / "pictures", classes),
+            anomalies=written(folder / "others", {".": noise(6)}),
+            recipe="digits",
+            settings=(*TINY, *settings),
+            run=folder / "run",
+            data_dir=folder / "cache",
+        )
+    )
+
+
+@pytest.mark.slow
+def test_identical_images_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the fitted points hardly differ: add others"):
+        study(tmp_path, {"one": np.full((30, 8, 8), 90, np.uint8)})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_study_ends_with_finite_figures(case: str, tmp_path: Path) -> None:
     classes, settings = CASES[case]
-    run = run_study(
-        Request(
-            data=written(tmp_path / "pictures", classes),
-            anomalies=written(tmp_path / "others", {".": noise(6)}),
-            recipe="digits",
-            settings=(*TINY, *settings),
-            run=tmp_path / "run",
-            data_dir=tmp_path / "cache",
-        )
-    )
+    run = study(tmp_path, classes, *settings)
     text = (run / "results.json").read_text("utf-8")
     results: dict[str, Any] = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     systems = results["systems"]
@@ -104,15 +114,7 @@ def test_more_neighbours_or_clusters_than_images_are_one_line(
     setting: str, line: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=line):
-        run_study(
-            Request(
-                data=written(tmp_path / "pictures", {".": noise(30)}),
-                recipe="digits",
-                settings=(*TINY, setting),
-                run=tmp_path / "run",
-                data_dir=tmp_path / "cache",
-            )
-        )
+        study(tmp_path, {".": noise(30)}, setting)
     assert not (tmp_path / "run").exists()
 
 

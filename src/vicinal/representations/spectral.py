@@ -140,9 +140,10 @@ class LaplacianEigenmaps(
         points = checked_points(self, X, fitting=False)
         usable = int((self.eigenvalues_ > 1e-6).sum())
         if usable < self.n_components:
+            mend = "lower n_components" if usable else "the fitted points hardly differ: add others"
             raise InputError(
                 f"Laplacian Eigenmaps: only {usable} of n_components={self.n_components} extend "
-                "to new points; lower n_components"
+                f"to new points; {mend}"
             )
         neighbours = nearest(points, self._train, self.n_neighbors)
         weights = self._edge_weights(neighbours.distances)
