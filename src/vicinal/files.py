@@ -125,9 +125,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     """
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(header)
         for row in rows:
-            writer.writerow([_safe_cell(cell) for cell in row])
+            cells = [_safe_cell(cell) for cell in row]
+            # Python 3.11 and 3.12 write a bare carriage return, at which readers end the row.
+            returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (quoting if returns else writer).writerow(cells)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -118,3 +118,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot keep decoded images in .*file.*--data-dir"):
         kept(Listed(arrays(2, grey=True)), tmp_path / "file" / "store")
+
+
+def test_two_hundred_openings_leave_no_file_open(tmp_path: Path):
+    files = Path("/proc/self/fd")
+    if not files.is_dir():
+        pytest.skip("needs /proc to count open files")
+    pictures = arrays(20, grey=True)
+    kept(Listed(pictures), tmp_path)
+    before = len(list(files.iterdir()))
+    for _ in range(200):
+        pixels = kept(Listed(pictures), tmp_path)
+        assert pixels.sum() > 0
+        del pixels
+    assert len(list(files.iterdir())) <= before
+    mapped = Path("/proc/self/maps").read_text("utf-8")
+    assert str(tmp_path) not in mapped
