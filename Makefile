@@ -1,4 +1,4 @@
-.PHONY: help setup test test-slow check format study results bench
+.PHONY: help setup test test-slow check coverage audit mutation soak format study results bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,18 @@ test-slow:  ## Run all tests, real data too
 
 check:  ## Lint, format check and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy --strict src
+
+coverage:  ## Run the tests and show which lines and branches none of them takes
+	.venv/bin/pytest --cov
+
+audit:  ## Look for known holes: in our code (bandit), in what it depends on (pip-audit, by network)
+	.venv/bin/pip install -q -e '.[audit]' && .venv/bin/bandit -q -c pyproject.toml -r src && .venv/bin/pip-audit
+
+mutation:  ## Break the code in hundreds of small ways and see whether a test notices (hours)
+	.venv/bin/pip install -q -e '.[audit]' && .venv/bin/mutmut run && .venv/bin/mutmut results
+
+soak:  ## Train for half an hour and see whether memory stays flat
+	.venv/bin/python benchmarks/soak.py
 
 format:  ## Format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
