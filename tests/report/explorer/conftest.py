@@ -128,7 +128,8 @@ def write_run(
     else:
         cluster, figures = np.full(count, -1), None
     plain = [
-        f"Odder than {min(100 * (1 - r / count), 99.9):.3g} % of the set: its nearest pictures are far away."
+        f"Odder than {min(100 * (1 - r / count), 99.9):.3g} % of the set: "
+        "its nearest pictures are far away."
         if odd
         else "Not odd: pictures like it are near."
         for r, odd in zip(rank, rank <= count // 20, strict=True)
