@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.files import read_json, replacing
-from vicinal.study.summary import rows
+from vicinal.study.summary import as_text, headline
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 HEADER = """# Results
@@ -43,7 +43,11 @@ def section(run: Path) -> str:
         "",
         "| system | figure | this run | the study |",
         "| --- | --- | --- | --- |",
-        *(f"| {' | '.join(row)} |" for row in rows(results)),
+        *(
+            f"| {figure['system']} | {figure['what']} | {as_text(figure['value'], figure['name'])} "
+            f"| {as_text(figure['study'], figure['name'])} |"
+            for figure in headline(run)["figures"]
+        ),
         "",
         *(
             f"{claim['id']}. **{VERDICTS[claim['holds']]}**: {claim['claim']}"
