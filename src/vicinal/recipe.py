@@ -118,6 +118,8 @@ class Training(Section):
     """Epochs over which the learning rate rises linearly from 0."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor has it natively."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether torch.compile makes kernels for the networks and the loss; auto: on CUDA."""
     test_images: Count = 10_000
     """At most so many test images (a seeded draw) give the test curves."""
 

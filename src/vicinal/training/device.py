@@ -71,6 +71,9 @@ def open_engine(device: str, precision: Precision) -> Engine:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     place = resolve_device(device)
     arithmetic = resolve_precision(precision, place)
+    if place == "cuda":
+        # Every step has the same shapes, so it pays to try cuDNN's algorithms once.
+        torch.backends.cudnn.benchmark = True
     fabric = Fabric(
         accelerator=place,
         devices=1,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -75,6 +76,7 @@ class TrainingLog:
             title, total=epochs * images, completed=epochs_done * images, rate=0.0, terms=""
         )
         self._shown = 0.0
+        self._glance = Glance()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -95,8 +97,8 @@ class TrainingLog:
             epoch: The epoch, from 1.
             images: Images in the batch.
             steps: Steps done in this epoch.
-            sums: Terms summed over those steps, (4,), on the training device; read
-                only a few times a second, because that makes a GPU wait.
+            sums: Terms summed over those steps, (4,), on the training device; looked
+                at only a few times a second, and never waited for.
             seconds: Time since the epoch began.
         """
         self._bar.advance(self._task, images)
@@ -107,8 +109,10 @@ class TrainingLog:
             self._task,
             description=f"{self._title} {epoch}/{self._epochs}",
             rate=steps * images / seconds,
-            terms=_brief(named(sums / steps)),
         )
+        means = self._glance(sums / steps)
+        if means is not None:
+            self._bar.update(self._task, terms=_brief(named(means)))
 
     def record(
         self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
@@ -168,6 +172,29 @@ class TrainingLog:
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
             csv.writer(file).writerows([COLUMNS, *self.rows])
+
+
+class Glance:
+    """Looks at numbers on a device without waiting for them: the last ones that have arrived."""
+
+    def __init__(self) -> None:
+        self._coming: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def __call__(self, values: Tensor) -> Tensor | None:
+        """Numbers on the CPU: on CUDA those of an earlier call, or None while none are there."""
+        if values.device.type != "cuda":
+            return values
+        arrived = None
+        if self._coming is not None:
+            copy, event = self._coming
+            if not event.query():
+                return None
+            arrived = copy
+        # Into pinned memory, which torch allots to such a copy: the host goes on meanwhile.
+        copy, event = values.to("cpu", non_blocking=True), torch.cuda.Event()
+        event.record()
+        self._coming = copy, event
+        return arrived
 
 
 def named(values: Tensor) -> dict[str, float]:

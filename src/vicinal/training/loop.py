@@ -19,6 +19,7 @@ from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
+from vicinal.training.compiling import compiled_parts
 from vicinal.training.log import PARTS, TrainingLog, named
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
@@ -112,6 +113,7 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
+        terms_of = compiled_parts(model, objective, recipe.training, fabric.device, log.say)
         for epoch in recovery.epochs(done, epochs):
             generator = _generator(recipe.seed, epoch)
             order = torch.randperm(len(store), generator=generator)[: steps * batch]
@@ -121,7 +123,7 @@ def pretrain(
             for step, index in enumerate(torch.split(order, batch)):
                 _set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
                 view_a, view_b = train.pairs(store, index, generator)
-                terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective)
+                terms = terms_of(wrapped(view_a), wrapped(view_b), recipe.objective)
                 optimizer.zero_grad(set_to_none=True)
                 fabric.backward(terms.total)
                 optimizer.step()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.log import PARTS
+from vicinal.training.log import PARTS, Glance
 
 EVERY = 100
-"""Steps between two looks at the terms: each look has a GPU wait for its queue."""
+"""Steps between two looks at the terms; on a GPU a look sees what has arrived since the last."""
 FACTOR = 0.5
 """What a retry multiplies the learning rate by."""
 
@@ -58,7 +58,7 @@ class Recovery:
         self._checkpoint, self._title, self._rate = checkpoint, title, rate
         self._file = checkpoint.path.with_name("recovery.json")
         self._terms = torch.zeros(steps, len(PARTS), device=device)
-        self._again = False
+        self._again, self._glance = False, Glance()
         if not checkpoint.path.is_file() and not checkpoint.previous.is_file():
             checkpoint.save(0)
         self._from: int | None = None
@@ -69,7 +69,7 @@ class Recovery:
         """The epochs from ``done`` on, counted from 0; one that was taken back comes again."""
         epoch = done
         while epoch < epochs:
-            self._again = False
+            self._again, self._glance = False, Glance()  # what is under way was of another epoch
             yield epoch
             epoch += not self._again
 
@@ -80,7 +80,10 @@ class Recovery:
     def broke(self, step: int, terms: Tensor) -> bool:
         """Notes a step's terms (4,), and says now and then whether one so far is not finite."""
         self._terms[step] = terms
-        return step % EVERY == EVERY - 1 and not bool(self._terms[: step + 1].isfinite().all())
+        if step % EVERY != EVERY - 1:
+            return False
+        finite = self._glance(self._terms[: step + 1].isfinite().all())
+        return finite is not None and not bool(finite)
 
     def took_back(
         self, epoch: int, steps: int, model: nn.Module, say: Callable[[str], None]

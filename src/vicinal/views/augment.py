@@ -17,6 +17,7 @@ from vicinal.errors import InputError
 from vicinal.recipe import Views
 from vicinal.views.colour import blend, grey_level, turn_hue
 from vicinal.views.geometry import blur, resized_crop, rotate
+from vicinal.views.moving import moved
 from vicinal.views.parameters import BLENDS, NO_HUE, Parameters, draw_parameters
 
 CACHE_NUMBERS = 2**18
@@ -77,8 +78,8 @@ class Augment:
         # group of them is a slice; the last line puts them back.
         order = torch.argsort(drawn.hue_place, stable=True)
         drawn = Parameters(*(values[order] for values in drawn))
-        there = Parameters(*(_moved(values, pixels.device) for values in drawn))
-        place = _moved(order, pixels.device)
+        *sorted_, place, back = moved([*drawn, order, torch.argsort(order)], pixels.device)
+        there = Parameters(*sorted_)
         if pixels.device.type == "cpu":
             at_once = CACHE_NUMBERS * torch.get_num_threads()
         else:
@@ -94,7 +95,7 @@ class Augment:
                     Parameters(*(values[part] for values in drawn)),
                     Parameters(*(values[part] for values in there)),
                 )
-            return views.index_select(0, torch.argsort(place)).permute(0, 3, 1, 2)
+            return views.index_select(0, back).permute(0, 3, 1, 2)
 
     def _views(self, pixels: Tensor, drawn: Parameters, there: Parameters) -> Tensor:
         """Views (B, S, S, C) of pixels (B, H, W, C) sorted by ``hue_place``.
@@ -110,16 +111,16 @@ class Augment:
             views = rotate(views, there.degrees)
         if self.views.jitter:
             self._jitter(views, drawn, there)
-        grey = _moved(drawn.grey.nonzero()[:, 0], pixels.device)
+        chosen = [switch.nonzero()[:, 0] for switch in (drawn.grey, drawn.blurred)]
+        statistics = [_numbers(self.mean), _numbers(self.std)]
+        grey, blurred, mean, std = moved([*chosen, *statistics], pixels.device)
         if len(grey):
             level = grey_level(views.index_select(0, grey))
             views.index_copy_(0, grey, level.expand(-1, views.shape[1], -1, -1))
-        blurred = _moved(drawn.blurred.nonzero()[:, 0], pixels.device)
         if len(blurred):
-            chosen, sigma = views.index_select(0, blurred), there.sigma.index_select(0, blurred)
-            views.index_copy_(0, blurred, blur(chosen, sigma, self.views.blur_kernel))
-        mean, std = (_channels(numbers, pixels.device) for numbers in (self.mean, self.std))
-        return views.sub_(mean).div_(std).permute(0, 2, 3, 1)
+            sharp, sigma = views.index_select(0, blurred), there.sigma.index_select(0, blurred)
+            views.index_copy_(0, blurred, blur(sharp, sigma, self.views.blur_kernel))
+        return views.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1)).permute(0, 2, 3, 1)
 
     def _jitter(self, views: Tensor, drawn: Parameters, there: Parameters) -> None:
         """Three blends of all images, and the hue of each group in its place among them."""
@@ -149,8 +150,8 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     batch, height, width, channels = pixels.shape
     # A row is as long as W · C numbers this way, where it would be C: much faster.
     rows = pixels.reshape(batch, height, width * channels).float().div_(255)
-    rows.sub_(_channels(mean, pixels.device).flatten().repeat(width))
-    rows.div_(_channels(std, pixels.device).flatten().repeat(width))
+    centre, spread = moved([_numbers(mean), _numbers(std)], pixels.device)
+    rows.sub_(centre.repeat(width)).div_(spread.repeat(width))
     return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -180,13 +181,5 @@ def channel_statistics(
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
-def _channels(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    """One number a channel, as (1, C, 1, 1) float32 on the device."""
-    return _moved(torch.tensor(numbers, dtype=torch.float32), device).view(1, -1, 1, 1)
-
-
-def _moved(values: Tensor, device: torch.device) -> Tensor:
-    """The CPU tensor on the device, without waiting for the device."""
-    if device.type == "cuda":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
+def _numbers(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.views.augment import Augment, normalise
+from vicinal.views.moving import moved
 
 
 class Pairs(Protocol):
@@ -45,7 +46,7 @@ class GeneratedNeighbours:
         self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`."""
-        batch = pixels.index_select(0, index.to(pixels.device, non_blocking=True))
+        batch = pixels.index_select(0, moved([index], pixels.device)[0])
         first, second = self.augment(batch.repeat(2, 1, 1, 1), generator).chunk(2)
         return first, second
 
@@ -102,6 +103,6 @@ class MinedNeighbours:
             )
         one = torch.randint(self.neighbours.shape[1], index.shape, generator=generator)
         both = torch.cat((index, self.neighbours[index, one]))
-        batch = pixels.index_select(0, both.to(pixels.device, non_blocking=True))
+        batch = pixels.index_select(0, moved([both], pixels.device)[0])
         first, second = normalise(batch, self.mean, self.std).chunk(2)
         return first, second

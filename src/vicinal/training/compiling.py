@@ -1,0 +1,76 @@
+"""torch.compile of a step's two halves, the networks and the loss, where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from vicinal.recipe import Training
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def compiled_parts(
+    model: nn.Module,
+    objective: Callable[Arguments, Result],
+    training: Training,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Callable[Arguments, Result]:
+    """Has the model's forward, and the objective that it returns, compiled if the recipe says so.
+
+    The model keeps its weights, their names and what it is wrapped in. Each half compiles by
+    itself, so what lies between them, such as a gather over ranks, need not compile.
+
+    Args:
+        model: The encoder with its projector; its ``forward`` is replaced.
+        objective: The loss of two views' embeddings.
+        training: The recipe's section.
+        device: Where the training runs.
+        say: Prints a line.
+    """
+    if training.compile == "off" or (training.compile == "auto" and device.type != "cuda"):
+        return objective
+    model.forward = compiled(model.forward, "networks", say)
+    return compiled(objective, "loss", say)
+
+
+def compiled(
+    function: Callable[Arguments, Result], name: str, say: Callable[[str], None]
+) -> Callable[Arguments, Result]:
+    """The function by torch.compile, or as it is from where compiling fails on.
+
+    Without gradients it runs as it is: test views after an epoch would cost a second compilation,
+    which takes longer than it spares.
+
+    Args:
+        function: What to compile.
+        name: What a complaint calls it.
+        say: Prints a line; called once, if it cannot be compiled.
+    """
+    made: Callable[Arguments, Result] | None = None
+    works: bool | None = None  # unknown before the first call, which compiles
+
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        nonlocal made, works
+        if works is False or not torch.is_grad_enabled():
+            return function(*args, **kwargs)
+        if made is None:
+            made = torch.compile(function)
+        if works:
+            return made(*args, **kwargs)
+        try:
+            result = made(*args, **kwargs)
+        except Exception as error:  # whatever a compiler, or its absence, raises
+            works = False
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            say(f"torch.compile of the {name} failed ({reason}): training goes on without it")
+            return function(*args, **kwargs)
+        works = True
+        return result
+
+    return call
