@@ -1,5 +1,6 @@
 """Recipes: read, checked, overridden, written and read back."""
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vicinal import recipe
 from vicinal.errors import InputError
 from vicinal.recipe import Recipe
 from vicinal.recipes import field_names, override, read_recipe, recipe_names, to_toml
@@ -36,6 +38,42 @@ def test_the_seed_recipe_is_the_studys_to_the_letter() -> None:
     assert (views.crop_scale, views.flip, views.jitter, views.grey) == ((0.2, 1), 0.5, 1, 0.2)
     assert (views.brightness, views.contrast, views.saturation, views.hue) == (0.4, 0.4, 0.2, 0.1)
     assert (views.blur, views.blur_kernel, seed.mined.epochs) == (0.5, 3, 1)
+
+
+def test_the_gpu_recipe_is_the_studys_but_for_its_arithmetic() -> None:
+    gpu = read_recipe("gpu")
+    quick = {"precision": "bf16", "compile": "auto", "test_images": 2048}
+    training = gpu.training.model_copy(update={n: getattr(Recipe().training, n) for n in quick})
+    assert {name: getattr(gpu.training, name) for name in quick} == quick
+    assert gpu.model_copy(update={"name": "seed", "training": training}) == Recipe()
+
+
+def test_the_record_recipe_starts_from_solo_learns() -> None:
+    record = read_recipe("record")
+    views, training, objective = record.views, record.training, record.objective
+    assert (views.jitter, views.grey, views.solarise, views.blur) == (0.8, 0.2, 0.1, 0)
+    assert (views.brightness, views.contrast, views.saturation, views.hue) == (0.4, 0.4, 0.2, 0.1)
+    assert (views.crop_scale, views.flip) == ((0.2, 1), 0.5)
+    assert (training.optimizer, training.learning_rate) == ("lars", 0.3)
+    assert (training.weight_decay, training.momentum, training.trust) == (1e-4, 0.9, 0.02)
+    assert (training.trust_clip, training.schedule) == (True, "cosine")
+    assert (training.epochs, training.warmup_epochs, training.batch_size) == (1000, 10, 256)
+    assert record.projector.widths == (2048, 2048, 2048)
+    assert objective.convention == "solo"
+    assert (objective.invariance, objective.variance, objective.covariance) == (25, 25, 1)
+
+
+def test_every_field_is_read_somewhere() -> None:
+    source = Path(recipe.__file__).parent
+    read = {
+        node.attr
+        for path in source.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    fields = {name.rpartition(".")[2] for name in field_names()}
+    assert fields <= read, fields - read
+    assert "no_such_field" not in read
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -77,7 +115,10 @@ def test_overrides_change_what_they_name() -> None:
         ("objective.variance=-1", "greater than or equal to 0"),
         ("training.epochs=two", "valid integer"),
         ("training.epochs=0", "greater than or equal to 1"),
-        ("encoder.backbone=vgg", "= 'vgg': should be 'resnet18', 'small' or 'plain'"),
+        (
+            "encoder.backbone=vgg",
+            "= 'vgg': should be 'resnet18', 'resnet18_pooled', 'small' or 'plain'",
+        ),
         ("encoder.backbone=timm:hf-hub:a/b", "'timm:' and a model's name"),
         ("views.blur_kernel=4", "odd"),
         ("views.crop_scale=[0.9, 0.1]", "must not exceed"),
@@ -101,7 +142,7 @@ def test_recipe_files_are_checked_too(tmp_path: Path) -> None:
     file.write_text("[views\n")
     with pytest.raises(InputError, match="not TOML"):
         read_recipe(str(file))
-    with pytest.raises(InputError, match="digits, laptop, photos, seed"):
+    with pytest.raises(InputError, match="digits, gpu, laptop, photos, record, seed"):
         read_recipe("sede")
 
 

@@ -52,14 +52,22 @@ class Views(Section):
     """Side of the blur's kernel in pixels, an odd number."""
     blur_sigma: tuple[Weight, Weight] = (0.1, 2.0)
     """Least and greatest standard deviation of the blur, in pixels."""
+    solarise: Share = 0.0
+    """Probability of solarisation: pixels as bright as the threshold are inverted."""
+    solarise_threshold: Share = 0.5
+    """Brightness, where white is 1, from which solarisation inverts."""
+
+
+OURS = ("resnet18", "resnet18_pooled", "small", "plain")
 
 
 def _backbone(name: str) -> str:
     """Accepts our own networks and ``timm:NAME``; whether timm has it is seen when it is built."""
     # No colon or slash in timm's names: with one, timm would read weights from the net or a folder.
-    if name in ("resnet18", "small", "plain") or re.fullmatch(r"timm:\w[\w.-]*", name, re.ASCII):
+    if name in OURS or re.fullmatch(r"timm:\w[\w.-]*", name, re.ASCII):
         return name
-    raise ValueError("should be 'resnet18', 'small' or 'plain', or 'timm:' and a model's name")
+    listed = ", ".join(repr(one) for one in OURS[:-1]) + f" or {OURS[-1]!r}"
+    raise ValueError(f"should be {listed}, or 'timm:' and a model's name")
 
 
 class Encoder(Section):
@@ -104,12 +112,18 @@ class Training(Section):
     """Passes over the training set."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Images a step; each gives two views."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam (weight decay joins the gradient) or AdamW (decoupled)."""
+    optimizer: Literal["adam", "adamw", "lars"] = "adam"
+    """Adam (weight decay joins the gradient), AdamW (decoupled) or LARS, for large batches."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Highest learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Adam's decay rates."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of LARS."""
+    trust: Annotated[float, Field(gt=0)] = 0.02
+    """LARS's η: a layer's step, as a share of its weights' norm, at a learning rate of 1."""
+    trust_clip: bool = True
+    """Whether LARS lets no layer take a larger step than plain SGD would."""
     weight_decay: Weight = 1e-6
     """Weight decay."""
     schedule: Literal["constant", "cosine"] = "constant"

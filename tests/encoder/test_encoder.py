@@ -6,6 +6,7 @@ from vicinal.encoder import BACKBONES, build_encoder
 
 RECIPES = {
     "resnet18": recipe.Encoder(),
+    "resnet18_pooled": recipe.Encoder(backbone="resnet18_pooled", dimension=512),
     "small": recipe.Encoder(backbone="small", widths=(8, 16, 24), dimension=20),
     "plain": recipe.Encoder(backbone="plain", widths=(8, 16), dimension=96),
 }

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision import models
 
-from vicinal.encoder import resnet18
+from vicinal.encoder import resnet18, resnet18_pooled
 from vicinal.errors import InputError
 
 WIDTHS = (64, 128, 256, 512)
@@ -60,3 +60,18 @@ def test_images_too_small_to_halve_are_refused() -> None:
     with pytest.raises(InputError, match="at least 10 pixels, found 9"):
         resnet18(3, 9, WIDTHS, 128)
     assert resnet18(3, 10, WIDTHS, 4).eval()(torch.randn(1, 3, 10, 10)).shape == (1, 4)
+
+
+def test_the_pooled_one_keeps_the_maps_size_and_has_no_head() -> None:
+    network = resnet18_pooled(3, 32, WIDTHS, 512).eval()
+    maps = []
+    network.layer1.register_forward_pre_hook(lambda _, args: maps.append(args[0]))
+    network.layer4.register_forward_hook(lambda _m, _a, output: maps.append(output))
+    representation = network(torch.randn(2, 3, 32, 32))
+    assert [tuple(m.shape) for m in maps] == [(2, 64, 32, 32), (2, 512, 4, 4)]
+    torch.testing.assert_close(representation, maps[1].mean(dim=(2, 3)))
+
+
+def test_the_pooled_one_has_512_dimensions() -> None:
+    with pytest.raises(InputError, match=r"encoder\.dimension.*has 512, found 128"):
+        resnet18_pooled(3, 32, WIDTHS, 128)

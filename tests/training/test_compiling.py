@@ -92,9 +92,7 @@ def test_a_compiled_training_is_the_same_training(tmp_path: Path) -> None:
             read_recipe("digits"),
             [*changes, "training.batch_size=32", f"training.compile={asked}"],
         )
-        pairs = GeneratedNeighbours(
-            Augment(recipe.views, *channel_statistics(splits.train.pixels))
-        )
+        pairs = GeneratedNeighbours(Augment(recipe.views, *channel_statistics(splits.train.pixels)))
         train = Material(splits.train.pixels[:128], pairs)
         run = tmp_path / asked
         run.mkdir()

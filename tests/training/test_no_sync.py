@@ -69,9 +69,10 @@ def train(recipe: Recipe, pairs: Pairs, run: Path, monkeypatch: pytest.MonkeyPat
     [
         (),
         ("views.rotation=10", "views.jitter=0.5", "objective.convention=eb_jepa"),
+        ("training.optimizer=lars", "views.solarise=0.5"),
         ("training.optimizer=adamw", "encoder.backbone=small", "projector.widths=[4, 4]"),
     ],
-    ids=["seed", "all views", "small"],
+    ids=["seed", "all views", "lars", "small"],
 )
 def test_a_step_never_waits_for_its_device(
     settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

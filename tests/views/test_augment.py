@@ -53,6 +53,8 @@ def one_by_one(views: Views, images: torch.Tensor, seed: int) -> torch.Tensor:
             x = tv.rgb_to_grayscale(x, num_output_channels=3)
         if drawn.blurred[i]:
             x = tv.gaussian_blur(x, [views.blur_kernel] * 2, [float(drawn.sigma[i])] * 2)
+        if drawn.solarised[i]:
+            x = tv.solarize(x, views.solarise_threshold)
         results.append(tv.normalize(x, list(MEAN[:channels]), list(STD[:channels])))
     return torch.stack(results)
 
@@ -65,8 +67,9 @@ def one_by_one(views: Views, images: torch.Tensor, seed: int) -> torch.Tensor:
         (Views(size=8, rotation=10), 8, 1),
         (Views(jitter=0.0), 32, 3),
         (Views(hue=0.0, saturation=0.0), 24, 3),
+        (Views(jitter=0.0, grey=0.0, blur=0.0, solarise=0.5, solarise_threshold=0.3), 24, 3),
     ],
-    ids=["seed recipe", "rotated and smaller", "digits", "no jitter", "no hue"],
+    ids=["seed recipe", "rotated and smaller", "digits", "no jitter", "no hue", "solarised"],
 )
 def test_the_whole_is_torchvisions_one_by_one(
     monkeypatch: pytest.MonkeyPatch, views: Views, size: int, channels: int
@@ -114,6 +117,7 @@ def test_with_everything_off_a_view_is_the_test_transform(
         {"blur": 1.0, "blur_sigma": (0.5, 2.0)},
         {"jitter": 1.0},
         {"rotation": 90.0},
+        {"solarise": 1.0},
     ],
     ids=lambda change: next(iter(change)),
 )

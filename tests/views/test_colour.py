@@ -9,6 +9,7 @@ from vicinal.views.colour import (
     blend,
     blend_weights,
     grey_level,
+    solarise,
     turn_hue,
 )
 
@@ -78,3 +79,13 @@ def test_grey_is_torchvisions() -> None:
     x = images(4, 3)
     theirs = tv.rgb_to_grayscale(x, num_output_channels=1)
     torch.testing.assert_close(grey_level(x), theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 128 / 255, 1.0])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_solarisation_is_torchvisions(threshold: float, channels: int) -> None:
+    x = images(4, channels)
+    x[0] = threshold  # on the edge itself it inverts
+    ours = solarise(x, threshold)
+    assert torch.equal(ours, tv.solarize(x, threshold))
+    assert not torch.equal(ours, x)

@@ -53,9 +53,10 @@ def test_a_crop_that_cannot_fit_is_the_largest_in_the_middle() -> None:
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_switches_are_on_as_often_as_they_should(probability: float) -> None:
-    views = Views(flip=probability, grey=probability, blur=probability, jitter=probability)
-    drawn = draw(views)
-    for on in (drawn.flip, drawn.grey, drawn.blurred, drawn.hue_place < NO_HUE):
+    names = ("flip", "grey", "blur", "jitter", "solarise")
+    drawn = draw(Views(**dict.fromkeys(names, probability)))
+    hue = drawn.hue_place < NO_HUE
+    for on in (drawn.flip, drawn.grey, drawn.blurred, drawn.solarised, hue):
         # Four standard deviations of a share of 4000 are below 0.03, and of 0 and 1 are 0.
         assert abs(on.float().mean() - probability) <= (0.03 if 0 < probability < 1 else 0)
 
@@ -86,6 +87,13 @@ def test_every_order_of_the_jitter_is_as_likely() -> None:
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3
 
 
+def test_solarisation_leaves_the_other_random_numbers_alone() -> None:
+    without, with_it = draw(Views()), draw(Views(solarise=0.5))
+    for name in Parameters._fields:
+        same = torch.equal(getattr(without, name), getattr(with_it, name))
+        assert same == (name != "solarised"), name
+
+
 def test_grey_images_have_no_colour_to_change() -> None:
     drawn = draw(Views(grey=1.0), (8, 8, 1))
     assert not drawn.grey.any()
@@ -94,7 +102,7 @@ def test_grey_images_have_no_colour_to_change() -> None:
 
 
 def test_images_are_drawn_independently_and_reproducibly() -> None:
-    views = Views(rotation=10)
+    views = Views(rotation=10, solarise=0.5)
     first, again, other = draw(views), draw(views), draw(views, seed=1)
     for one, same, different in zip(first, again, other, strict=True):
         assert torch.equal(one, same)

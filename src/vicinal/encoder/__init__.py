@@ -9,15 +9,25 @@ from torch import nn
 from vicinal import recipe
 from vicinal.encoder.plain import plain
 from vicinal.encoder.projector import projector
-from vicinal.encoder.resnet import resnet18
+from vicinal.encoder.resnet import resnet18, resnet18_pooled
 from vicinal.encoder.small import small
 from vicinal.encoder.timm_backbone import PREFIX, timm_backbone
 
-__all__ = ["BACKBONES", "build_encoder", "plain", "projector", "resnet18", "small", "timm_backbone"]
+__all__ = [
+    "BACKBONES",
+    "build_encoder",
+    "plain",
+    "projector",
+    "resnet18",
+    "resnet18_pooled",
+    "small",
+    "timm_backbone",
+]
 
 BACKBONES: dict[str, Callable[[int, int, tuple[int, ...], int], nn.Module]] = {
     "plain": plain,
     "resnet18": resnet18,
+    "resnet18_pooled": resnet18_pooled,
     "small": small,
 }
 """Each backbone: (channels, size, widths, dimension) to a network of random weights.

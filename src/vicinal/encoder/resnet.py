@@ -1,4 +1,4 @@
-"""ResNet-18 with a stem for small images: the study's encoder."""
+"""ResNet-18 with a stem for small images: the study's encoder, and the one of published figures."""
 
 from __future__ import annotations
 
@@ -29,6 +29,46 @@ def resnet18(channels: int, size: int, widths: tuple[int, ...], dimension: int) 
     Raises:
         InputError: If ``widths`` are another network's or the images are too small.
     """
+    network = _network(channels, size, widths, padding=0)
+    network.fc = nn.Sequential(
+        nn.Linear(512, 512),
+        nn.BatchNorm1d(512),
+        nn.ReLU(inplace=True),
+        nn.Linear(512, dimension),
+    )
+    return network
+
+
+def resnet18_pooled(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> nn.Module:
+    """The encoder of published CIFAR-10 figures, of random weights: no head, 512 pooled features.
+
+    As `resnet18`, but its stem is padded, so that maps keep the image's size, and the mean of
+    the last map is the representation, as in solo-learn, lightly and eb_jepa.
+
+    Args:
+        channels: Channels of the images.
+        size: Height and width of the images, in pixels.
+        widths: As for `resnet18`.
+        dimension: Dimensions F of a representation, which are 512.
+
+    Returns:
+        A module from (B, channels, size, size) float32 to (B, 512) float32.
+
+    Raises:
+        InputError: If ``widths`` or ``dimension`` are another network's or the images too small.
+    """
+    if dimension != WIDTHS[-1]:
+        raise InputError(
+            f"encoder.dimension: a resnet18_pooled has {WIDTHS[-1]}, found {dimension}; "
+            "use backbone 'resnet18' for another"
+        )
+    network = _network(channels, size, widths, padding=1)
+    network.fc = nn.Identity()
+    return network
+
+
+def _network(channels: int, size: int, widths: tuple[int, ...], padding: int) -> nn.Module:
+    """The ResNet-18 of torchvision with the stem for small images."""
     if tuple(widths) != WIDTHS:
         raise InputError(
             f"encoder.widths: a resnet18 has {list(WIDTHS)}, found {list(widths)}; "
@@ -40,12 +80,6 @@ def resnet18(channels: int, size: int, widths: tuple[int, ...], dimension: int) 
             f"least 10 pixels, found {size}; use backbone 'small'"
         )
     network: nn.Module = ResNet(BasicBlock, [2, 2, 2, 2])
-    network.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=0, bias=False)
+    network.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=padding, bias=False)
     network.maxpool = nn.Identity()
-    network.fc = nn.Sequential(
-        nn.Linear(512, 512),
-        nn.BatchNorm1d(512),
-        nn.ReLU(inplace=True),
-        nn.Linear(512, dimension),
-    )
     return network

@@ -8,12 +8,25 @@ import torch
 from torch import nn
 
 from vicinal.recipe import Training
+from vicinal.training.lars import Lars
 
 
 def build_optimizer(
     parameters: Iterable[nn.Parameter], training: Training
 ) -> torch.optim.Optimizer:
-    """Adam, with weight decay in the gradient, or AdamW, with it apart; one fused kernel a step."""
+    """Adam, with weight decay in the gradient, or AdamW, with it apart, or LARS.
+
+    None of them reads a number back from the device; Adam's are one fused kernel a step.
+    """
+    if training.optimizer == "lars":
+        return Lars(
+            parameters,
+            lr=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            trust=training.trust,
+            clip=training.trust_clip,
+        )
     kinds: dict[str, type[torch.optim.Adam]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,

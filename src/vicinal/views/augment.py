@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.recipe import Views
-from vicinal.views.colour import blend, grey_level, turn_hue
+from vicinal.views.colour import blend, grey_level, solarise, turn_hue
 from vicinal.views.geometry import blur, resized_crop, rotate
 from vicinal.views.moving import moved
 from vicinal.views.parameters import BLENDS, NO_HUE, Parameters, draw_parameters
@@ -31,7 +31,7 @@ class Augment:
     """Random views of uint8 images, as torchvision's transforms of the same names make them.
 
     The order is crop, flip, rotation, colour jitter (its four parts in an order of
-    each image's own), greyscale, blur, normalisation. Images of one channel keep
+    each image's own), greyscale, blur, solarisation, normalisation. Images of one channel keep
     their hue and saturation, having none.
 
     Attributes:
@@ -111,15 +111,18 @@ class Augment:
             views = rotate(views, there.degrees)
         if self.views.jitter:
             self._jitter(views, drawn, there)
-        chosen = [switch.nonzero()[:, 0] for switch in (drawn.grey, drawn.blurred)]
+        chosen = [switch.nonzero()[:, 0] for switch in (drawn.grey, drawn.blurred, drawn.solarised)]
         statistics = [_numbers(self.mean), _numbers(self.std)]
-        grey, blurred, mean, std = moved([*chosen, *statistics], pixels.device)
+        grey, blurred, solarised, mean, std = moved([*chosen, *statistics], pixels.device)
         if len(grey):
             level = grey_level(views.index_select(0, grey))
             views.index_copy_(0, grey, level.expand(-1, views.shape[1], -1, -1))
         if len(blurred):
             sharp, sigma = views.index_select(0, blurred), there.sigma.index_select(0, blurred)
             views.index_copy_(0, blurred, blur(sharp, sigma, self.views.blur_kernel))
+        if len(solarised):
+            inverted = solarise(views.index_select(0, solarised), self.views.solarise_threshold)
+            views.index_copy_(0, solarised, inverted)
         return views.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1)).permute(0, 2, 3, 1)
 
     def _jitter(self, views: Tensor, drawn: Parameters, there: Parameters) -> None:

@@ -60,6 +60,21 @@ def grey_level(images: Tensor) -> Tensor:
     return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
+def solarise(images: Tensor, threshold: float) -> Tensor:
+    """Inverts what is as bright as the threshold or brighter.
+
+    Agrees with ``torchvision.transforms.v2.functional.solarize`` on float tensors.
+
+    Args:
+        images: Tensor (B, C, H, W) float32 in [0, 1].
+        threshold: Where white is 1.
+
+    Returns:
+        Tensor (B, C, H, W) float32.
+    """
+    return torch.where(images >= threshold, 1 - images, images)
+
+
 def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turns the hue of each image, keeping the value and saturation of HSV, in place.
 

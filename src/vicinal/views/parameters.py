@@ -29,6 +29,7 @@ class Parameters(NamedTuple):
         grey: bool (B,), turned grey.
         blurred: bool (B,), blurred.
         sigma: float32 (B,), the blur's standard deviation in pixels.
+        solarised: bool (B,), solarised.
     """
 
     box: Tensor
@@ -40,6 +41,7 @@ class Parameters(NamedTuple):
     grey: Tensor
     blurred: Tensor
     sigma: Tensor
+    solarised: Tensor
 
 
 def draw_parameters(
@@ -73,6 +75,11 @@ def draw_parameters(
     turn = uniform(-views.hue, views.hue)
     grey = (uniform(0, 1) < views.grey) & coloured
     blurred = uniform(0, 1) < views.blur
+    sigma = uniform(*views.blur_sigma).float()
+    # Drawn last, and only where asked for: recipes without it keep their random numbers.
+    solarised = torch.zeros(batch, dtype=torch.bool)
+    if views.solarise:
+        solarised = uniform(0, 1) < views.solarise
     return Parameters(
         box=box,
         flip=flip,
@@ -82,7 +89,8 @@ def draw_parameters(
         turn=turn.float(),
         grey=grey,
         blurred=blurred,
-        sigma=uniform(*views.blur_sigma).float(),
+        sigma=sigma,
+        solarised=solarised,
     )
 
 
