@@ -40,11 +40,13 @@ SHARED = {
     "vicinal.objectives.terms": "the terms that every objective is made of",
     "vicinal.representations.representations": "what every file of the room reads or writes",
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
+    "vicinal.representations.distances": "the arithmetic of that search",
     "vicinal.representations.approximate": "the other neighbour search, likewise",
     "vicinal.representations.points": "the check that every estimator makes of its points",
     "vicinal.evaluations.score": "what every evaluation returns",
     "vicinal.evaluations.arrays": "the check that every evaluation makes of an array first",
     "vicinal.evaluations.probe_result": "what every probe returns",
+    "vicinal.evaluations.on_gpu": "clustering's heavy parts on another device",
     "vicinal.evaluations.softmax": "the convex solver behind every probe",
     "vicinal.cli.options": "options that several commands take, each written once",
 }
@@ -111,7 +113,7 @@ LONG = {
     "vicinal.cli.start.study": 90,  # one option a line: the command's whole interface
     "vicinal.cli.start.explore": 75,  # likewise
     "vicinal.training.loop.pretrain": 90,  # the page everybody reads: one piece on purpose
-    "vicinal.evaluations.softmax.fit_softmax": 70,  # one convex problem with its two closures
+    "vicinal.evaluations.softmax.fit_softmax": 76,  # one convex problem with its two closures
     "vicinal.objectives.vicreg.vicreg": 70,  # its docstring pins four conventions' denominators
 }
 

@@ -42,7 +42,7 @@ def test_the_seed_recipe_is_the_studys_to_the_letter() -> None:
 
 def test_the_gpu_recipe_is_the_studys_but_for_its_arithmetic() -> None:
     gpu = read_recipe("gpu")
-    quick = {"precision": "bf16", "compile": "auto", "test_images": 2048}
+    quick = {"precision": "auto", "compile": "auto", "test_images": 2048}
     training = gpu.training.model_copy(update={n: getattr(Recipe().training, n) for n in quick})
     assert {name: getattr(gpu.training, name) for name in quick} == quick
     assert gpu.model_copy(update={"name": "seed", "training": training}) == Recipe()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from vicinal.errors import InputError
+from vicinal.representations import distances
 from vicinal.representations import neighbours as module
 from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
 
@@ -108,7 +109,8 @@ def test_exact_where_float32_cannot_tell(
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     points = near_duplicates(np.random.default_rng(1))
     whole = nearest_and_farthest(points, points, 5, exclude_self=True)
-    monkeypatch.setattr(module, "_BLOCK", 600)  # two or three rows of 240
+    for read in (module, distances):
+        monkeypatch.setattr(read, "BLOCK", 600)  # two or three rows of 240
     blocked = nearest_and_farthest(points, points, 5, exclude_self=True)
     for one, other in zip(whole, blocked, strict=True):
         np.testing.assert_array_equal(one.indices, other.indices)

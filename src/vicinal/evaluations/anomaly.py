@@ -84,6 +84,7 @@ def anomaly_scores(
     k: int = 2,
     exclude_self: bool = False,
     normalise: bool = False,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Mean L2 distance (Q,) float32 to the k nearest training images; higher is stranger.
 
@@ -93,12 +94,18 @@ def anomaly_scores(
         k: Neighbours (2 as in Bergman et al. 2020, arXiv 2002.10445).
         exclude_self: The queries are the training images, and none is its own neighbour.
         normalise: Scale every representation to length 1 first.
+        device: Where distances are computed, ``cpu`` or ``cuda``.
 
     Raises:
         InputError: If there are fewer than k training images.
     """
     return mean_distances(
-        queries.array, train.array, k, exclude_self=exclude_self, normalise=normalise
+        queries.array,
+        train.array,
+        k,
+        exclude_self=exclude_self,
+        normalise=normalise,
+        device=device,
     ).astype(np.float32)
 
 
@@ -112,6 +119,7 @@ def detect(
     bootstrap: int = 1000,
     seed: int = 0,
     normalise: bool = False,
+    device: str = "cpu",
 ) -> AnomalyResult:
     """Scores both test sets by `anomaly_scores` and measures how well that separates them.
 
@@ -124,10 +132,10 @@ def detect(
         bootstrap: Resamples, within each set, behind the interval of the AUROC.
         seed: Seed of the resampling.
         normalise: Scale every representation to length 1 first.
+        device: Where distances are computed, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: If a set is empty, a number is out of range or there are fewer than k
-            training images.
+        InputError: If a set is empty, a number out of range or k above the training images.
     """
     if bootstrap < 1 or most < 0:
         raise InputError(
@@ -138,8 +146,8 @@ def detect(
             f"anomalies: {len(normal)} normal and {len(anomalous)} anomalous test images, "
             "at least one of each is needed"
         )
-    low = anomaly_scores(train, normal, k=k, normalise=normalise)
-    high = anomaly_scores(train, anomalous, k=k, normalise=normalise)
+    low = anomaly_scores(train, normal, k=k, normalise=normalise, device=device)
+    high = anomaly_scores(train, anomalous, k=k, normalise=normalise, device=device)
     normals, anomalies = _counts(low, high)
     flagged, caught = _roc(normals, anomalies)
     total, share = len(low) + len(high), len(high) / (len(low) + len(high))

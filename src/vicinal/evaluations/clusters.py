@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
+from vicinal.evaluations.on_gpu import distance_sums, lloyd
 from vicinal.evaluations.score import Score
 
 _TILE = 1024  # rows and columns of distances held at a time: near the processor, 4 MB
@@ -50,8 +51,9 @@ def cluster(
     labels: NDArray[np.int64] | None = None,
     starts: int = 5,
     silhouette_sample: int = 0,
+    device: str = "cpu",
 ) -> ClusterResult:
-    """k-means (scikit-learn's, k-means++ starts, the best of several) and its measures.
+    """k-means (scikit-learn's on the CPU, k-means++ starts, the best of several) and its measures.
 
     Of more than 10,000 points the starts run on a seeded draw of so many, and the tightest of
     them goes on with all.
@@ -63,6 +65,7 @@ def cluster(
         labels: Array (N,) int64, or None.
         starts: Starts, of which the tightest is kept.
         silhouette_sample: As ``sample`` of `silhouette`.
+        device: ``cpu``, or ``cuda`` for `lloyd` from starts of the same kind, other random numbers.
 
     Raises:
         InputError: If there are fewer distinct representations than clusters.
@@ -74,8 +77,11 @@ def cluster(
             f"{k} clusters need at least 2 and at most as many as distinct images, {distinct}; "
             f"use --set evaluation.clusters={max(2, min(k, distinct))}"
         )
-    fitted = _fitted(array, k, starts, seed)
-    assignment = fitted.labels_.astype(np.int64)
+    if device == "cpu":
+        fitted = _fitted(array, k, starts, seed)
+        assignment, centroids = fitted.labels_.astype(np.int64), fitted.cluster_centers_
+    else:
+        assignment, centroids = _fitted_on(device, array, k, starts, seed)
     nmi = ari = matched = None
     if labels is not None:
         n = len(array)
@@ -84,9 +90,8 @@ def cluster(
         )
         ari = Score("ari", float(adjusted_rand_score(labels, assignment)), -0.5, 1, "higher", 0, n)
         matched = _matched(labels, assignment)
-    centroids = fitted.cluster_centers_.astype(np.float32)
-    tightness = silhouette(array, assignment, sample=silhouette_sample, seed=seed)
-    return ClusterResult(assignment, centroids, tightness, nmi, ari, matched)
+    tightness = silhouette(array, assignment, sample=silhouette_sample, seed=seed, device=device)
+    return ClusterResult(assignment, centroids.astype(np.float32), tightness, nmi, ari, matched)
 
 
 def _fitted(array: NDArray[np.float32], k: int, starts: int, seed: int) -> KMeans:
@@ -98,8 +103,32 @@ def _fitted(array: NDArray[np.float32], k: int, starts: int, seed: int) -> KMean
     return KMeans(k, init=best.cluster_centers_, n_init=1, random_state=seed).fit(array)
 
 
+def _fitted_on(
+    device: str, array: NDArray[np.float32], k: int, starts: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The same on a device: the assignment (N,) and the centroids (K, F)."""
+    points = torch.tensor(array, device=device)
+    screen = array
+    if len(array) > _SCREEN and k <= _SCREEN // 10:
+        screen = array[np.random.default_rng(seed).permutation(len(array))[:_SCREEN]]
+    screened = torch.tensor(screen, device=device)
+    found = []
+    for start in range(starts):
+        centres, _ = kmeans_plusplus(screen, k, random_state=seed + start)
+        found.append(lloyd(screened, torch.from_numpy(centres).to(points)))
+    best = min(found, key=lambda one: one.inertia)
+    if len(screen) < len(array):
+        best = lloyd(points, best.centres)
+    return best.assignment.cpu().numpy(), best.centres.cpu().numpy()
+
+
 def silhouette(
-    array: NDArray[np.float32], assignment: NDArray[np.int64], *, sample: int = 0, seed: int = 0
+    array: NDArray[np.float32],
+    assignment: NDArray[np.int64],
+    *,
+    sample: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Score:
     """Mean silhouette (Rousseeuw 1987), −1 to 1, in memory of N × K and a tile of distances.
 
@@ -114,6 +143,7 @@ def silhouette(
         assignment: Array (N,) int64.
         sample: How many points to take the mean of, a seeded draw; 0, or N and more, for all.
         seed: Seed of the draw.
+        device: Where distances are computed, ``cpu`` or ``cuda``.
 
     Returns:
         The mean, its n the points it is of. Of a sample, the interval is ± 1.96 standard errors
@@ -135,7 +165,10 @@ def silhouette(
     drawn = np.arange(count)
     if not whole:
         drawn = np.sort(np.random.default_rng(seed).permutation(count)[:sample])
-    sums = _summed_distances(array[order], np.cumsum(sizes), drawn)
+    if device == "cpu":
+        sums = _summed_distances(array[order], np.cumsum(sizes), drawn)
+    else:
+        sums = distance_sums(torch.tensor(array[order], device=device), sizes, drawn).cpu()
     values = _silhouettes(sums, torch.from_numpy(members[order][drawn]), torch.from_numpy(sizes))
     mean = float(values.mean())
     if whole:

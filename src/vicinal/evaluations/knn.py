@@ -35,6 +35,7 @@ def knn_probe(
     *,
     k: Sequence[int] = (20, 200),
     temperature: float = 0.07,
+    device: str = "cpu",
 ) -> tuple[KnnResult, ...]:
     """Classifies test images by a weighted vote of their nearest training images.
 
@@ -46,6 +47,7 @@ def knn_probe(
         test: The images to classify, with labels of the same classes.
         k: Numbers of neighbours; one above the training images is lowered to them.
         temperature: Above 0; the lower, the more the nearest outweigh the rest.
+        device: Where neighbours are searched, ``cpu`` or ``cuda``.
 
     Returns:
         A result for each distinct k, rising; chance is 1 / classes.
@@ -64,7 +66,7 @@ def knn_probe(
     if len(train) == 0 or len(test) == 0:
         raise InputError(f"k-NN probe: {len(train)} training and {len(test)} test images")
     ks = sorted({min(each, len(train)) for each in k})
-    found = nearest(unit_length(test.array), unit_length(train.array), ks[-1])
+    found = nearest(unit_length(test.array), unit_length(train.array), ks[-1], device=device)
     similarity = 1 - found.distances.astype(np.float64) ** 2 / 2
     # Dividing a query's weights by its greatest changes no vote and cannot overflow.
     weights = np.exp((similarity - similarity[:, :1]) / temperature)

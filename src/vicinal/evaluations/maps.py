@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +66,18 @@ def tsne_map(
     perplexity: float = 30.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """t-SNE by openTSNE (van der Maaten & Hinton 2008; Linderman et al. 2019), started from PCA.
+
+    On a GPU TorchDR's exact t-SNE takes its place where that is installed (``vicinal[gpu]``).
 
     Args:
         array: Representations (N, F) float32, N ≥ 4.
         perplexity: Effective number of neighbours; at most (N − 1) / 3 is used.
         seed: Seed of the neighbour index and of the jitter that keeps equal points apart.
         progress: Called now and then with the share of the steps just done, 1 in all.
+        device: ``cpu`` or ``cuda``; TorchDR tells no progress before the end.
 
     Returns:
         Array (N, 2) float32.
@@ -80,14 +85,19 @@ def tsne_map(
     Raises:
         InputError: If there are fewer than 4 representations or one is not finite.
     """
-    # Slow to import, and only maps need it.
-    from openTSNE import TSNE, affinity
-    from openTSNE.nearest_neighbors import PrecomputedNeighbors
-
     checked(array, "a map")
     if len(array) < 4:
         raise InputError(f"a t-SNE map needs at least 4 images, found {len(array)}")
     perplexity = min(perplexity, (len(array) - 1) / 3)
+    if device != "cpu" and len(array) <= _EXACT and find_spec("torchdr") is not None:
+        points = exact_tsne(array, perplexity, seed, device)
+        if progress is not None:
+            progress(1.0)
+        return points
+    # Slow to import, and only maps need it.
+    from openTSNE import TSNE, affinity
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
     jobs = 1 if len(array) <= _ONE_THREAD else -1
     tsne = TSNE(
         initialization=_start(array, seed),
@@ -100,7 +110,7 @@ def tsne_map(
     if len(array) > _EXACT:
         index = {"data": array.astype(np.float64), "random_state": seed}
     else:
-        found = nearest(array, array, int(3 * perplexity), exclude_self=True)
+        found = nearest(array, array, int(3 * perplexity), exclude_self=True, device=device)
         lengths = found.distances.astype(np.float64)
         index = {"knn_index": PrecomputedNeighbors(found.indices, lengths)}
     near = affinity.PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, **index)
@@ -116,6 +126,32 @@ def _telling(progress: Callable[[float], None] | None) -> Callable[..., None] | 
         progress(_TOLD_EVERY / _STEPS)
 
     return tell
+
+
+def exact_tsne(
+    array: NDArray[np.float32], perplexity: float, seed: int, device: str
+) -> NDArray[np.float32]:
+    """t-SNE by TorchDR, all repulsions computed, from the start and over the steps of openTSNE's.
+
+    Args:
+        array: Representations (N, F) float32.
+        perplexity: Effective number of neighbours.
+        seed: Seed of the start's jitter and of TorchDR.
+        device: Where to compute.
+
+    Returns:
+        Array (N, 2) float32.
+    """
+    from torchdr import TSNE  # an extra, slow to import
+
+    tsne = TSNE(
+        perplexity=perplexity,
+        init=_start(array, seed).astype(np.float32),
+        max_iter=_STEPS,
+        device=device,
+        random_state=seed,
+    )
+    return np.asarray(tsne.fit_transform(array), dtype=np.float32)
 
 
 def class_agreement(

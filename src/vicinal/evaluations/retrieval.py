@@ -61,6 +61,7 @@ def retrieve(
     k: int = 5,
     shown: NDArray[np.int64],
     exclude_self: bool = False,
+    device: str = "cpu",
 ) -> RetrievalResult:
     """Finds the k nearest and the k farthest gallery images of every query, by L2.
 
@@ -70,6 +71,7 @@ def retrieve(
         k: Images at either end.
         shown: Array (S,) int64, positions in ``queries`` whose images are kept in the result.
         exclude_self: The queries are the gallery, and an image is not its own neighbour.
+        device: Where distances are computed, ``cpu`` or ``cuda``.
 
     Raises:
         InputError: If the gallery has fewer than k images, or classes or features differ.
@@ -79,7 +81,9 @@ def retrieve(
     labelled = queries.labels is not None and gallery.labels is not None
     if labelled and queries.class_names != gallery.class_names:
         raise InputError("retrieval: queries and gallery must have the same class names")
-    near, far = nearest_and_farthest(queries.array, gallery.array, k, exclude_self=exclude_self)
+    near, far = nearest_and_farthest(
+        queries.array, gallery.array, k, exclude_self=exclude_self, device=device
+    )
     return RetrievalResult(
         shown=shown,
         query_ids=queries.ids[shown],

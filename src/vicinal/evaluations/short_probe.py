@@ -23,13 +23,13 @@ def short_probe(
     learning_rate: float = 3e-4,
     batch_size: int = 256,
     seed: int = 0,
+    device: str = "cpu",
 ) -> ProbeResult:
     """Fits one linear layer to raw representations with Adam and a fixed number of epochs.
 
     Nothing is standardised and the optimiser stops long before it converges, so the scale of
-    the representations counts: where it has collapsed, accuracy falls to chance even if the
-    classes can still be told apart. ``converged_probe`` answers that other question. The test
-    images choose nothing.
+    the representations counts: where it has collapsed, accuracy falls to chance even if classes
+    can still be told apart, which ``converged_probe`` asks. The test images choose nothing.
 
     Args:
         train: Labelled representations (N, F) to fit.
@@ -38,6 +38,7 @@ def short_probe(
         learning_rate: Adam's, constant.
         batch_size: Representations a step; the last batch of an epoch may be smaller.
         seed: Seed of the layer's initial weights and of the orders.
+        device: Where the layer is trained, ``cpu`` or ``cuda``, from the same weights and orders.
 
     Returns:
         The result, its accuracy named ``probe_accuracy_short``.
@@ -51,17 +52,18 @@ def short_probe(
             "the short probe needs epochs and batch_size of at least 1 and a learning_rate "
             f"above 0, found {epochs}, {batch_size} and {learning_rate}"
         )
-    points = _tensor(train.array)
-    targets = torch.tensor(labels.train)  # a copy: what was read from a file is not writable
+    points = _tensor(train.array).to(device)
+    targets = torch.tensor(
+        labels.train, device=device
+    )  # a copy: what was read from a file is not writable
     with torch.random.fork_rng(devices=[]):  # leaves the caller's generator as it was
         torch.manual_seed(seed)
-        layer = torch.nn.Linear(points.shape[1], labels.classes)
+        layer = torch.nn.Linear(points.shape[1], labels.classes).to(device)
     adam = torch.optim.Adam(layer.parameters(), lr=learning_rate, fused=True)
     with _one_thread():
         for epoch in range(epochs):
             order = np.random.default_rng((seed, epoch)).permutation(len(points))
-            for start in range(0, len(points), batch_size):
-                batch = torch.from_numpy(order[start : start + batch_size])
+            for batch in torch.from_numpy(order).to(device).split(batch_size):
                 adam.zero_grad(set_to_none=True)
                 loss = functional.cross_entropy(layer(points[batch]), targets[batch])
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -70,7 +72,7 @@ def short_probe(
         "probe_accuracy_short",
         labels,
         _answers(layer, points),
-        _answers(layer, _tensor(test.array)),
+        _answers(layer, _tensor(test.array).to(device)),
         seed=seed,
     )
 
@@ -94,5 +96,5 @@ def _tensor(array: NDArray[np.float32]) -> torch.Tensor:
 
 @torch.no_grad()
 def _answers(layer: torch.nn.Linear, points: torch.Tensor) -> NDArray[np.int64]:
-    answers: NDArray[np.int64] = layer(points).argmax(dim=1).numpy()
+    answers: NDArray[np.int64] = layer(points).argmax(dim=1).cpu().numpy()
     return answers

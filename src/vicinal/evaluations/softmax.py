@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
+
+from vicinal.evaluations.on_gpu import SoftmaxLoss, rotated, spectrum
 
 Array32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]
@@ -53,18 +56,23 @@ class Axes:
     basis: Array32
     variances: Array64
 
-    def rotate(self, standard: Standard, array: Array32) -> Array32:
+    def rotate(self, standard: Standard, array: Array32, device: str = "cpu") -> Array32:
         """Standardises ``array`` (N, F) and returns its coordinates (R, N) float32."""
-        rotated = np.empty((self.basis.shape[1], len(array)), np.float32)
+        if device != "cpu":
+            return rotated(array, standard.mean, standard.inverse, self.basis, device)
+        coordinates = np.empty((self.basis.shape[1], len(array)), np.float32)
         for start in range(0, len(array), _BLOCK):
             block = standard.apply(array[start : start + _BLOCK])
-            rotated[:, start : start + _BLOCK] = self.basis.T @ block.T
-        return rotated
+            coordinates[:, start : start + _BLOCK] = self.basis.T @ block.T
+        return coordinates
 
 
-def principal_axes(standard: Standard, array: Array32) -> Axes:
+def principal_axes(standard: Standard, array: Array32, device: str = "cpu") -> Axes:
     """The axes along which the standardised rows of ``array`` (N, F) are uncorrelated."""
     count, dimensions = array.shape
+    if device != "cpu" and count >= dimensions:
+        values, vectors = spectrum(array, standard.mean, standard.inverse, device)
+        return Axes(vectors.astype(np.float32), np.maximum(values, 0))
     span = None
     if count < dimensions:
         span = np.linalg.qr(standard.apply(array).T)[0]  # (F, N)
@@ -88,6 +96,7 @@ def fit_softmax(
     counted: NDArray[np.bool_] | None = None,
     start: Array64 | None = None,
     tolerance: float = 1e-5,
+    device: str = "cpu",
 ) -> Array64:
     """Minimises mean cross-entropy + ½·penalty·‖W‖², biases free.
 
@@ -103,6 +112,7 @@ def fit_softmax(
         counted: Array (N,) of bool, the points to fit; all where None.
         start: Array (R + 1, C) to start from, such as the result for another penalty.
         tolerance: The search ends where no component of the scaled gradient exceeds it.
+        device: Where losses and gradients are computed; L-BFGS itself runs on the CPU.
 
     Returns:
         Array (R + 1, C) float64: the weights, and the biases in the last row.
@@ -131,6 +141,9 @@ def fit_softmax(
         gradient[-1] = odds.sum(axis=1, dtype=np.float64)
         return float(loss), (gradient * scale).ravel()
 
+    work = objective
+    if device != "cpu":
+        work = _scaled(SoftmaxLoss(points, targets, share, penalty, device), scale)
     first = np.zeros(shape) if start is None else start / scale
     # ftol 0: stop on the gradient alone; the loss of float32 logits is too coarse to stop on.
     options = {"maxiter": 2_000, "maxfun": 4_000, "gtol": tolerance, "ftol": 0.0}
@@ -138,7 +151,7 @@ def fit_softmax(
     # two threads a probe of the digits took thirty times as long as with one, and at no size
     # measured (up to 512 axes of 50,000 points) was a second thread of use.
     with threadpool_limits(1, "blas"):
-        found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+        found = minimize(work, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     steepest = float(np.abs(found.jac).max())
     if steepest > 1e-4:  # a little above the tolerance float32 may have no digits left
         warnings.warn(
@@ -149,6 +162,16 @@ def fit_softmax(
         )
     weights: Array64 = found.x.reshape(shape) * scale
     return weights
+
+
+def _scaled(loss: SoftmaxLoss, scale: Array64) -> Callable[[Array64], tuple[float, Array64]]:
+    """The loss of flat weights that are divided by ``scale`` (R + 1, 1)."""
+
+    def objective(flat: Array64) -> tuple[float, Array64]:
+        value, gradient = loss(flat.reshape(len(scale), -1) * scale)
+        return value, (gradient * scale).ravel()
+
+    return objective
 
 
 def answers(weights: Array64, points: Array32) -> NDArray[np.int64]:

@@ -25,16 +25,18 @@ def neighbours_by(
     k: int,
     *,
     exclude_self: bool = False,
+    device: str = "cpu",
 ) -> tuple[Neighbours, float]:
     """The k nearest rows by the named search, and the share of the true ones among them.
 
-    Arguments and errors are those of `nearest` and `nearest_approximate`.
+    Arguments and errors are those of `nearest` and `nearest_approximate`, which is faiss's on the
+    CPU whatever the device.
     """
     if search == "hnsw":
         return nearest_approximate(queries, gallery, k, exclude_self=exclude_self)
     if search != "exact":
         raise InputError(f"neighbour search {search!r}: valid are 'exact' and 'hnsw'")
-    return nearest(queries, gallery, k, exclude_self=exclude_self), 1.0
+    return nearest(queries, gallery, k, exclude_self=exclude_self, device=device), 1.0
 
 
 def nearest_approximate(

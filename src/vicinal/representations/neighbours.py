@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.errors import InputError
+from vicinal.representations.distances import (
+    BLOCK,
+    Gallery,
+    full_float32,
+    rough_float64,
+    rounding,
+    seen_from,
+    squared_distances,
+)
 
 # One search serves every size; faiss would not pay. Measured on 2 cores against its IndexFlatL2
 # and scikit-learn's brute force: 10,000 queries × 50,000 × 128, k=16, CPU time 1.2 and 0.5 of
 # theirs; 2,000 queries × 50,000 × 3072, 0.85 and 0.55. faiss finds no farthest rows, and neither
-# of the two notices when float32 has ranked wrongly.
-_BLOCK = 2**25  # entries of a block of distances: 128 MB in float32
-
+# of the two notices when float32 has ranked wrongly. On a GPU products, selection and the exact
+# distances of the candidates are computed there; what stays doubtful is settled on the CPU.
 End = Literal["nearest", "farthest"]
 
 
@@ -40,6 +48,7 @@ def nearest(
     k: int,
     *,
     exclude_self: bool = False,
+    device: str = "cpu",
 ) -> Neighbours:
     """The k nearest rows of the gallery to each query, nearest first.
 
@@ -52,12 +61,13 @@ def nearest(
         k: Neighbours of each query, from 1 to N (to N − 1 with ``exclude_self``).
         exclude_self: The queries are the gallery, and row i is no neighbour of row i;
             a duplicate of it at another row is.
+        device: Where distances are computed, ``cpu`` or ``cuda``; the result is the same.
 
     Raises:
         InputError: If there are fewer than k rows to find, shapes disagree or a number is
             not finite.
     """
-    return _search(queries, gallery, k, exclude_self, ("nearest",))[0]
+    return _search(queries, gallery, k, exclude_self, ("nearest",), device)[0]
 
 
 def nearest_and_farthest(
@@ -66,12 +76,13 @@ def nearest_and_farthest(
     k: int,
     *,
     exclude_self: bool = False,
+    device: str = "cpu",
 ) -> tuple[Neighbours, Neighbours]:
     """The k nearest rows of the gallery and the k farthest (farthest first), in one pass.
 
     Arguments and errors are those of `nearest`.
     """
-    near, far = _search(queries, gallery, k, exclude_self, ("nearest", "farthest"))
+    near, far = _search(queries, gallery, k, exclude_self, ("nearest", "farthest"), device)
     return near, far
 
 
@@ -82,6 +93,7 @@ def mean_distances(
     *,
     exclude_self: bool = False,
     normalise: bool = False,
+    device: str = "cpu",
 ) -> NDArray[np.float64]:
     """Mean L2 distance (Q,) to the k nearest rows of the gallery, an image's oddness.
 
@@ -91,13 +103,15 @@ def mean_distances(
         k: Neighbours.
         exclude_self: As in `nearest`.
         normalise: Scale every row to length 1 first.
+        device: As in `nearest`.
 
     Raises:
         InputError: As `nearest`.
     """
     if normalise:
         queries, gallery = unit_length(queries), unit_length(gallery)
-    distances = nearest(queries, gallery, k, exclude_self=exclude_self).distances
+    found = nearest(queries, gallery, k, exclude_self=exclude_self, device=device)
+    distances = found.distances
     means: NDArray[np.float64] = distances.mean(axis=1, dtype=np.float64)
     return means
 
@@ -117,6 +131,7 @@ def _search(
     k: int,
     exclude_self: bool,
     ends: tuple[End, ...],
+    device: str,
 ) -> list[Neighbours]:
     """Ranks candidates found in float32; what that cannot settle is settled in float64."""
     check_search(queries, gallery, k, exclude_self)
@@ -128,24 +143,27 @@ def _search(
     # ‖q − g‖² = ‖q‖² + ‖g‖² − 2q·g loses digits when the norms are large beside the distance,
     # so both are moved to the gallery's mean first.
     centre = gallery.mean(axis=0, dtype=np.float64)
-    centred = torch.from_numpy(_moved(gallery, centre))
+    centred = torch.from_numpy(seen_from(gallery, centre)).to(device)
     squares = centred.square().sum(dim=1)
     reach = float(squares.max().sqrt())
-    rows = max(1, _BLOCK // len(gallery))
-    buffer = torch.empty(min(rows, len(queries)), len(gallery))
+    held = _held(gallery, device)
+    rows = max(1, BLOCK // len(gallery))
+    buffer = torch.empty(min(rows, len(queries)), len(gallery), device=device)
     for start in range(0, len(queries), rows):
         part = queries[start : start + rows]
-        block = torch.from_numpy(_moved(part, centre))
+        block = torch.from_numpy(seen_from(part, centre)).to(device)
         length = block.square().sum(dim=1, keepdim=True)
-        rough = torch.mm(block.mul_(-2), centred.T, out=buffer[: len(part)]).add_(squares)
+        with full_float32():
+            rough = torch.mm(block.mul_(-2), centred.T, out=buffer[: len(part)]).add_(squares)
         rough.add_(length)
-        error = _rounding(np.sqrt(length.numpy()[:, 0]) + reach, gallery.shape[1], np.float32)
+        error = rounding(np.sqrt(length.cpu().numpy()[:, 0]) + reach, gallery.shape[1], np.float32)
         here = np.arange(start, start + len(part))
         for end, result, unsettled in zip(ends, found, doubtful, strict=True):
             if exclude_self:
-                rough[here - start, here] = torch.inf if end == "nearest" else -torch.inf
+                itself = rough[:, start : start + len(part)].diagonal()
+                itself.fill_(torch.inf if end == "nearest" else -torch.inf)
             pool = len(gallery) - exclude_self
-            index, distances, certain = _ranked(part, gallery, rough, error, k, pool, end)
+            index, distances, certain = _ranked(part, held, rough, error, k, pool, end)
             result.indices[here], result.distances[here] = index, distances
             unsettled.append(here[~certain])
     for end, result, unsettled in zip(ends, found, doubtful, strict=True):
@@ -154,9 +172,14 @@ def _search(
     return found
 
 
+def _held(gallery: NDArray[np.float32], device: str) -> Gallery:
+    """The gallery where the candidates' exact distances are computed."""
+    return gallery if device == "cpu" else torch.tensor(gallery, device=device)
+
+
 def _ranked(
     queries: NDArray[np.float32],
-    gallery: NDArray[np.float32],
+    gallery: Gallery,
     rough: Tensor,
     error: NDArray[np.float64],
     k: int,
@@ -167,13 +190,13 @@ def _ranked(
     # A few more than k, so that rounding in the rough distances seldom hides a neighbour.
     count = min(pool, k + max(8, k // 4))
     extreme, candidates = rough.topk(count, dim=1, largest=end == "farthest")
-    index = np.sort(candidates.numpy(), axis=1)
+    index = np.sort(candidates.cpu().numpy(), axis=1)
     sign = 1.0 if end == "nearest" else -1.0
-    keys = sign * _squared_distances(queries, gallery, index)
+    keys = sign * squared_distances(queries, gallery, index)
     order = np.argsort(keys, axis=1, kind="stable")[:, :k]  # stable: ties by index
     best = np.take_along_axis(keys, order, axis=1)
     # What is no candidate is at least this far along, so it cannot be among the k.
-    outside = sign * extreme[:, -1].numpy().astype(np.float64) - error
+    outside = sign * extreme[:, -1].cpu().numpy().astype(np.float64) - error
     certain = (best[:, -1] < outside) | (count == pool)
     return np.take_along_axis(index, order, axis=1), np.sqrt(sign * best), certain
 
@@ -190,78 +213,20 @@ def _settle(
     """Ranks the doubtful queries again, from float64 distances to the whole gallery."""
     k = result.indices.shape[1]
     sign = 1.0 if end == "nearest" else -1.0
-    rows = max(1, _BLOCK // (2 * len(gallery)))
+    rows = max(1, BLOCK // (2 * len(gallery)))
     for start in range(0, len(doubtful), rows):
         chosen = doubtful[start : start + rows]
-        rough, error = _rough_float64(queries[chosen] - centre, gallery, centre)
+        rough, error = rough_float64(queries[chosen] - centre, gallery, centre)
         rough *= sign
         if exclude_self:
             rough[np.arange(len(chosen)), chosen] = np.inf
         limit = np.partition(rough, k - 1, axis=1)[:, k - 1] + 2 * error
         for row, query in enumerate(chosen):
             index = np.flatnonzero(rough[row] <= limit[row])
-            keys = sign * _squared_distances(queries[query][None], gallery, index[None])[0]
+            keys = sign * squared_distances(queries[query][None], gallery, index[None])[0]
             order = np.argsort(keys, kind="stable")[:k]
             result.indices[query] = index[order]
             result.distances[query] = np.sqrt(sign * keys[order])
-
-
-def _rough_float64(
-    centred: NDArray[np.float64], gallery: NDArray[np.float32], centre: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Squared distances (B, N) of centred queries (B, F), and the bound (B,) of their error."""
-    rough = np.empty((len(centred), len(gallery)))
-    reach = 0.0
-    rows = max(1, _BLOCK // (2 * gallery.shape[1]))
-    for start in range(0, len(gallery), rows):
-        part = gallery[start : start + rows] - centre
-        squares = np.einsum("nf,nf->n", part, part)
-        rough[:, start : start + rows] = squares - 2 * (centred @ part.T)
-        reach = max(reach, float(squares.max()))
-    length = np.einsum("nf,nf->n", centred, centred)
-    rough += length[:, None]
-    return rough, _rounding(np.sqrt(length) + np.sqrt(reach), gallery.shape[1], np.float64)
-
-
-def _rounding(
-    lengths: NDArray[np.floating], features: int, dtype: type[np.floating]
-) -> NDArray[np.float64]:
-    """Bound of the error of an expanded squared distance.
-
-    Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1: a dot product of
-    F terms errs by at most F·u·|a|·|b|, so ‖q‖² + ‖g‖² − 2q·g by F·u·(|q| + |g|)²; the 16 is for
-    centring and adding up.
-
-    Args:
-        lengths: Array (B,), norm of the query plus the greatest norm in the gallery.
-        features: F.
-        dtype: The arithmetic's type.
-    """
-    unit, least = float(np.finfo(dtype).eps) / 2, float(np.finfo(dtype).tiny)
-    bound: NDArray[np.float64] = (features + 16) * (unit * lengths.astype(np.float64) ** 2 + least)
-    return bound
-
-
-def _squared_distances(
-    queries: NDArray[np.float32], gallery: NDArray[np.float32], index: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Squared L2 (B, m) float64 from each query to its rows ``index`` (B, m), by subtraction."""
-    squared = np.empty(index.shape)
-    width = max(1, _BLOCK // (16 * gallery.shape[1]))  # pairs at a time
-    rows, columns = max(1, width // index.shape[1]), min(width, index.shape[1])
-    for top in range(0, len(index), rows):
-        for left in range(0, index.shape[1], columns):
-            part = index[top : top + rows, left : left + columns]
-            apart = torch.from_numpy(gallery[part]).double()
-            apart -= torch.from_numpy(queries[top : top + rows].astype(np.float64))[:, None]
-            squared[top : top + rows, left : left + columns] = apart.square_().sum(dim=2).numpy()
-    return squared
-
-
-def _moved(array: NDArray[np.float32], centre: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The rows (B, F) as seen from the centre (F,), without a float64 copy of them all."""
-    seen = np.empty(array.shape, dtype=np.float32)
-    return np.subtract(array, centre, out=seen, casting="same_kind")
 
 
 def check_search(

@@ -93,7 +93,9 @@ class Learners:
         preparation = self._preparation()
         materials = []
         for part, images in (("train", self.data.train), ("test", self.data.test)):
-            found, _ = mined_neighbours(self.representations("generated", part), self.recipe)
+            found, _ = mined_neighbours(
+                self.representations("generated", part), self.recipe, self.engine.device
+            )
             pairs = MinedNeighbours(
                 torch.from_numpy(found), mean=preparation.mean, std=preparation.std
             )
@@ -238,11 +240,13 @@ def preparation_of(images: ImageSet) -> Preparation:
 
 
 def mined_neighbours(
-    representations: Representations, recipe: Recipe
+    representations: Representations, recipe: Recipe, device: str = "cpu"
 ) -> tuple[NDArray[np.int64], float]:
     """Positions (N, k) of each image's k nearest other images, and the search's recall."""
     array, mined = representations.array, recipe.mined
-    found, recall = neighbours_by(mined.search, array, array, mined.neighbours, exclude_self=True)
+    found, recall = neighbours_by(
+        mined.search, array, array, mined.neighbours, exclude_self=True, device=device
+    )
     return found.indices, recall
 
 

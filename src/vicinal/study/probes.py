@@ -18,14 +18,18 @@ from vicinal.study.figures import CIFAR10, VEHICLES
 Figures = dict[str, Any]
 
 
-def probes(train: Representations, test: Representations, recipe: Recipe) -> Figures:
+def probes(
+    train: Representations, test: Representations, recipe: Recipe, device: str = "cpu"
+) -> Figures:
     """The linear probe in both protocols; all None with a reason where labels are missing."""
     if train.labels is None or test.labels is None:
         return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "labels"}
     if len(set(train.labels.tolist())) < 2:
         return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "two classes"}
     settings = recipe.evaluation
-    converged = converged_probe(train, test, holdout=settings.probe_holdout, seed=recipe.seed)
+    converged = converged_probe(
+        train, test, holdout=settings.probe_holdout, seed=recipe.seed, device=device
+    )
     short = short_probe(
         train,
         test,
@@ -33,6 +37,7 @@ def probes(train: Representations, test: Representations, recipe: Recipe) -> Fig
         learning_rate=settings.short_learning_rate,
         batch_size=settings.short_batch_size,
         seed=recipe.seed,
+        device=device,
     )
     return {
         "probe_accuracy": converged.accuracy.value,
@@ -47,15 +52,22 @@ def probes(train: Representations, test: Representations, recipe: Recipe) -> Fig
 
 
 def full_probe(
-    train: Representations, test: Representations, recipe: Recipe, *, brief: bool = False
+    train: Representations,
+    test: Representations,
+    recipe: Recipe,
+    device: str = "cpu",
+    *,
+    brief: bool = False,
 ) -> Figures:
     """Both protocols, the k-NN probe and the few-label probe; ``brief`` leaves out details."""
-    figures = probes(train, test, recipe)
+    figures = probes(train, test, recipe, device)
     if figures["probe_accuracy"] is None:
         return figures | {"knn": None, "few_labels": None}
     settings = recipe.evaluation
     few = few_label_probe(train, test, per_class=settings.few_labels, seed=recipe.seed)
-    neighbours = knn_probe(train, test, k=settings.knn, temperature=settings.knn_temperature)
+    neighbours = knn_probe(
+        train, test, k=settings.knn, temperature=settings.knn_temperature, device=device
+    )
     if brief:
         figures = {name: figures[name] for name in ("probe_accuracy", "probe_accuracy_short")}
     elif train.class_names == CIFAR10:

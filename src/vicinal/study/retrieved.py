@@ -17,14 +17,20 @@ Figures = dict[str, Any]
 TOP_CLASSES = 3
 
 
-def retrieval(train: Representations, test: Representations, data: Data, recipe: Recipe) -> Figures:
+def retrieval(
+    train: Representations,
+    test: Representations,
+    data: Data,
+    recipe: Recipe,
+    device: str = "cpu",
+) -> Figures:
     """Nearest and farthest training images of test images.
 
     The figures are over all test images; one seeded image of each class is shown, the
     same for every learner.
     """
     k = recipe.evaluation.retrieved
-    found = retrieve(test, train, k=k, shown=np.arange(len(test)))
+    found = retrieve(test, train, k=k, shown=np.arange(len(test)), device=device)
     saturation, brightness = colour_gap(data.test.pixels, data.train.pixels[found.farthest.indices])
     precision, per_class = found.nearest.precision, found.nearest.precision_per_class
     return {
@@ -48,7 +54,11 @@ def retrieval(train: Representations, test: Representations, data: Data, recipe:
 
 
 def anomalies(
-    train: Representations, test: Representations, anomalous: Representations, recipe: Recipe
+    train: Representations,
+    test: Representations,
+    anomalous: Representations,
+    recipe: Recipe,
+    device: str = "cpu",
 ) -> Figures:
     """How well the distance to the nearest training images tells anomalies from test images."""
     settings = recipe.evaluation
@@ -60,6 +70,7 @@ def anomalies(
         most=settings.most_anomalous,
         bootstrap=settings.bootstrap,
         seed=recipe.seed,
+        device=device,
     )
     oddest = found.most
     return {

@@ -55,6 +55,10 @@ class Measure:
     def _settings(self) -> Evaluation:
         return self.recipe.evaluation
 
+    @property
+    def _device(self) -> str:
+        return self.learners.engine.device
+
     def curves(self) -> Figures:
         """S1: the loss curves' ends, and which of them lie below where they began."""
         rows = self._losses("generated")
@@ -89,9 +93,9 @@ class Measure:
 
     def linear_probe(self) -> Figures:
         """S3: probes of S1, beside the same on raw pixels and on the untrained encoder."""
-        figures = full_probe(*self._both("generated"), self.recipe)
+        figures = full_probe(*self._both("generated"), self.recipe, self._device)
         figures["baselines"] = {
-            name: full_probe(*self._both(name), self.recipe, brief=True)
+            name: full_probe(*self._both(name), self.recipe, self._device, brief=True)
             for name in ("pixels", "untrained")
         }
         return figures
@@ -102,7 +106,7 @@ class Measure:
         pca = pca_map(self._sample(test).array, seed=self.recipe.seed)
         self._map("no-variance-pca", self._sample(test), pca.points)
         return {
-            **probes(train, test, self.recipe),
+            **probes(train, test, self.recipe, self._device),
             **_collapse_figures(collapse(test.array)),
             "reference": _collapse_figures(collapse(self._read("generated", "test").array)),
         }
@@ -110,12 +114,14 @@ class Measure:
     def mined(self) -> Figures:
         """S5: the encoder of mined neighbours, and what was mined."""
         train, test = self._both("mined")
-        found, recall = mined_neighbours(self._read("generated", "train"), self.recipe)
+        found, recall = mined_neighbours(
+            self._read("generated", "train"), self.recipe, self._device
+        )
         shown = np.random.default_rng(self.recipe.seed).permutation(len(found))[:10]
         ids, labels = self.data.train.ids, self.data.train.labels
         other = None if labels is None else float(np.mean(labels[found] != labels[:, None]))
         return {
-            **probes(train, test, self.recipe),
+            **probes(train, test, self.recipe, self._device),
             "rankme": collapse(test.array).rankme.value,
             "mined_other_class": other,
             "search_recall": recall,
@@ -129,7 +135,7 @@ class Measure:
         train, test = self._both("spectral")
         tsne = self._tsne("spectral-tsne", self._sample(test))
         return {
-            **probes(train, test, self.recipe),
+            **probes(train, test, self.recipe, self._device),
             "class_agreement": tsne["class_agreement"],
             "search_recall": read_json(self.run / "spectral" / "search.json")["recall"],
         }
@@ -137,7 +143,7 @@ class Measure:
     def retrieval(self) -> Figures:
         """S7: nearest and farthest training images of test images, by S1 and by S5."""
         return {
-            name: retrieval(*self._both(name), self.data, self.recipe)
+            name: retrieval(*self._both(name), self.data, self.recipe, self._device)
             for name in ("generated", "mined")
         }
 
@@ -147,7 +153,10 @@ class Measure:
             return {"skipped": "no anomaly set was given; name one with --anomalies"}
         return {
             name: anomalies(
-                *self._both(name), self.learners.representations(name, "anomalies"), self.recipe
+                *self._both(name),
+                self.learners.representations(name, "anomalies"),
+                self.recipe,
+                self._device,
             )
             for name in ("generated", "mined", "pixels", "untrained")
         }
@@ -164,10 +173,11 @@ class Measure:
             seed=self.recipe.seed,
             labels=train.labels,
             silhouette_sample=self._settings.silhouette_sample,
+            device=self._device,
         )
         kept = self._positions(len(train))
         sample, assignment = train.take(kept), found.assignment[kept]
-        points = tsne_map(sample.array, perplexity=self._settings.perplexity, seed=self.recipe.seed)
+        points = self._tsne_points(sample)
         self._write_map(f"clusters-{learner}", sample, points, assignment)
         agreement = {"nmi": found.nmi, "ari": found.ari, "matched_accuracy": found.matched_accuracy}
         return {
@@ -181,8 +191,13 @@ class Measure:
         }
 
     def _tsne(self, name: str, test: Representations) -> Figures:
-        points = tsne_map(test.array, perplexity=self._settings.perplexity, seed=self.recipe.seed)
-        return self._map(name, test, points)
+        return self._map(name, test, self._tsne_points(test))
+
+    def _tsne_points(self, shown: Representations) -> NDArray[np.float32]:
+        perplexity = self._settings.perplexity
+        return tsne_map(
+            shown.array, perplexity=perplexity, seed=self.recipe.seed, device=self._device
+        )
 
     def _map(self, name: str, test: Representations, points: NDArray[np.float32]) -> Figures:
         """Writes a map, and says how well it keeps classes and neighbours together."""
