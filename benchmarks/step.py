@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from measuring import say, section, table
 from trainers import images
+from vicinal.recipe import Recipe
 from vicinal.recipes import read_recipe
 from vicinal.training import loop
-from vicinal.training.device import open_engine
+from vicinal.training.device import Engine, open_engine
 from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics
 
 RECIPES = ("seed", "laptop")
@@ -83,9 +86,10 @@ class Profile:
 
 def main() -> None:
     profiles = {}
+    engine = open_engine("cpu", "float32")
     for name in RECIPES:
         say(f"profiling {name}")
-        profiles[name] = profiled(name)
+        profiles[name] = profiled(read_recipe(name), images().pixels, engine)
     rows = [(kind, *(f"{made.share(kind):.1f} %" for made in profiles.values())) for kind in KINDS]
     seconds = (f"{sum(made.spent.values()) / 1e6:.2f} s" for made in profiles.values())
     convolutions = profiles["seed"].share(FORWARD, BACKWARD)
@@ -105,12 +109,14 @@ def main() -> None:
     )
 
 
-def profiled(name: str) -> Profile:
-    """Trains a few steps as `vicinal study` does and reads the profile of the last ones."""
-    recipe = read_recipe(name)
-    pixels = images().pixels
+def profiled(recipe: Recipe, pixels: NDArray[np.uint8], engine: Engine) -> Profile:
+    """Trains a few steps as `vicinal study` does and reads the profile of the last ones.
+
+    On a GPU the times are those of the kernels that an operator has started.
+    """
     augment = Augment(recipe.views, *channel_statistics(pixels))
-    engine = open_engine("cpu", "float32")
+    on_gpu = engine.device == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     steps = (WAIT + WARM_UP + STEPS) * recipe.training.batch_size
     unnamed = loop.objective
     loop.objective = labelled(LOSS, unnamed)
@@ -118,7 +124,7 @@ def profiled(name: str) -> Profile:
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            profile(activities=[ProfilerActivity.CPU], schedule=plan) as profiler,
+            profile(activities=activities, schedule=plan) as profiler,
         ):
             watched = Watched(GeneratedNeighbours(augment), profiler)
             # Two test images: asking for their views ends the last step.
@@ -126,7 +132,7 @@ def profiled(name: str) -> Profile:
             loop.pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1)
     finally:
         loop.objective = unnamed
-    return summed(profiler.events())
+    return summed(profiler.events(), "self_device_time_total" if on_gpu else "self_cpu_time_total")
 
 
 def labelled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,8 +145,8 @@ def labelled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def summed(events: Any) -> Profile:
-    """The profile of a step, on average over the profiled ones."""
+def summed(events: Any, time: str) -> Profile:
+    """The profile of a step, on average over the profiled ones; ``time`` names what is added."""
     spent: dict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
     copies: Counter[tuple[str, str]] = Counter()
@@ -152,11 +158,11 @@ def summed(events: Any) -> Profile:
         if not any(name.startswith("ProfilerStep") for name in names):
             continue
         kind = kind_of(event, names, loss)
-        spent[kind] += event.self_cpu_time_total / STEPS
+        spent[kind] += getattr(event, time) / STEPS
         counts[event.name] += 1
         if event.name in COPIES and kind not in (VIEWS, LOSS):
             copies[event.name, kind] += 1
-            copying += event.self_cpu_time_total / STEPS
+            copying += getattr(event, time) / STEPS
     return Profile(dict.fromkeys(KINDS, 0.0) | spent, counts, copies, copying)
 
 

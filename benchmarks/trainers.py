@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+import plain
 from data import source
 from vicinal.encoder import build_encoder, projector
 from vicinal.images import load
@@ -53,14 +54,26 @@ class Timed:
     """Pairs that note when they are asked for, which is when a step begins."""
 
     pairs: Pairs
+    device: str = "cpu"
     stamps: list[float] = field(default_factory=list)
 
     def __call__(
         self, pixels: Tensor, index: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """As `vicinal.views.Pairs`."""
-        self.stamps.append(time.perf_counter())
+        stamp(self.stamps, self.device)
         return self.pairs(pixels, index, generator)
+
+
+SETTLED = 5
+"""Steps until a GPU's queue, its compiler and its clock have settled."""
+
+
+def stamp(stamps: list[float], device: str, last: int = 0) -> None:
+    """Notes the time; waits for a GPU while it settles and for stamp ``last``, not in between."""
+    if device == "cuda" and (len(stamps) <= SETTLED or len(stamps) == last - 1):
+        torch.cuda.synchronize()
+    stamps.append(time.perf_counter())
 
 
 @functools.cache
@@ -69,15 +82,15 @@ def images() -> ImageSet:
     return load(source("cifar10"), size=32).train
 
 
-def ours(recipe: Recipe, steps: int, precision: Precision) -> Run:
+def ours(recipe: Recipe, steps: int, device: str, precision: Precision) -> Run:
     """`pretrain` on the engine that ``vicinal study`` opens, one epoch of ``steps`` steps."""
     pixels = images().pixels
     augment = Augment(recipe.views, *channel_statistics(pixels))
-    timed = Timed(GeneratedNeighbours(augment))
+    timed = Timed(GeneratedNeighbours(augment), device)
     train = Material(pixels[: steps * recipe.training.batch_size], timed)
     # Two test images cost nothing, and asking for their views marks the last step's end.
     test = Material(pixels[-2:], timed)
-    engine = open_engine("cpu", precision)
+    engine = open_engine(device, precision)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1)
         state = torch.load(Path(folder) / "checkpoint.pt", weights_only=True)["model"]
@@ -99,7 +112,7 @@ class Pictures:
         return (image if self.transform is None else self.transform(image)), 0
 
 
-def lightly_script(recipe: Recipe, steps: int) -> Run:
+def lightly_script(recipe: Recipe, steps: int, device: str) -> Run:
     """LightningModule, VICRegLoss and VICRegTransform, as in lightly's VICReg example."""
     import pytorch_lightning as pl
     from lightly.data import LightlyDataset
@@ -144,13 +157,13 @@ def lightly_script(recipe: Recipe, steps: int) -> Run:
         Pictures(images().pixels, None), transform=transform
     )
     torch.manual_seed(recipe.seed)
-    module, clock = VICReg(), _clock(pl)
-    trainer = _trainer(pl, steps, clock)
-    trainer.fit(module, _loader(dataset, recipe))
+    module, clock = VICReg(), _clock(pl, device, steps)
+    trainer = _trainer(pl, steps, clock, device)
+    trainer.fit(module, _loader(dataset, recipe, device))
     return Run(clock.stamps, _numbers(module.backbone, module.projection_head))
 
 
-def stable_pretraining_script(recipe: Recipe, steps: int) -> Run:
+def stable_pretraining_script(recipe: Recipe, steps: int, device: str) -> Run:
     """Module, DataModule and Manager with its VICReg forward, loss and transforms."""
     import lightning.pytorch as pl
     import stable_pretraining as spt
@@ -185,29 +198,52 @@ def stable_pretraining_script(recipe: Recipe, steps: int) -> Run:
         vicreg_loss=spt.losses.VICRegLoss(),
         optim={"optimizer": functools.partial(kind, **settings), "scheduler": "ConstantLR"},
     )
-    clock = _clock(pl)
+    clock = _clock(pl, device, steps)
     with tempfile.TemporaryDirectory() as folder:
         spt.set(cache_dir=folder)
-        data = spt.data.DataModule(train=_loader(dataset, recipe))
-        spt.Manager(_trainer(pl, steps, clock), module, data, seed=recipe.seed)()
+        data = spt.data.DataModule(train=_loader(dataset, recipe, device))
+        spt.Manager(_trainer(pl, steps, clock, device), module, data, seed=recipe.seed)()
     return Run(clock.stamps, _numbers(backbone, head))
 
 
-TRAINERS: dict[str, Callable[[Recipe, int], Run]] = {
+def plain_script(recipe: Recipe, steps: int, device: str) -> Run:
+    """The paper's equations in a loop of plain PyTorch, torchvision's transforms on PIL images."""
+    views = plain.TwoViews(recipe, *channel_statistics(images().pixels))
+    torch.manual_seed(recipe.seed)
+    backbone, head = _networks(recipe)
+    model = nn.Sequential(backbone, head).to(device)
+    kind, settings = _optimizer(recipe)
+    stamps: list[float] = []
+    plain.loop(
+        model,
+        kind(model.parameters(), **settings),
+        Pictures(images().pixels, views),
+        recipe,
+        steps,
+        device,
+        lambda: stamp(stamps, device, last=steps),
+    )
+    return Run(stamps, _numbers(backbone, head))
+
+
+TRAINERS: dict[str, Callable[[Recipe, int, str], Run]] = {
     "ours, bf16": functools.partial(ours, precision="bf16"),
     "ours": functools.partial(ours, precision="float32"),
     "lightly": lightly_script,
     "stable-pretraining": stable_pretraining_script,
+    "plain PyTorch": plain_script,
 }
 
 
-def train(name: str, recipe: str, settings: tuple[str, ...], steps: int) -> Run:
+def train(
+    name: str, recipe: str, settings: tuple[str, ...], steps: int, device: str = "cpu"
+) -> Run:
     """Runs one trainer; to be called in a process of its own, whose standard output it shuts."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     warnings.simplefilter("ignore")
     for chatty in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    return TRAINERS[name](override(read_recipe(recipe), settings), steps)
+    return TRAINERS[name](override(read_recipe(recipe), settings), steps, device)
 
 
 def _networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
@@ -225,17 +261,18 @@ def _optimizer(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[str, A
     }
 
 
-def _loader(dataset: Any, recipe: Recipe) -> Any:
+def _loader(dataset: Any, recipe: Recipe, device: str) -> Any:
     return torch.utils.data.DataLoader(
         dataset,
         batch_size=recipe.training.batch_size,
         shuffle=True,
         drop_last=True,
-        num_workers=2,
+        num_workers=2 if device == "cpu" else os.cpu_count() or 2,
+        pin_memory=device == "cuda",
     )
 
 
-def _clock(pl: Any) -> Any:
+def _clock(pl: Any, device: str, steps: int) -> Any:
     class Clock(pl.Callback):
         """Notes when each step ends."""
 
@@ -243,16 +280,17 @@ def _clock(pl: Any) -> Any:
             self.stamps: list[float] = []
 
         def on_train_batch_end(self, *_: Any) -> None:
-            self.stamps.append(time.perf_counter())
+            stamp(self.stamps, device, last=steps)
 
     return Clock()
 
 
-def _trainer(pl: Any, steps: int, clock: Any) -> Any:
+def _trainer(pl: Any, steps: int, clock: Any, device: str) -> Any:
     trainer = pl.Trainer(
         max_steps=steps,
-        accelerator="cpu",
+        accelerator=device,
         devices=1,
+        precision="bf16-mixed" if device == "cuda" else "32-true",
         callbacks=[clock],
         logger=False,
         enable_checkpointing=False,

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from measuring import ratio, say, section, table, versions
-from trainers import TRAINERS, Run, images, train
+from trainers import Run, images, train
 from vicinal.recipes import override, read_recipe
 from vicinal.training.device import resolve_precision
 
@@ -37,7 +37,7 @@ WORKS = (Work("seed", warm_up=1, timed=4), Work("laptop", warm_up=3, timed=8))
 def main() -> None:
     images()  # decoded once, here, for every process
     native = resolve_precision("auto", "cpu") == "bf16"
-    names = [name for name in TRAINERS if native or name != "ours, bf16"]
+    names = [n for n in (*reversed(GOALS), *PEERS) if native or n != "ours, bf16"]
     rows, goals = [], []
     for work in WORKS:
         seconds = measured(work, names)

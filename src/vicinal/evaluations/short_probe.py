@@ -63,7 +63,7 @@ def short_probe(
     with _one_thread():
         for epoch in range(epochs):
             order = np.random.default_rng((seed, epoch)).permutation(len(points))
-            for batch in torch.from_numpy(order).to(device).split(batch_size):
+            for batch in torch.split(torch.from_numpy(order).to(device), batch_size):
                 adam.zero_grad(set_to_none=True)
                 loss = functional.cross_entropy(layer(points[batch]), targets[batch])
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ from vicinal.evaluations.on_gpu import SoftmaxLoss, rotated, spectrum
 
 Array32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]
+Loss = Callable[[Array64], tuple[float, Array64]]
 
 _BLOCK = 4096  # rows standardised at a time
 
@@ -141,7 +142,7 @@ def fit_softmax(
         gradient[-1] = odds.sum(axis=1, dtype=np.float64)
         return float(loss), (gradient * scale).ravel()
 
-    work = objective
+    work: Loss = objective
     if device != "cpu":
         work = _scaled(SoftmaxLoss(points, targets, share, penalty, device), scale)
     first = np.zeros(shape) if start is None else start / scale
@@ -164,7 +165,7 @@ def fit_softmax(
     return weights
 
 
-def _scaled(loss: SoftmaxLoss, scale: Array64) -> Callable[[Array64], tuple[float, Array64]]:
+def _scaled(loss: SoftmaxLoss, scale: Array64) -> Loss:
     """The loss of flat weights that are divided by ``scale`` (R + 1, 1)."""
 
     def objective(flat: Array64) -> tuple[float, Array64]:

@@ -54,7 +54,7 @@ class Lars(torch.optim.Optimizer):
         super().__init__(parameters, settings)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Takes one step; ``closure``, if given, computes the loss again and its gradients."""
         loss = None
         if closure is not None:

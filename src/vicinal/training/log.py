@@ -187,11 +187,12 @@ class Glance:
         arrived = None
         if self._coming is not None:
             copy, event = self._coming
-            if not event.query():
+            if not event.query():  # type: ignore[no-untyped-call]
                 return None
             arrived = copy
         # Into pinned memory, which torch allots to such a copy: the host goes on meanwhile.
-        copy, event = values.to("cpu", non_blocking=True), torch.cuda.Event()
+        copy = values.to("cpu", non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._coming = copy, event
         return arrived
