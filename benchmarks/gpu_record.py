@@ -108,9 +108,8 @@ def report(out: Path, device: str) -> None:
         rows.append((run.name, len(epochs), f"{seconds / 60:.1f}", *cells))
     header = ("variant", "epochs done", "minutes of epochs", "held out: linear, 20-NN", "test")
     print(table(header, rows))
-    print(
-        f"\nPublished: solo-learn 92.07 % (online, 1,000 epochs), eb_jepa 90.12 % (300). {where(device)}"
-    )
+    print("\nPublished: solo-learn 92.07 % (online probe, 1,000 epochs), eb_jepa 90.12 % (300).")
+    print(where(device))
     print(f"Variants: {json.dumps(list(VARIANTS))}")
 
 

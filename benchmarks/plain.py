@@ -1,4 +1,4 @@
-"""VICReg in plain PyTorch: the paper's equations as they stand, in a loop as one writes it first."""
+"""VICReg in plain PyTorch: the paper's equations as they stand, in the loop one writes first."""
 
 from __future__ import annotations
 

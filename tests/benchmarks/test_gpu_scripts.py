@@ -1,4 +1,4 @@
-"""The GPU scripts, tried out on a CPU with tiny networks: each runs, goes on, and ends in a table."""
+"""The GPU scripts on a CPU with tiny networks: each runs, goes on, and ends in a table."""
 
 import json
 import os
