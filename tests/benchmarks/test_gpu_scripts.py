@@ -1,12 +1,12 @@
 """The GPU scripts on a CPU with tiny networks: each runs, goes on, and ends in a table."""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("gpu_*.py"))
@@ -19,26 +19,47 @@ TINY = (
 CPU = ("--device", "cpu", *TINY)
 
 
-def script(
-    name: str, *arguments: str, cwd: Path, data: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    if data is not None:
-        environment["VICINAL_DATA"] = str(data)
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / name), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+class Scripts:
+    """Runs scripts in this process, for each of its own would import everything anew.
+
+    Attributes:
+        printed: What the last one printed.
+        said: What it wrote to standard error.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+    ) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+        monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def status(self, name: str, *arguments: str) -> int:
+        """Runs one to its end and gives its exit status."""
+        self.monkeypatch.setattr(sys, "argv", [name, *arguments])
+        self.capsys.readouterr()
+        code: object = 0
+        try:
+            runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        self.printed, self.said = self.capsys.readouterr()
+        assert isinstance(code, int), code
+        return code
+
+    def table(self, name: str, *arguments: str) -> str:
+        """Runs one that succeeds, and gives what it printed."""
+        assert self.status(name, *arguments) == 0
+        assert "| --- |" in self.printed
+        return self.printed
 
 
-def ran(name: str, *arguments: str, cwd: Path, data: Path | None = None) -> str:
-    done = script(name, *arguments, cwd=cwd, data=data)
-    assert done.returncode == 0, done.stderr
-    assert "| --- |" in done.stdout
-    return done.stdout
+@pytest.fixture
+def scripts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Scripts:
+    return Scripts(monkeypatch, capsys, tmp_path)
 
 
 def test_every_item_has_its_script() -> None:
@@ -53,42 +74,40 @@ def test_every_item_has_its_script() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_without_a_gpu_one_line_and_status_2(name: str, tmp_path: Path) -> None:
-    done = script(name, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+def test_without_a_gpu_one_line_and_status_2(name: str, scripts: Scripts, tmp_path: Path) -> None:
+    assert scripts.status(name) == 2
+    assert scripts.said.splitlines() == [
         "no CUDA device here: this measures a GPU; --device cpu tries the script out"
     ]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_the_study_and_its_evaluation_again(tmp_path: Path) -> None:
+def test_the_study_and_its_evaluation_again(scripts: Scripts, tmp_path: Path) -> None:
     chosen = ("--data", "digits", "--recipe", "digits", "--images", "200", "--epochs", "1")
     shortened = (
         *("--set", "evaluation.map_images=60", "--set", "evaluation.bootstrap=20"),
         *("--set", "mined.epochs=1", "--set", "evaluation.short_epochs=1"),
     )
     study = (*CPU, *chosen, *shortened, "--seeds", "0", "--out", "study")
-    printed = ran("gpu_study.py", *study, cwd=tmp_path)
+    printed = scripts.table("gpu_study.py", *study)
     assert "linear probe, converged" in printed
     assert "0.7240" in printed  # the study's figure beside ours
     results = json.loads((tmp_path / "study/seed-0/results.json").read_text("utf-8"))
     assert set(results["systems"]) == {f"S{i}" for i in range(1, 10)}
-    assert ran("gpu_study.py", *study, cwd=tmp_path) == printed  # all of it was there already
+    assert scripts.table("gpu_study.py", *study) == printed  # all of it was there already
 
-    again = ran("gpu_evaluation.py", "--device", "cpu", "--run", "study/seed-0", cwd=tmp_path)
+    again = scripts.table("gpu_evaluation.py", "--device", "cpu", "--run", "study/seed-0")
     probe = results["systems"]["S3"]["probe_accuracy"]
     assert f"| S3 | linear probe, converged | {probe:.4f} |" in again
 
 
 @pytest.mark.slow
-def test_the_record_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    chosen = ("--data", "digits", "--images", "200", "--epochs", "2", "--set", "views.flip=0")
-    stopped = script("gpu_record.py", *CPU, *chosen, "--minutes", "0.0001", cwd=tmp_path)
-    assert stopped.returncode == 0, stopped.stderr
-    assert "the same command again goes on from here" in stopped.stderr
-    printed = ran("gpu_record.py", *CPU, *chosen, "--test", cwd=tmp_path)
+def test_the_record_goes_on_where_it_was_stopped(scripts: Scripts) -> None:
+    chosen = (*CPU, "--data", "digits", "--images", "200", "--epochs", "2")
+    assert scripts.status("gpu_record.py", *chosen, "--minutes", "0.0001") == 0
+    assert "the same command again goes on from here" in scripts.said
+    printed = scripts.table("gpu_record.py", *chosen, "--test")
     row = next(line for line in printed.splitlines() if "published-2-epochs" in line)
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[1] == "2"
@@ -96,18 +115,17 @@ def test_the_record_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_peers(tmp_path: Path, shared_data: Path) -> None:
-    sizes = ("--trainers", "ours", "plain PyTorch", "--steps", "1", "--rows", "32")
-    printed = ran(
-        "gpu_peers.py", *CPU, *sizes, "--dimensions", "16", cwd=tmp_path, data=shared_data
-    )
+def test_the_peers(scripts: Scripts, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VICINAL_DATA", str(shared_data))
+    sizes = ("--steps", "1", "--rows", "32", "--dimensions", "16")
+    printed = scripts.table("gpu_peers.py", *CPU, "--trainers", "ours", "plain PyTorch", *sizes)
     for name in ("| ours |", "| plain PyTorch |", "| the paper's equations |"):
         assert name in printed
 
 
 @pytest.mark.slow
-def test_the_roofline(tmp_path: Path) -> None:
+def test_the_roofline(scripts: Scripts) -> None:
     chosen = ("--data", "digits", "--recipe", "digits", "--images", "200")
-    printed = ran("gpu_roofline.py", *CPU, *chosen, cwd=tmp_path)
+    printed = scripts.table("gpu_roofline.py", *CPU, *chosen)
     assert "of the matrix rate" in printed
     assert "The loss takes" in printed
