@@ -97,7 +97,6 @@ def pretrain(
     store, test_store = (_on(fabric.device, material.pixels) for material in (train, test))
     batch = min(recipe.training.batch_size, len(store))
     steps = len(store) // batch  # a last, smaller batch is left out; shuffling spares no image
-
     recovery = Recovery(checkpoint, title, recipe.training.learning_rate, steps, fabric.device)
 
     def rate(step: int) -> float:
