@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vicinal.cli.completion import complete_recipe, complete_source
+
 EmbeddingsFile = Annotated[
     Path, typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote.")
 ]
@@ -14,13 +16,17 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=complete_source,
         help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH or parquet:PATTERN "
         "({split} in it stands for train and test).",
     ),
 ]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="A shipped recipe's name or a TOML file. [default: fits the data]"),
+    typer.Option(
+        help="A shipped recipe's name or a TOML file. [default: fits the data]",
+        autocompletion=complete_recipe,
+    ),
 ]
 Limit = Annotated[
     int | None,

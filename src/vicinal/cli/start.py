@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vicinal.cli.completion import complete_source
 from vicinal.cli.options import (
     AsJson,
     DataDir,
@@ -25,8 +26,9 @@ def study(
     data: Annotated[
         str,
         typer.Option(
+            autocompletion=complete_source,
             help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH or "
-            "parquet:PATTERN ({split} in it stands for train and test)."
+            "parquet:PATTERN ({split} in it stands for train and test).",
         ),
     ] = "digits",
     recipe: RecipeName = None,

@@ -56,6 +56,11 @@ SOURCES: dict[str, Loader] = {
 _ARGUMENTS = {"parquet": "PATTERN", "folder": "PATH"}
 
 
+def source_names() -> list[str]:
+    """Every source as one begins to write it: ``digits``, ``folder:``."""
+    return [f"{name}:" if name in _ARGUMENTS else name for name in SOURCES]
+
+
 def load(
     source: str,
     *,
