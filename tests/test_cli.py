@@ -1,5 +1,6 @@
 """Whole commands on small real data: what comes out, and one clear line for what cannot be."""
 
+import inspect
 import json
 import os
 import shutil
@@ -99,13 +100,20 @@ def test_a_finished_run_resumes_without_work_and_the_report_draws_again(
     shutil.copytree(digits_run, tmp_path / "runs" / digits_run.name)
     copy = tmp_path / "runs" / digits_run.name
     weights = (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns
-    done = vicinal("study", "--limit", "300", "--seeds", "2", "--resume", *quick(), cwd=tmp_path)
+    again = ("study", "--limit", "300", "--seeds", "2", "--resume", "--json", *quick())
+    done = vicinal(*again, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "learn" not in done.stderr
+    told = json.loads(done.stdout)
+    results = json.loads((tmp_path / told["results"]).read_text("utf-8"))
+    probe = next(figure for figure in told["figures"] if figure["name"] == "probe_accuracy")
+    assert probe["value"] == results["systems"]["S3"]["probe_accuracy"]
+    assert [claim["id"] for claim in told["claims"]] == list(range(1, 10))
     assert (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns == weights
     (copy / "report.html").unlink()
-    assert vicinal("report", str(copy), cwd=tmp_path).returncode == 0
-    assert (copy / "report.html").is_file()
+    page = str(copy / "report.html")
+    assert json.loads(vicinal("report", str(copy), "--json", cwd=tmp_path).stdout)["report"] == page
+    assert Path(page).is_file()
 
 
 def test_a_run_folder_is_not_overwritten(digits_run: Path) -> None:
@@ -194,6 +202,46 @@ def test_help_fits_a_screen_and_names_the_commands(tmp_path: Path) -> None:
     assert "study" in done.stdout
     assert "report" in done.stdout
     assert "--anomalies" in vicinal("study", "--help", cwd=tmp_path).stdout
+
+
+def completed(words: str, cwd: Path) -> list[str]:
+    """What bash is told to offer for the last of the words."""
+    asked = {"_VICINAL_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    asked["COMP_CWORD"] = str(len(words.split(" ")) - 1)
+    done = subprocess.run(
+        [sys.executable, "-m", "vicinal"],
+        cwd=cwd,
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("vicinal st", ["study"]),
+        ("vicinal study --recipe la", ["laptop"]),
+        ("vicinal study --data cifar", ["cifar10", "cifar100"]),
+        ("vicinal embed fo", ["folder:"]),
+        ("vicinal export run --to torch", ["torchscript", "torch.export"]),
+    ],
+)
+def test_the_shell_completes(words: str, offered: list[str], tmp_path: Path) -> None:
+    assert completed(words, tmp_path) == offered
+
+
+def test_every_command_that_a_program_would_call_speaks_json() -> None:
+    from vicinal.cli import PANELS
+
+    assert [
+        command.__name__
+        for commands in PANELS.values()
+        for command in commands
+        if "as_json" not in inspect.signature(command).parameters
+    ] == []
 
 
 def test_every_recipe_field_is_read_by_something(

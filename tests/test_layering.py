@@ -48,6 +48,7 @@ SHARED = {
     "vicinal.evaluations.probe_result": "what every probe returns",
     "vicinal.evaluations.on_gpu": "clustering's heavy parts on another device",
     "vicinal.evaluations.softmax": "the convex solver behind every probe",
+    "vicinal.cli.completion": "what the shell completes, for the options of every panel",
     "vicinal.cli.options": "options that several commands take, each written once",
 }
 # These rooms are one pipeline each, read from one file; the others hold alternatives.

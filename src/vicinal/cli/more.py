@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vicinal.cli.completion import complete_format, complete_recipe
 from vicinal.cli.options import AsJson, Device, wants_page
 from vicinal.errors import InputError
 from vicinal.files import read_json
@@ -41,7 +42,13 @@ def _print_page(page: Path, as_json: bool) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder or an encoder.safetensors.")],
-    to: Annotated[str, typer.Option(help="onnx, torchscript, torch.export, safetensors or timm.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="onnx, torchscript, torch.export, safetensors or timm.",
+            autocompletion=complete_format,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt, .pt2 or .safetensors.")],
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +80,10 @@ def bench(
     images: Annotated[int, typer.Option(min=1, help="How many training images you have.")] = 50_000,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="A recipe's name or file (repeatable). (default: the shipped ones)"),
+        typer.Option(
+            help="A recipe's name or file (repeatable). (default: the shipped ones)",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,

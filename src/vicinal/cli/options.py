@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from vicinal.cli.completion import complete_recipe, complete_source
+
 SOURCES = (
     "folder:PATH, csv:FILE (path,label), parquet:PATTERN ({split} stands for train and test), "
     "numpy:FILE (.npy, .npz), hub:NAME, digits, cifar10, cifar100, mnist or fashion-mnist."
@@ -21,12 +23,16 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=complete_source,
         help=SOURCES,
     ),
 ]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="A shipped recipe's name or a TOML file. (default: fits the data)"),
+    typer.Option(
+        help="A shipped recipe's name or a TOML file. (default: fits the data)",
+        autocompletion=complete_recipe,
+    ),
 ]
 Limit = Annotated[
     int | None,

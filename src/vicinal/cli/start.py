@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vicinal.cli.completion import complete_source
 from vicinal.cli.options import (
     SOURCES,
     AsJson,
@@ -27,7 +28,9 @@ def explore(
     photos: Annotated[
         str,
         typer.Argument(
-            metavar="PHOTOS", help="A folder of pictures, or any DATA as for `vicinal train`."
+            metavar="PHOTOS",
+            autocompletion=complete_source,
+            help="A folder of pictures, or any DATA as for `vicinal train`.",
         ),
     ],
     encoder: Annotated[
@@ -90,7 +93,7 @@ def explore(
 
 
 def study(
-    data: Annotated[str, typer.Option(help=SOURCES)] = "digits",
+    data: Annotated[str, typer.Option(help=SOURCES, autocompletion=complete_source)] = "digits",
     recipe: RecipeName = None,
     anomalies: Annotated[
         str | None, typer.Option(help="Images of another kind, named as for --data.")

@@ -71,6 +71,11 @@ _ARGUMENTS = {
 }
 
 
+def source_names() -> list[str]:
+    """Every source as one begins to write it: ``digits``, ``folder:``."""
+    return [f"{name}:" if name in _ARGUMENTS else name for name in SOURCES]
+
+
 def load(
     source: str,
     *,

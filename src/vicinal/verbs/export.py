@@ -111,8 +111,6 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
         made = Path(folder) / f"encoder{form.suffix}"
         _write(prepared, to, file, made)
         difference, largest, dimensions = _compared(prepared, form, made)
-        if not np.isfinite(largest):
-            raise InputError(f"{file}: the encoder gives NaN or infinity; train another")
         if not difference <= TOLERANCE * largest:
             raise InputError(
                 f"--to {to}: the file's numbers differ from PyTorch's by {difference:.2g} (they "
@@ -154,6 +152,8 @@ def _compared(network: Prepared, form: Format, made: Path) -> tuple[float, float
     }
     with torch.inference_mode():
         expected = {name: network(torch.from_numpy(b)).numpy() for name, b in batches.items()}
+        if not all(np.isfinite(rows).all() for rows in expected.values()):
+            raise InputError("the encoder gives NaN or infinity; train another")
         if not form.normalises:
             mean, std = network.mean.numpy(), network.std.numpy()
             batches = {name: (batch - mean) / std for name, batch in batches.items()}
