@@ -15,6 +15,7 @@ from vicinal.encoder.timm_backbone import PREFIX, timm_backbone
 
 __all__ = [
     "BACKBONES",
+    "PREFIX",
     "build_encoder",
     "plain",
     "projector",
