@@ -220,8 +220,11 @@ def stand_in(place: Path, name: str, script: str) -> None:
     file.chmod(0o755)
 
 
+# One write a line: two agents share the pipe.
 RECORD = (
-    "import json, os, sys\nprint(json.dumps([os.environ.get('ON'), *sys.argv[1:]]), flush=True)\n"
+    "import json, os, sys\n"
+    "line = json.dumps([os.environ.get('ON'), *sys.argv[1:]])\n"
+    "os.write(1, (line + chr(10)).encode())\n"
 )
 
 
