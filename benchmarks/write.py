@@ -26,6 +26,7 @@ SCRIPTS = (
     "precision",
     "evaluation",
     "growth",
+    "streaming",
 )
 HEADER = """# Benchmarks
 

@@ -111,7 +111,9 @@ class Training(Section):
     epochs: Count = 30
     """Passes over the training set."""
     batch_size: Annotated[int, Field(ge=2)] = 256
-    """Images a step; each gives two views."""
+    """Images a step, on all ranks together; each gives two views."""
+    statistics: Literal["global", "per-rank"] = "global"
+    """On several ranks: the objective of the whole batch, or the mean of each rank's own."""
     optimizer: Literal["adam", "adamw", "lars"] = "adam"
     """Adam (weight decay joins the gradient), AdamW (decoupled) or LARS, for large batches."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
@@ -134,6 +136,10 @@ class Training(Section):
     """Arithmetic of the networks; auto is bf16 where the processor has it natively."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether torch.compile makes kernels for the networks and the loss; auto: on CUDA."""
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps between two checkpoints within an epoch; 0 for one after every epoch alone."""
+    buffer: Count = 10_000
+    """Streamed images that wait in each rank's memory to be shuffled, at most."""
     test_images: Count = 10_000
     """At most so many test images (a seeded draw) give the test curves."""
 

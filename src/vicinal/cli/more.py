@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.completion import complete_format, complete_recipe
-from vicinal.cli.options import AsJson, Device, wants_page
+from vicinal.cli.options import AsJson, DataDir, Device, Source, wants_page
 from vicinal.errors import InputError
 from vicinal.files import read_json
 
@@ -97,3 +97,34 @@ def bench(
 
     recipes = [read_recipe(name) for name in recipe or recipe_names()]
     print_speeds(measure_recipes(recipes, device), images, as_json=as_json)
+
+
+def shard(
+    data: Source,
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    size: Annotated[
+        int | None,
+        typer.Option(min=4, help="Height and width. [default: that of the data's recipe]"),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Decode pictures into shards that train reads as a stream.
+
+    \b
+    vicinal shard 'tar:SHARDS/{0000..0999}.tar' --out store
+    vicinal train shards:store
+    """
+    from vicinal.images.streams import write_source
+    from vicinal.recipes import read_recipe
+    from vicinal.study.folder import recipe_for
+    from vicinal.verbs.shown import print_json, say
+
+    size = size or read_recipe(recipe_for(data)).views.size
+    written = write_source(data, out, size=size, data_dir=data_dir)
+    if as_json:
+        skipped = len(written.skipped)
+        print_json({"out": str(out), "size": size, "images": written.images, "skipped": skipped})
+        return
+    parts = ", ".join(f"{count:,} {part}" for part, count in written.images.items())
+    say(f"{parts} images of {size} × {size} pixels: {out}")

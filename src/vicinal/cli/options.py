@@ -49,6 +49,13 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where downloads and decoded images are kept. (default: the cache)"),
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(min=1, help="Ranks on each node, one a device. [default: 1, or torchrun's]"),
+]
+Nodes = Annotated[
+    int | None, typer.Option(min=1, help="Nodes, see docs/ranks.md. [default: 1, or torchrun's]")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

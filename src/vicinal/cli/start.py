@@ -14,8 +14,10 @@ from vicinal.cli.options import (
     AsJson,
     DataDir,
     Device,
+    Devices,
     FalseAlarms,
     Limit,
+    Nodes,
     RecipeName,
     Resume,
     Settings,
@@ -166,6 +168,8 @@ def train(
     limit: Limit = None,
     resume: Resume = False,
     device: Device = "auto",
+    devices: Devices = None,
+    nodes: Nodes = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -174,7 +178,10 @@ def train(
     \b
     vicinal train folder:PHOTOS --run runs/photos
     vicinal train digits --set training.epochs=50
+    vicinal train folder:PHOTOS --devices 8              the batch is shared by 8 ranks
+    vicinal train 'tar:SHARDS/{0000..0999}.tar'          more than fits into memory
     """
+    from vicinal.ranks import is_first
     from vicinal.verbs.shown import print_json, say
     from vicinal.verbs.train import train as train_encoder
 
@@ -187,7 +194,11 @@ def train(
         resume=resume,
         device=device,
         data_dir=data_dir,
+        devices=devices,
+        nodes=nodes,
     )
+    if not is_first():
+        return
     if as_json:
         print_json(
             {

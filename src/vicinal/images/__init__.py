@@ -216,6 +216,15 @@ def load_parts(
     return tuple(part for part in parts if len(part.images))
 
 
+def source_parts(source: str, data_dir: Path | None = None) -> Parts:
+    """Training and test part of a source as they are listed, not decoded, see `load`.
+
+    Raises:
+        InputError: If the source is unknown, missing, empty or unreadable.
+    """
+    return _parts(source, _data_folder(data_dir))
+
+
 def _paths(images: Listed, good: NDArray[np.int64]) -> tuple[str, ...] | None:
     """Where the files of the ``good`` ones lie, if they are files."""
     if isinstance(images, ImageSet) or not len(good):
@@ -241,6 +250,11 @@ def _parts(source: str, data: Path, *more: str) -> Parts:
         raise InputError(
             f"data {source!r}: for a path say what it is: folder:{source} (image files), "
             f"csv:{source} (path,label), numpy:{source} (.npy, .npz) or parquet:{source}"
+        )
+    if name in ("tar", "shards") and argument:
+        raise InputError(
+            f"data {source!r}: is read as a stream, which 'vicinal train' takes (and 'vicinal "
+            "shard' takes tar files); give pictures as folder:PATH or parquet:PATTERN"
         )
     if source == "patches":
         raise InputError("data 'patches': these are for --anomalies only; try digits")

@@ -17,23 +17,31 @@ Listed = ImageSet | store.Encoded
 
 
 @dataclass(frozen=True, eq=False)
-class _Arrays:
-    """An ImageSet as the store takes it, for when its pixels still have to be fitted."""
+class Arrays:
+    """An ImageSet as the store takes it, for when its pixels still have to be fitted.
+
+    Attributes:
+        images: The images.
+    """
 
     images: ImageSet
 
     @property
     def name(self) -> str:
+        """What people call the set."""
         return self.images.name
 
     @property
     def ids(self) -> NDArray[np.str_]:
+        """(N,) strings, unique within the set."""
         return self.images.ids
 
     def stamp(self) -> Iterator[str]:
+        """A line that changes when the images do."""
         yield self.images.fingerprint
 
     def pictures(self) -> Iterator[tuple[NDArray[np.uint8], str]]:
+        """Each image's pixels, and what an error message calls it."""
         for pixels, number in zip(self.images.pixels, self.images.ids, strict=True):
             yield pixels, f"{self.images.name} {number}"
 
@@ -66,7 +74,7 @@ class Fitting:
                 return replace(images, ids=ids), good
             channels = channels or images.channels
         found = store.stored(
-            _Arrays(images) if isinstance(images, ImageSet) else images,
+            Arrays(images) if isinstance(images, ImageSet) else images,
             lambda picture, where, asked: fit.decode(
                 picture, where, size=self.size, channels=asked, pad=self.pad
             ),

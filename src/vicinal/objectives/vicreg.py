@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.errors import InputError
+from vicinal.objectives.across import invariance_across, regularisers_across
 from vicinal.objectives.terms import Terms, invariance, precise, regularisers
 
 Convention = Literal["study", "paper", "solo", "eb_jepa"]
@@ -77,6 +78,7 @@ def vicreg(
     target_std: float = 1.0,
     epsilon: float = 1e-4,
     convention: Convention = "study",
+    rows: int | None = None,
 ) -> Terms:
     r"""VICReg's loss of two views' embeddings.
 
@@ -103,6 +105,8 @@ def vicreg(
         target_std: γ.
         epsilon: ε.
         convention: Whose denominators; `PRESETS` has the weights that go with it.
+        rows: On several ranks, the rows of the global batch, whose statistics are taken and of
+            which these are the rank's `vicinal.ranks.share`; None for these rows' own.
 
     Returns:
         The total and the unweighted parts ``invariance``, ``variance``, ``covariance``.
@@ -112,15 +116,20 @@ def vicreg(
     """
     if z_a.shape != z_b.shape or z_a.ndim != 2:
         raise ValueError(f"need two (B, D) tensors of one shape, found {z_a.shape} and {z_b.shape}")
-    if len(z_a) < 2:
+    if (rows or len(z_a)) < 2:
         raise ValueError(f"a variance needs at least 2 rows, found a batch of {len(z_a)}")
     views, pairs = CONVENTIONS[convention]
     dimensions = z_a.shape[1]
     with torch.autocast(z_a.device.type, enabled=False):
         z_a, z_b = precise(z_a), precise(z_b)
-        closeness = invariance(z_a, z_b)
-        spread_a, redundancy_a = regularisers(z_a, target_std, epsilon)
-        spread_b, redundancy_b = regularisers(z_b, target_std, epsilon)
+        if rows is None:
+            closeness = invariance(z_a, z_b)
+            spread_a, redundancy_a = regularisers(z_a, target_std, epsilon)
+            spread_b, redundancy_b = regularisers(z_b, target_std, epsilon)
+        else:
+            closeness = invariance_across(z_a, z_b, rows)
+            spread_a, redundancy_a = regularisers_across(z_a, rows, target_std, epsilon)
+            spread_b, redundancy_b = regularisers_across(z_b, rows, target_std, epsilon)
         spread = (spread_a + spread_b) / views
         divisor = dimensions * max(dimensions - 1, 1) if pairs else dimensions
         redundancy = (redundancy_a + redundancy_b) / divisor

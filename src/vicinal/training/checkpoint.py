@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from vicinal import ranks
 from vicinal.errors import InputError
 from vicinal.files import replacing
+from vicinal.training.feed import Position
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,8 +25,9 @@ class Checkpoint:
     """Where a checkpoint lies and what it holds.
 
     The random state is not in it: every epoch draws from a generator seeded by
-    the run's seed and the epoch's number, so the epoch is state enough. The one
-    before it stays beside it, for a disk that loses bytes.
+    the run's seed and the epoch's number, so the epoch is state enough. Within an
+    epoch the position has that generator's state. The checkpoint before the last
+    stays beside it, for a disk that loses bytes.
 
     Attributes:
         path: The file.
@@ -32,20 +35,30 @@ class Checkpoint:
         optimizer: What trains it.
         rows: The rows of ``losses.csv`` that belong to the state restored: a file that was
             cut short or removed is written again from them.
+        within: The fields of the `Position` restored, if the state is one within an epoch.
     """
 
     path: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
     rows: list[list[str]] = field(default_factory=list)
+    within: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, epoch: int, rows: Sequence[list[str]] = ()) -> None:
-        """Writes the state after ``epoch`` epochs, whose losses are ``rows``."""
+    def save(
+        self, epoch: int, rows: Sequence[list[str]] = (), position: Position | None = None
+    ) -> None:
+        """Writes the state after ``epoch`` epochs, whose losses are ``rows``, and of the next.
+
+        Of several ranks, the first does.
+        """
+        if not ranks.is_first():
+            return
         state = {
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "losses": list(rows),
+            "within": {} if position is None else vars(position),
         }
         # Whole in memory first: torch's own writer hides that a disk is full.
         whole = io.BytesIO()
@@ -63,9 +76,35 @@ class Checkpoint:
     def restore(self) -> int:
         """Loads the last state that can be read, if there is one, and returns the epochs done.
 
+        Of several ranks the first reads the file, which the others need not see.
+
         Raises:
             InputError: If no file is a checkpoint of this model.
         """
+        if ranks.world_size() == 1:
+            return self._restore()
+
+        def state() -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any]]:
+            done = self._restore()
+            return done, self.model.state_dict(), self.optimizer.state_dict(), self.within
+
+        done, model, optimizer, within = ranks.from_first(state)
+        if not ranks.is_first():
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(optimizer)
+            self.within = within
+        return done
+
+    def position(self) -> Position | None:
+        """Where to go on within the first epoch after `restore`; None from its beginning, or later.
+
+        Each restored position is given once.
+        """
+        within, self.within = self.within, {}
+        return Position(**within) if within else None
+
+    def _restore(self) -> int:
+        """Loads the last state on this rank, see `restore`."""
         refused = None
         for path in (self.path, self.previous):
             if not path.is_file():
@@ -89,4 +128,5 @@ class Checkpoint:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rows = state.get("losses", [])
+        self.within = state.get("within", {})
         return int(state["epoch"])

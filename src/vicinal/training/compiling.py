@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import nn
 
+from vicinal import ranks
 from vicinal.recipe import Training
 
 Arguments = ParamSpec("Arguments")
@@ -24,7 +25,7 @@ def compiled_parts(
     """Has the model's forward, and the objective that it returns, compiled if the recipe says so.
 
     The model keeps its weights, their names and what it is wrapped in. Each half compiles by
-    itself, so what lies between them, such as a gather over ranks, need not compile.
+    itself. On several ranks nothing is compiled.
 
     Args:
         model: The encoder with its projector; its ``forward`` is replaced.
@@ -33,7 +34,12 @@ def compiled_parts(
         device: Where the training runs.
         say: Prints a line.
     """
-    if training.compile == "off" or (training.compile == "auto" and device.type != "cuda"):
+    # On several ranks BatchNorm and loss exchange numbers, which would cut both into pieces.
+    if (
+        ranks.world_size() > 1
+        or training.compile == "off"
+        or (training.compile == "auto" and device.type != "cuda")
+    ):
         return objective
     model.forward = compiled(model.forward, "networks", say)
     return compiled(objective, "loss", say)

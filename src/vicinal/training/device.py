@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -57,29 +58,49 @@ class Engine:
     precision: str
 
 
-def open_engine(device: str, precision: Precision) -> Engine:
-    """Resolves ``auto`` and opens the engine of a run on one device.
+def open_engine(device: str, precision: Precision, *, devices: int = 1, nodes: int = 1) -> Engine:
+    """Resolves ``auto`` and opens the engine of a run; `vicinal.training.launch` has many ranks.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: The recipe's.
+        devices: Ranks on each node, one a device.
+        nodes: Nodes.
 
     Raises:
         InputError: If the device is not to be had.
     """
     # Slow to import, and only training needs it.
     from lightning.fabric import Fabric
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     # Its one line about precision says less than ours does.
     logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
     place = resolve_device(device)
     arithmetic = resolve_precision(precision, place)
     if place == "cuda":
         # Every step has the same shapes, so it pays to try cuDNN's algorithms once.
         torch.backends.cudnn.benchmark = True
+    many = devices * nodes > 1
     fabric = Fabric(
         accelerator=place,
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=DDPStrategy(**_no_sent_buffers()) if many else "auto",
         precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
     )
+    if many:
+        fabric.launch()
     return Engine(fabric, place, arithmetic)
+
+
+def _no_sent_buffers() -> dict[str, Any]:
+    """Every rank's BatchNorm has the same running statistics: none has to be sent every step."""
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    renamed = "forward_sync_buffers"  # of later torch versions, which warn of the old name
+    return {renamed if renamed in known else "broadcast_buffers": False}
 
 
 def _cpu_has_bf16() -> bool:

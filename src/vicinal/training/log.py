@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vicinal import ranks
 from vicinal.errors import StorageError
 from vicinal.files import replacing
 from vicinal.training.rank import CollapseWatch
@@ -196,6 +197,47 @@ class Glance:
         event.record()
         self._coming = copy, event
         return arrived
+
+
+class Unlogged(TrainingLog):
+    """What a rank has that is not the first: it writes and shows nothing."""
+
+    def __init__(self) -> None:
+        self.rows = []
+        self._console = Console(quiet=True)
+        self._bar = Progress(console=self._console, disable=True)
+
+    def advance(self, *_: object) -> None:
+        """Does nothing."""
+
+    def record(self, *_: object) -> None:
+        """Does nothing."""
+
+
+def opened_log(
+    path: Path,
+    title: str,
+    *,
+    epochs: int,
+    epochs_done: int,
+    rows: Sequence[list[str]] = (),
+    images: int,
+    quiet: bool = False,
+    loggers: Sequence[Logger] = (),
+) -> TrainingLog:
+    """A `TrainingLog` of these arguments on the first rank, `Unlogged` on the others."""
+    if not ranks.is_first():
+        return Unlogged()
+    return TrainingLog(
+        path,
+        title,
+        epochs=epochs,
+        epochs_done=epochs_done,
+        rows=rows,
+        images=images,
+        quiet=quiet,
+        loggers=loggers,
+    )
 
 
 def named(values: Tensor) -> dict[str, float]:

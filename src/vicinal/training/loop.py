@@ -6,21 +6,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vicinal import ranks
 from vicinal.encoder import build_encoder, projector
+from vicinal.encoder.synchronised import synchronise
 from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.compiling import compiled_parts
-from vicinal.training.log import PARTS, TrainingLog, named
+from vicinal.training.feed import ArrayFeed, Feed, Position
+from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
 from vicinal.training.rank import SAMPLE, effective_rank
@@ -31,6 +34,20 @@ from vicinal.views import Pairs
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from lightning.fabric.loggers.logger import Logger
+
+
+class Trainable(Protocol):
+    """What can be trained on, without labels."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+
+    def on(self, device: torch.device) -> Feed:
+        """The images on a device, as batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +62,25 @@ class Material:
     pixels: NDArray[np.uint8]
     pairs: Pairs
 
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.pixels.shape[1:]
+        return height, width, channels
+
+    def on(self, device: torch.device) -> Feed:
+        """The images on a device, as batches."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
+        return ArrayFeed(pixels, self.pairs)
+
 
 @kept_memory()
 def pretrain(
-    train: Material,
-    test: Material,
+    train: Trainable,
+    test: Trainable,
     recipe: Recipe,
     run: Path,
     fabric: Fabric,
@@ -83,26 +114,28 @@ def pretrain(
     Raises:
         InputError: If there are fewer than two images, or the loss stops being finite again.
     """
-    if len(train.pixels) < 2:
-        raise InputError(f"training needs at least 2 images, found {len(train.pixels)}")
+    if len(train) < 2:
+        raise InputError(f"training needs at least 2 images, found {len(train)}")
     torch.manual_seed(recipe.seed)
-    encoder, model = _networks(recipe, train.pixels)
+    encoder, model = _networks(recipe, train.shape)
     use_winograd(model)  # acts in float32 on a CPU alone
+    synchronise(model, fabric.device)  # acts on several ranks alone
     wrapped, optimizer = fabric.setup(
         model.to(memory_format=torch.channels_last),
         build_optimizer(model.parameters(), recipe.training),
     )
     checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer)
     done = checkpoint.restore()
-    store, test_store = (_on(fabric.device, material.pixels) for material in (train, test))
-    batch = min(recipe.training.batch_size, len(store))
-    steps = len(store) // batch  # a last, smaller batch is left out; shuffling spares no image
+    feed, test_feed = train.on(fabric.device), test.on(fabric.device)
+    batch = min(recipe.training.batch_size, len(feed))
+    steps = len(feed) // batch  # a last, smaller batch is left out; shuffling spares no image
+    rows = _global_rows(recipe, batch)
     recovery = Recovery(checkpoint, title, recipe.training.learning_rate, steps, fabric.device)
 
     def rate(step: int) -> float:
         return learning_rate(step, epochs * steps, steps, recipe.training)
 
-    with TrainingLog(
+    with opened_log(
         run / "losses.csv",
         title,
         epochs=epochs,
@@ -115,32 +148,35 @@ def pretrain(
         terms_of = compiled_parts(model, objective, recipe.training, fabric.device, log.say)
         for epoch in recovery.epochs(done, epochs):
             generator = _generator(recipe.seed, epoch)
-            order = torch.randperm(len(store), generator=generator)[: steps * batch]
-            sums = torch.zeros(len(PARTS), device=fabric.device)
+            after = checkpoint.position()
+            first, sums = _begun(after, fabric.device)
             wrapped.train()
             began = time.perf_counter()
-            for step, index in enumerate(torch.split(order, batch)):
+            views = feed.batches(generator, steps, batch, after)
+            for step, (view_a, view_b) in enumerate(views, start=first):
                 _set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
-                view_a, view_b = train.pairs(store, index, generator)
-                terms = terms_of(wrapped(view_a), wrapped(view_b), recipe.objective)
+                terms = terms_of(wrapped(view_a), wrapped(view_b), recipe.objective, rows)
                 optimizer.zero_grad(set_to_none=True)
                 fabric.backward(terms.total)
                 optimizer.step()
-                sums += (parts := _stacked(terms))
+                sums += (parts := _stacked(terms, recipe))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, parts):
                     break
+                if _worth_keeping(step + 1, steps, recipe, sums, model):
+                    position = Position(step + 1, generator.get_state(), sums)
+                    checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
                 continue
             seconds = time.perf_counter() - began
-            log.record(epoch + 1, "train", named(sums / steps), seconds, steps * batch)
-            _record_test(log, wrapped, encoder, fabric, test_store, test.pairs, recipe, epoch)
+            log.record(epoch + 1, "train", named(sums / steps), seconds, (steps - first) * batch)
+            _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
             checkpoint.save(epoch + 1, log.rows)
     return encoder.eval()
 
 
-def objective(z_a: Tensor, z_b: Tensor, recipe: Objective) -> Terms:
-    """The recipe's objective of two views' embeddings (B, D)."""
+def objective(z_a: Tensor, z_b: Tensor, recipe: Objective, rows: int | None) -> Terms:
+    """The recipe's objective of two views' embeddings (B, D), see `vicreg` for ``rows``."""
     return vicreg(
         z_a,
         z_b,
@@ -150,12 +186,19 @@ def objective(z_a: Tensor, z_b: Tensor, recipe: Objective) -> Terms:
         target_std=recipe.target_std,
         epsilon=recipe.epsilon,
         convention=recipe.convention,
+        rows=rows,
     )
 
 
-def _networks(recipe: Recipe, pixels: NDArray[np.uint8]) -> tuple[nn.Module, nn.Sequential]:
+def _global_rows(recipe: Recipe, batch: int) -> int | None:
+    """Rows of the batch whose statistics a rank's loss has; None for its own rows'."""
+    several = ranks.world_size() > 1
+    return batch if several and recipe.training.statistics == "global" else None
+
+
+def _networks(recipe: Recipe, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Sequential]:
     """The encoder, and the encoder with its projector."""
-    size, channels = pixels.shape[1], pixels.shape[3]
+    size, _, channels = shape
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
     return encoder, nn.Sequential(
         encoder, projector(recipe.encoder.dimension, recipe.projector.widths)
@@ -168,35 +211,57 @@ def _record_test(
     model: nn.Module,
     encoder: nn.Module,
     fabric: Fabric,
-    store: Tensor,
-    pairs: Pairs,
+    feed: Feed,
     recipe: Recipe,
     epoch: int,
 ) -> None:
     """Logs the mean terms on test views, the same after every epoch, and the first ones' rank."""
     generator = _generator(recipe.seed, -1)
-    count = min(recipe.training.test_images, len(store))
+    count = min(recipe.training.test_images, len(feed))
     batch = min(recipe.training.batch_size, count)
     if batch < 2:
         return
-    order = torch.randperm(len(store), generator=generator)[: count // batch * batch]
+    steps = count // batch
     model.eval()
     began = time.perf_counter()
-    sums = torch.zeros(len(PARTS), device=store.device)
+    sums = torch.zeros(len(PARTS), device=fabric.device)
     sample: Tensor | None = None
-    for index in torch.split(order, batch):
-        view_a, view_b = pairs(store, index, generator)
-        sums += _stacked(objective(model(view_a), model(view_b), recipe.objective))
+    for view_a, view_b in feed.batches(generator, steps, batch):
+        rows = _global_rows(recipe, batch)
+        terms = objective(model(view_a), model(view_b), recipe.objective, rows)
+        sums += _stacked(terms, recipe)
         if sample is None:
             with fabric.autocast():
-                sample = encoder(view_a[:SAMPLE])
+                sample = _first_rows(encoder, view_a, batch)
     assert sample is not None
-    means = named(sums / (len(order) // batch)) | {"rankme": effective_rank(sample)}
-    log.record(epoch + 1, "test", means, time.perf_counter() - began, len(order))
+    means = named(sums / steps) | {"rankme": effective_rank(sample)}
+    log.record(epoch + 1, "test", means, time.perf_counter() - began, steps * batch)
 
 
-def _on(device: torch.device, pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+def _begun(after: Position | None, device: torch.device) -> tuple[int, Tensor]:
+    """The first step of an epoch and the sums (4,) of the terms before it."""
+    if after is None:
+        return 0, torch.zeros(len(PARTS), device=device)
+    return after.steps, after.sums.to(device)
+
+
+def _worth_keeping(done: int, steps: int, recipe: Recipe, sums: Tensor, model: nn.Module) -> bool:
+    """Whether a checkpoint is due after ``done`` of an epoch's steps; its end has one anyway.
+
+    Not of numbers gone bad: a training that is taken back needs one from before.
+    """
+    every = recipe.training.checkpoint_steps
+    if every == 0 or done % every or done == steps:
+        return False
+    return all(bool(t.isfinite().all()) for t in (sums, *model.parameters()))
+
+
+def _first_rows(encoder: nn.Module, views: Tensor, batch: int) -> Tensor:
+    """Representations of the first views of a batch of which these are this rank's."""
+    if ranks.world_size() == 1:
+        first: Tensor = encoder(views[:SAMPLE])
+        return first
+    return ranks.all_rows(encoder(views), batch)[:SAMPLE]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -210,5 +275,7 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
 
 
-def _stacked(terms: Terms) -> Tensor:
-    return torch.stack([terms.total.detach(), *(terms.parts[name] for name in PARTS[1:])])
+def _stacked(terms: Terms, recipe: Recipe) -> Tensor:
+    """The terms (4,) for the log, the same on every rank."""
+    stacked = torch.stack([terms.total.detach(), *(terms.parts[name] for name in PARTS[1:])])
+    return ranks.mean(stacked) if recipe.training.statistics == "per-rank" else stacked

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from vicinal import ranks
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.training.checkpoint import Checkpoint
@@ -62,8 +63,7 @@ class Recovery:
         if not checkpoint.path.is_file() and not checkpoint.previous.is_file():
             checkpoint.save(0)
         self._from: int | None = None
-        if self._file.is_file():
-            self._from = int(read_json(self._file)["epoch"])
+        self._from = ranks.from_first(self._noted)
 
     def epochs(self, done: int, epochs: int) -> Iterator[int]:
         """The epochs from ``done`` on, counted from 0; one that was taken back comes again."""
@@ -111,12 +111,17 @@ class Recovery:
                 f"{self._title}: {trouble}, also at half the learning rate; {good}; "
                 f"lower training.learning_rate (now {self._rate:g}) and train in another folder"
             )
-        write_json(self._file, asdict(trouble) | {"learning_rate_factor": FACTOR})
+        if ranks.is_first():
+            write_json(self._file, asdict(trouble) | {"learning_rate_factor": FACTOR})
         self._from, self._again = epoch + 1, True
         if self._checkpoint.restore() != epoch:
             raise InputError(f"{self._title}: {trouble}, and {self._checkpoint.path} is damaged")
         say(f"{self._title}: {trouble}; {good}: once more from there at half the learning rate")
         return True
+
+    def _noted(self) -> int | None:
+        """The epoch from which on the learning rate is halved, if an earlier sitting noted one."""
+        return int(read_json(self._file)["epoch"]) if self._file.is_file() else None
 
     def _trouble(self, epoch: int, steps: int, model: nn.Module) -> Trouble | None:
         finite = self._terms[:steps].isfinite().cpu()

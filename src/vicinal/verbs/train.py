@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from vicinal.encoder.saved import save_encoder
+from vicinal import ranks
+from vicinal.encoder.saved import Preparation, save_encoder
+from vicinal.errors import InputError
 from vicinal.files import read_rows, write_json
-from vicinal.images import Splits, keep_skipped, load
+from vicinal.images import keep_skipped, load
+from vicinal.images.skipped import Skipped
+from vicinal.images.streams import is_stream, open_stream
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.folder import (
@@ -18,8 +24,12 @@ from vicinal.study.folder import (
     open_run,
     recipe_for,
 )
-from vicinal.study.learners import learn_generated, preparation_of
-from vicinal.training.device import Engine, open_engine
+from vicinal.study.learners import preparation_of
+from vicinal.training.device import Engine
+from vicinal.training.launch import open_ranks
+from vicinal.training.loop import Material, Trainable, pretrain
+from vicinal.training.stream import StreamMaterial
+from vicinal.views import Augment, GeneratedNeighbours
 
 
 @dataclass(frozen=True)
@@ -53,15 +63,18 @@ def train(
     resume: bool = False,
     device: str = "auto",
     data_dir: Path | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
 ) -> Trained:
     """Trains an encoder and writes recipe.toml, environment.json, losses.csv and the encoder.
 
-    Pictures that cannot be used are left out and listed in skipped.csv.
-
-    Images of the source's test part, or a held-out fifth, give the test curve and no gradient.
+    Pictures that cannot be used are left out and listed in skipped.csv. Images of the source's
+    test part, or a held-out fifth, give the test curve and no gradient. Of several ranks the
+    first writes and all return the same; those that torchrun starts again go on with the run.
 
     Args:
-        data: Source of the images, as `vicinal.images.load` takes it.
+        data: Source of the images, as `vicinal.images.load` takes it, or a stream, as
+            `vicinal.images.streams.open_stream` does.
         recipe: A shipped recipe's name or a file; None for the one that fits.
         settings: ``section.field=value`` overrides.
         limit: At most so many training images.
@@ -69,49 +82,106 @@ def train(
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
+        devices: Ranks on each node, see `vicinal.training.launch.open_ranks`.
+        nodes: Nodes.
 
     Raises:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
     chosen = override(read_recipe(recipe or recipe_for(data)), settings)
-    engine = open_engine(device, chosen.training.precision)
-    size, seed = chosen.views.size, chosen.seed
-    splits = load(data, size=size, seed=seed, limit=limit, data_dir=data_dir)
-    path = run or default_folder(data, chosen.name, resume=resume, prefix="train-")
-    identity = {
-        "verb": "train",
-        "data": data,
-        "limit": limit,
-        "train": splits.train.fingerprint,
-        "test": splits.test.fingerprint,
-    }
-    with open_run(path, identity, chosen, resume=resume) as folder:
-        keep_skipped(splits.skipped, folder / "skipped.csv")
+    engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
+    resume = resume or ranks.restarted()
+    source = ranks.in_turn(lambda: _opened(data, chosen, limit, data_dir))
+    path = ranks.from_first(
+        lambda: run or default_folder(data, chosen.name, resume=resume, prefix="train-")
+    )
+    identity = {"verb": "train", "data": data, "limit": limit} | source.fingerprints
+    with _opened_run(path, identity, chosen, resume=resume) as folder:
+        ranks.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
-        with folder.stage("train", [encoder, losses]) as due:
-            if due:
-                _learn(splits, chosen, folder, engine)
-        return Trained(
-            run=path,
-            encoder=encoder,
-            images=len(splits.train),
-            epochs=chosen.training.epochs,
-            seconds=folder.seconds()["train"],
-            loss=_last_losses(losses),
+        stage = folder.stage("train", [encoder, losses])
+        with stage if ranks.is_first() else nullcontext(False) as due:
+            if ranks.from_first(lambda: due):
+                _learn(source, chosen, folder, engine)
+        return ranks.from_first(
+            lambda: Trained(
+                run=path,
+                encoder=encoder,
+                images=len(source.train),
+                epochs=chosen.training.epochs,
+                seconds=folder.seconds()["train"],
+                loss=_last_losses(losses),
+            )
         )
 
 
-def _learn(splits: Splits, recipe: Recipe, folder: RunFolder, engine: Engine) -> None:
-    """Trains, and writes the run's files."""
-    environment = describe_environment(recipe.seed, engine.device, engine.precision)
-    write_json(folder / "environment.json", environment)
-    encoder = learn_generated(splits.train, splits.test, recipe, folder.path, engine, title="train")
-    save_encoder(
-        encoder,
-        folder / "encoder.safetensors",
-        recipe=recipe.encoder,
-        preparation=preparation_of(splits.train),
+def _opened_run(path: Path, identity: dict[str, Any], recipe: Recipe, *, resume: bool) -> RunFolder:
+    """The run folder, which the first rank opens and locks for all."""
+    opened: list[RunFolder] = []
+    ranks.from_first(lambda: opened.append(open_run(path, identity, recipe, resume=resume)))
+    return opened[0] if opened else RunFolder(path)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Images to train on, and how they are prepared for the encoder."""
+
+    train: Trainable
+    test: Trainable
+    preparation: Preparation
+    fingerprints: dict[str, str]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def _opened(data: str, recipe: Recipe, limit: int | None, data_dir: Path | None) -> _Source:
+    size = recipe.views.size
+    if not is_stream(data):
+        splits = load(data, size=size, seed=recipe.seed, limit=limit, data_dir=data_dir)
+        preparation = preparation_of(splits.train)
+        pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
+        return _Source(
+            Material(splits.train.pixels, pairs),
+            Material(splits.test.pixels, pairs),
+            preparation,
+            {"train": splits.train.fingerprint, "test": splits.test.fingerprint},
+            tuple(splits.skipped),
+        )
+    if limit is not None:
+        raise InputError(f"--limit {limit}: a stream is read whole; leave it out")
+    stream = open_stream(
+        data, size=size, test_images=recipe.training.test_images, data_dir=data_dir
     )
+    preparation = Preparation(size, stream.channels, stream.mean, stream.std)
+    pairs = GeneratedNeighbours(Augment(recipe.views, stream.mean, stream.std))
+    return _Source(
+        StreamMaterial(stream, pairs, recipe.training.buffer),
+        Material(stream.test, pairs),
+        preparation,
+        {"train": stream.fingerprint},
+    )
+
+
+def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -> None:
+    """Trains, and writes the run's files."""
+    if ranks.is_first():
+        environment = describe_environment(recipe.seed, engine.device, engine.precision)
+        environment["ranks"] = ranks.world_size()
+        write_json(folder / "environment.json", environment)
+    encoder = pretrain(
+        source.train,
+        source.test,
+        recipe,
+        folder.path,
+        engine.fabric,
+        epochs=recipe.training.epochs,
+    )
+    if ranks.is_first():
+        save_encoder(
+            encoder,
+            folder / "encoder.safetensors",
+            recipe=recipe.encoder,
+            preparation=source.preparation,
+        )
 
 
 def _last_losses(path: Path) -> dict[str, float]:

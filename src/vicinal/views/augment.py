@@ -61,19 +61,30 @@ class Augment:
                 f"(twice the size less 1), found {views.blur_kernel}"
             )
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, pixels: Tensor, generator: torch.Generator, rows: Tensor | None = None
+    ) -> Tensor:
         """Makes one view of each image.
 
         Args:
             pixels: Tensor (B, H, W, 1 or 3) uint8, on any device.
             generator: A CPU generator; the same state gives the same views.
+            rows: Tensor (n,) bool with B true: the images are these rows of n, and what is done
+                to them is drawn as for all n; None for all there are.
 
         Returns:
             Tensor (B, C, size, size) float32 on the device of ``pixels``, channels_last.
         """
         batch, height, width, channels = pixels.shape
         assert channels == len(self.mean) == len(self.std)
-        drawn = draw_parameters(self.views, (height, width, channels), batch, generator)
+        drawn = draw_parameters(
+            self.views,
+            (height, width, channels),
+            batch if rows is None else len(rows),
+            generator,
+        )
+        if rows is not None:
+            drawn = Parameters(*(values[rows] for values in drawn))
         # Images whose hue is turned at the same place become neighbours, so that a
         # group of them is a slice; the last line puts them back.
         order = torch.argsort(drawn.hue_place, stable=True)

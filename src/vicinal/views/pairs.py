@@ -17,18 +17,24 @@ class Pairs(Protocol):
     """Positive pairs of images, made on the device the images are on."""
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        generator: torch.Generator,
+        rows: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Makes the pairs of a batch.
+        """Makes the pairs of a batch, or of some of its rows.
 
         Args:
             pixels: Tensor (N, H, W, C) uint8, all images, on the training device.
             index: Tensor (B,) int64 on the CPU, the images of the batch.
             generator: A CPU generator; the same state gives the same pairs.
+            rows: The rows of the batch whose pairs are made, drawn as part of the whole batch;
+                of other rows ``index`` is not read.
 
         Returns:
             Two tensors (B, C, S, S) float32 on the device of ``pixels``, channels_last:
-            row i of each is one of image ``index[i]``'s pair.
+            row i of each is one of image ``index[rows][i]``'s pair.
         """
 
 
@@ -43,11 +49,20 @@ class GeneratedNeighbours:
     augment: Augment
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        generator: torch.Generator,
+        rows: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`."""
-        batch = pixels.index_select(0, moved([index], pixels.device)[0])
-        first, second = self.augment(batch.repeat(2, 1, 1, 1), generator).chunk(2)
+        made = None
+        if rows != slice(None):
+            made = torch.zeros(2, len(index), dtype=torch.bool)
+            made[:, rows] = True
+            made = made.flatten()
+        batch = pixels.index_select(0, moved([index[rows]], pixels.device)[0])
+        first, second = self.augment(batch.repeat(2, 1, 1, 1), generator, made).chunk(2)
         return first, second
 
 
@@ -89,7 +104,11 @@ class MinedNeighbours:
             )
 
     def __call__(
-        self, pixels: Tensor, index: Tensor, generator: torch.Generator
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        generator: torch.Generator,
+        rows: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`.
 
@@ -102,6 +121,7 @@ class MinedNeighbours:
                 f"{len(pixels)} images: mine them from the same images"
             )
         one = torch.randint(self.neighbours.shape[1], index.shape, generator=generator)
+        index, one = index[rows], one[rows]
         both = torch.cat((index, self.neighbours[index, one]))
         batch = pixels.index_select(0, moved([both], pixels.device)[0])
         first, second = normalise(batch, self.mean, self.std).chunk(2)

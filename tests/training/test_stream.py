@@ -1,0 +1,112 @@
+"""Training on streams, and positions within an epoch."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vicinal.images.shards import open_shards, write_shards
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.training import loop
+from vicinal.training.device import open_engine
+from vicinal.training.feed import ArrayFeed, Position
+from vicinal.training.loop import Material, Trainable, pretrain
+from vicinal.training.stream import StreamFeed, StreamMaterial
+from vicinal.views import Augment, GeneratedNeighbours
+
+TINY = (
+    "encoder.widths=[8]",
+    "encoder.dimension=8",
+    "projector.widths=[16, 16]",
+    "training.batch_size=30",
+    "training.warmup_epochs=0",
+    "training.epochs=2",
+    "training.checkpoint_steps=3",
+    "training.buffer=60",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return override(read_recipe("digits"), TINY)
+
+
+@pytest.fixture(scope="module")
+def materials(
+    recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Trainable, Trainable]]:
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 8, 8, 1), dtype=np.uint8)
+    pairs = GeneratedNeighbours(Augment(recipe.views, (0.5,), (0.3,)))
+    store = tmp_path_factory.mktemp("stream") / "store"
+    write_shards({"train": iter([pixels[:200]])}, store, shard_bytes=64 * 50)
+    stream = StreamMaterial(open_shards(str(store), test_images=0), pairs, 60)
+    test = Material(pixels[200:], pairs)
+    return {"array": (Material(pixels[:200], pairs), test), "stream": (stream, test)}
+
+
+def rows(run: Path) -> list[list[str]]:
+    with (run / "losses.csv").open(newline="") as file:
+        return [row[:6] for row in csv.reader(file)]
+
+
+class PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["array", "stream"])
+def test_a_training_cut_within_an_epoch_takes_the_same_steps(
+    kind: str,
+    recipe: Recipe,
+    materials: dict[str, tuple[Trainable, Trainable]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fabric = open_engine("cpu", "float32").fabric
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    uninterrupted = pretrain(*materials[kind], recipe, whole, fabric, epochs=2, quiet=True)
+
+    taken, objective = [0], loop.objective
+
+    def cut(*arguments: object) -> object:
+        taken[0] += 1
+        if taken[0] == 6 + 1 + 5:  # the fifth step of the second epoch, after a test batch
+            raise PowerCutError
+        return objective(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "objective", cut)
+        with pytest.raises(PowerCutError):
+            pretrain(*materials[kind], recipe, parts, fabric, epochs=2, quiet=True)
+    kept = torch.load(parts / "checkpoint.pt", weights_only=True)
+    assert (kept["epoch"], kept["within"]["steps"]) == (1, 3)
+    resumed = pretrain(*materials[kind], recipe, parts, fabric, epochs=2, quiet=True)
+    for name, weight in uninterrupted.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+    assert rows(whole) == rows(parts)
+
+
+@pytest.mark.parametrize("kind", ["array", "stream"])
+def test_batches_go_on_after_a_position(
+    kind: str, materials: dict[str, tuple[Trainable, Trainable]]
+) -> None:
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(4)
+
+    feed = materials[kind][0].on(torch.device("cpu"))
+    assert isinstance(feed, ArrayFeed | StreamFeed)
+    assert len(feed) == 200
+    made = generator()
+    batches = feed.batches(made, 6, 30)
+    whole = [next(batches), next(batches)]
+    position = Position(2, made.get_state(), torch.zeros(4))
+    whole += list(batches)
+    rest = list(feed.batches(generator(), 6, 30, position))
+    assert (len(whole), len(rest)) == (6, 4)
+    for ours, theirs in zip(rest, whole[2:], strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
