@@ -217,3 +217,23 @@ def test_the_module_is_the_function(name: str | None) -> None:
 def test_the_module_refuses_an_unknown_convention() -> None:
     with pytest.raises(InputError, match="'mine': give one of study, paper"):
         VICRegLoss(convention="mine")  # type: ignore[arg-type]
+
+
+def test_the_module_has_the_functions_defaults_and_says_its_settings() -> None:
+    z_a, z_b = draw(8, 4, seed=0)
+    small = 0.1 * z_a, 0.1 * z_b  # below the target, so that it and ε count
+    assert torch.equal(VICRegLoss()(*small), vicreg(*small).total)
+    wide = VICRegLoss(epsilon=0.5)
+    assert torch.equal(wide(*small), vicreg(*small, epsilon=0.5).total)
+    assert not torch.equal(wide(*small), vicreg(*small).total)
+    assert "epsilon=0.5, " in repr(wide) or ", epsilon=0.5" in repr(wide)
+
+
+def test_presets_are_the_published_weights() -> None:
+    names = ("convention", "invariance_weight", "variance_weight", "covariance_weight")
+    assert {name: tuple(preset[key] for key in names) for name, preset in PRESETS.items()} == {
+        "study": ("study", 25, 25, 1),
+        "paper": ("paper", 25, 25, 1),
+        "solo": ("solo", 25, 25, 1),
+        "eb_jepa": ("eb_jepa", 1, 1, 80),
+    }
