@@ -17,7 +17,8 @@ SOURCES = (
 )
 
 EmbeddingsFile = Annotated[
-    Path, typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote.")
+    Path,
+    typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote, a file or a folder."),
 ]
 Source = Annotated[
     str,
@@ -48,6 +49,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where downloads and decoded images are kept. (default: the cache)"),
+]
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option("--index", help="Search by this index of the set, made by `vicinal index`."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
