@@ -97,12 +97,7 @@ def rank_anomalies(
         InputError: If sets do not fit together or are too small for ``k`` or the rate.
     """
     if reference is None:
-        if index is None:
-            own = embeddings.representations()
-            alone = anomaly_scores(own, own, k=k, exclude_self=True)
-        else:
-            alone = _means(index.nearest_of(np.arange(len(index)), k))
-        return rank_within(alone, false_alarms=false_alarms)
+        return rank_within(_own_scores(embeddings, k, index), false_alarms=false_alarms)
     _check_apart(embeddings, reference)
     bank, calibration, further = _parted(reference)
     if index is None:
@@ -132,6 +127,14 @@ def rank_anomalies(
             "n": len(flagged),
         },
     )
+
+
+def _own_scores(embeddings: Embeddings, k: int, index: Index | None) -> NDArray[np.float32]:
+    """Scores (N,) of a set's pictures, each against all others."""
+    if index is not None:
+        return _means(index.nearest_of(np.arange(len(index)), k))
+    own = embeddings.representations()
+    return anomaly_scores(own, own, k=k, exclude_self=True)
 
 
 def _means(found: Neighbours) -> NDArray[np.float32]:
