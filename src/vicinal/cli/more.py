@@ -92,7 +92,7 @@ def index(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Index embeddings, for similar, anomalies and duplicates in large sets.
+    r"""Index a large set, for similar, anomalies and duplicates.
 
     Prints the recall: the share of the true 5 nearest that a search finds, measured.
 
