@@ -1,6 +1,5 @@
 """`vicinal embed` into a folder of parts: here, from elsewhere, and on a Ray cluster."""
 
-import gc
 import json
 import os
 import signal
@@ -9,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -256,9 +254,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
-    """A Ray cluster of two workers on this machine, a process of ours; the driver is in it."""
-    ray = pytest.importorskip("ray", reason="embedding on a cluster needs ray[data]")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """A Ray cluster of two workers on this machine: its process, and its address."""
+    pytest.importorskip("ray", reason="embedding on a cluster needs ray[data]")
     port = free_port()
     options = [
         *("--head", "--block", "--port", str(port), "--num-cpus", "2"),
@@ -270,27 +268,41 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pop
         *("--metrics-export-port", str(free_port())),
     ]
     started = Path(sys.executable).parent / "ray"
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "300"}
+    said = tmp_path_factory.mktemp("ray") / "log"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        with (tmp_path_factory.mktemp("ray") / "log").open("wb") as log:
+        for name, value in (("AUTH_MODE", "disabled"), ("raylet_start_wait_time_s", "300")):
+            patch.setenv(f"RAY_{name}", value)
+        with said.open("wb") as log:
             process = subprocess.Popen([started, "start", *options], stdout=log, stderr=log)
         try:
-            for attempt in range(60):
-                try:
-                    ray.init(address=f"127.0.0.1:{port}", log_to_driver=False)
+            for _ in range(300):
+                if b"Ray runtime started" in said.read_bytes() or process.poll() is not None:
                     break
-                except (ConnectionError, RuntimeError, ValueError):
-                    if attempt == 59 or process.poll() is not None:
-                        raise
-                    time.sleep(2)
-            yield process
-            ray.shutdown()
-            gc.collect()  # Ray's finalisers, run while CPython 3.11 parses a module, break it
+                time.sleep(1)
+            assert process.poll() is None, said.read_text()
+            yield process.pid, f"127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(60)
+
+
+def on_cluster(source: str, encoder: Path, out: Path, address: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, as Ray's threads stay in the one that they are in."""
+    program = (
+        "import sys; from pathlib import Path; from vicinal.errors import InputError\n"
+        "from vicinal.verbs.embed_pieces import embed_pieces\n"
+        "source, encoder, out = sys.argv[1:]\n"
+        "try: said = embed_pieces(source, Path(encoder), out, engine='ray', piece_images=4)\n"
+        "except InputError as error: sys.exit(f'refused: {error}')\n"
+        "print('done', said.images, said.parts, len(said.skipped))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, source, str(encoder), str(out)],
+        env=os.environ | {"RAY_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def workers(cluster: int) -> list[int]:
@@ -316,35 +328,35 @@ def workers(cluster: int) -> list[int]:
 
 
 def test_a_killed_worker_costs_no_row_and_doubles_none(
-    cluster: subprocess.Popen[bytes], encoder: Path, tmp_path: Path
+    cluster: tuple[int, str], encoder: Path, tmp_path: Path
 ) -> None:
     source = f"folder:{photos(tmp_path / 'photos', 80, side=700)}"
     out = tmp_path / "out"
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(embed_pieces, source, encoder, str(out), engine="ray", piece_images=4)
-        killed: list[int] = []
-        while not killed and not running.done():
-            if len(list(out.glob("*.parquet"))) >= 2 and (found := workers(cluster.pid)):
-                os.kill(found[0], signal.SIGKILL)
-                killed = found[:1]
-                there = len(list(out.glob("*.parquet")))
-            time.sleep(0.02)
-        said = running.result()
-    assert killed, "the work was done before a worker could be killed"
+    running = on_cluster(source, encoder, out, cluster[1])
+    killed, there = 0, 0
+    while not killed and running.poll() is None:
+        if len(list(out.glob("*.parquet"))) >= 2 and (found := workers(cluster[0])):
+            os.kill(found[0], signal.SIGKILL)
+            killed, there = found[0], len(list(out.glob("*.parquet")))
+        time.sleep(0.02)
+    said, errors = running.communicate()
+    assert killed, f"the work was done before a worker could be killed: {errors}"
     assert there < 20
-    assert (said.images, said.parts, said.skipped) == (80, 20, ())
+    assert said.splitlines()[-1] == "done 80 20 0", errors
     whole = embed_source(source, encoder, data_dir=tmp_path / "data")
     same(Embeddings.load(out), whole)  # ids are unique, or `load` refuses
 
 
 def test_what_goes_wrong_on_a_worker_is_one_line_here(
-    cluster: subprocess.Popen[bytes], encoder: Path, tmp_path: Path
+    cluster: tuple[int, str], encoder: Path, tmp_path: Path
 ) -> None:
-    assert cluster.poll() is None
     file = parquet(tmp_path / "a.parquet", 9, names=("dog", "cat"))
     table = pq.read_table(file)
     labels = pa.array([0, 1, None, *[0] * 6])
     pq.write_table(table.set_column(1, "label", labels), file)
-    with pytest.raises(InputError, match=r"row 2 .* has no label") as caught:
-        embed_pieces(f"parquet:{file}", encoder, str(tmp_path / "out"), engine="ray")
-    assert "\n" not in str(caught.value)
+    running = on_cluster(f"parquet:{file}", encoder, tmp_path / "out", cluster[1])
+    _, errors = running.communicate()
+    assert running.returncode == 1
+    line = errors.splitlines()[-1]
+    assert line.startswith("refused: ")
+    assert "row 2 (counted from 0): has no label" in line

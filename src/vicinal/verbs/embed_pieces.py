@@ -221,7 +221,13 @@ def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
     data = ray.data
     ours = not ray.is_initialized()
     if ours:
-        ray.init(logging_level="error", log_to_driver=False)
+        try:
+            ray.init(logging_level="error", log_to_driver=False)
+        except (ConnectionError, ValueError):
+            raise InputError(
+                f"--engine ray: no cluster at RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}; "
+                "start one by `ray start --head`, or unset it for one on this machine"
+            ) from None
     try:
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
