@@ -44,6 +44,8 @@ SHARED = {
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
     "vicinal.representations.distances": "the arithmetic of that search",
     "vicinal.representations.approximate": "the other neighbour search, likewise",
+    "vicinal.representations.index": "what each kind of index is searched by",
+    "vicinal.representations.parts": "what a folder of embeddings is, for its readers too",
     "vicinal.representations.points": "the check that every estimator makes of its points",
     "vicinal.evaluations.score": "what every evaluation returns",
     "vicinal.evaluations.arrays": "the check that every evaluation makes of an array first",

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from vicinal import __version__
-from vicinal.cli.more import bench, export, report, shard
+from vicinal.cli.more import bench, export, index, report, shard
 from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe, similar
 from vicinal.cli.screen import OneScreen
 from vicinal.cli.start import embed, explore, study, train
@@ -30,7 +30,7 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Start here": (explore, study, train, embed),
     "Ask embeddings": (similar, anomalies, cluster, duplicates, map_, probe),
-    "More": (report, export, bench, shard),
+    "More": (report, index, export, shard, bench),
 }
 
 

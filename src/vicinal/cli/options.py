@@ -17,7 +17,8 @@ SOURCES = (
 )
 
 EmbeddingsFile = Annotated[
-    Path, typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote.")
+    Path,
+    typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote, a file or a folder."),
 ]
 Source = Annotated[
     str,
@@ -51,10 +52,14 @@ DataDir = Annotated[
 ]
 Devices = Annotated[
     int | None,
-    typer.Option(min=1, help="Ranks on each node, one a device. [default: 1, or torchrun's]"),
+    typer.Option(min=1, help="Ranks on each node, one a device. (default: 1, or torchrun's)"),
 ]
 Nodes = Annotated[
-    int | None, typer.Option(min=1, help="Nodes, see docs/ranks.md. [default: 1, or torchrun's]")
+    int | None, typer.Option(min=1, help="Nodes, see docs/ranks.md. (default: 1, or torchrun's)")
+]
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option("--index", help="Search by this index of the set, made by `vicinal index`."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms
+from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms, IndexFolder
 from vicinal.files import check_new, write_csv
 
 SHOWN = 20
@@ -22,6 +22,7 @@ def similar(
     encoder: Annotated[
         Path | None, typer.Option(help="The run that made the file, for a picture not in it.")
     ] = None,
+    index: IndexFolder = None,
     grid: Annotated[Path | None, typer.Option(help="Draw the pictures into this PNG.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,13 +34,13 @@ def similar(
     """
     if grid is not None:
         check_new(grid, "--grid", ".png")
-    from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.grid import write_grid
+    from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table
     from vicinal.verbs.similar import similar as find
 
-    whole = Embeddings.load(embeddings)
-    found = find(whole, query, k=k, farthest=farthest, encoder=encoder)
+    whole, opened = load_with(embeddings, index)
+    found = find(whole, query, k=k, farthest=farthest, encoder=encoder, index=opened)
     listed = found.listed(whole)
     if grid is not None:
         shown = Path(query) if found.row is None else found.row
@@ -61,6 +62,7 @@ def anomalies(
     ] = None,
     false_alarms: FalseAlarms = 0.01,
     k: Annotated[int, typer.Option("--k", help="Neighbours whose mean distance is the score.")] = 2,
+    index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all of them into this CSV.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,11 +79,13 @@ def anomalies(
         check_new(out, "--out", ".csv")
     from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.anomalies import rank_anomalies
+    from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table, say
 
-    whole = Embeddings.load(embeddings)
-    normal = None if reference is None else Embeddings.load(reference)
-    found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k)
+    searched, opened = load_with(reference or embeddings, index)
+    whole = searched if reference is None else Embeddings.load(embeddings)
+    normal = None if reference is None else searched
+    found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k, index=opened)
     listed = found.listed(whole)
     header = ["rank", *whole.columns(), "score", "p_value", "flagged"]
     if out is not None:
@@ -150,6 +154,7 @@ def duplicates(
         float | None,
         typer.Option(help="The greatest distance of a pair. (default: from the set's own spread)"),
     ] = None,
+    index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -160,12 +165,12 @@ def duplicates(
     """
     if out is not None:
         check_new(out, "--out", ".csv")
-    from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.duplicates import find_duplicates
+    from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table, say
 
-    whole = Embeddings.load(embeddings)
-    found = find_duplicates(whole, threshold)
+    whole, opened = load_with(embeddings, index)
+    found = find_duplicates(whole, threshold, opened)
     listed = found.listed(whole)
     names = [f"{name}_{end}" for end in "ab" for name in whole.columns()]
     if out is not None:

@@ -24,6 +24,7 @@ class OneScreen(TyperGroup):
         console = Console(highlight=False)
         console.print(Text.assemble(("Usage: ", "bold"), f"{ctx.command_path} COMMAND …"))
         console.print(self.help or "", soft_wrap=True)
+        console.print("COMMAND --help shows examples. Also: --version, --install-completion")
         commands = [command for command in self.commands.values() if not command.hidden]
         for panel, members in groupby(commands, _panel):
             console.print()
@@ -31,5 +32,3 @@ class OneScreen(TyperGroup):
             for command in members:
                 name = Text.assemble("  ", (f"{command.name:<12}", "cyan"))
                 console.print(name.append(command.get_short_help_str(limit=64)), no_wrap=True)
-        console.print()
-        console.print("COMMAND --help shows examples. Also: --version, --install-completion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from vicinal.cli.options import (
     Source,
     wants_page,
 )
+from vicinal.errors import InputError
 
 
 def explore(
@@ -217,7 +219,16 @@ def train(
 def embed(
     data: Source,
     encoder: Annotated[Path, typer.Option(help="A run folder or an encoder.safetensors.")],
-    out: Annotated[Path, typer.Option(help="The parquet file to write.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="The parquet file to write; or a folder, or its address, for a file every few "
+            "thousand pictures and a source of any size."
+        ),
+    ],
+    engine: Annotated[
+        str, typer.Option(help="plain, or ray: on the cluster of RAY_ADDRESS, into a folder.")
+    ] = "plain",
     device: Device = "auto",
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -226,22 +237,36 @@ def embed(
 
     \b
     vicinal embed folder:PHOTOS --encoder runs/photos --out photos.parquet
+    vicinal embed parquet:s3://bucket/photos --encoder runs/photos --out photos --engine ray
     """
     from vicinal.files import check_new
-
-    check_new(out, "--out", ".parquet")
-    from vicinal.images import keep_skipped
-    from vicinal.verbs.embed import embed_source
     from vicinal.verbs.shown import print_json, say
 
+    if not out.endswith(".parquet"):
+        from vicinal.verbs.embed_pieces import embed_pieces
+
+        parts = embed_pieces(data, encoder, out, engine=engine, device=device)
+        if as_json:
+            print_json(asdict(parts))
+            return
+        size = f"{parts.images:,} images, {parts.dimensions} numbers each, {parts.parts} files"
+        left = f"; {len(parts.skipped):,} left out, see skipped.csv" if parts.skipped else ""
+        say(f"{size}: {out}{left}")
+        return
+    if engine != "plain":
+        raise InputError(f"--engine {engine}: writes a folder; name one that is no .parquet file")
+    file = check_new(Path(out), "--out", ".parquet")
+    from vicinal.images import keep_skipped
+    from vicinal.verbs.embed import embed_source
+
     found = embed_source(data, encoder, device=device, data_dir=data_dir)
-    found.save(out)
-    keep_skipped(found.skipped, out.with_suffix(".skipped.csv"))
+    found.save(file)
+    keep_skipped(found.skipped, file.with_suffix(".skipped.csv"))
     columns = [*found.columns(), *(["split"] if found.splits is not None else [])]
     if as_json:
         print_json(
             {
-                "out": str(out),
+                "out": out,
                 "images": len(found),
                 "dimensions": found.array.shape[1],
                 "columns": [*columns, "representation"],

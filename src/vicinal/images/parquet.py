@@ -91,11 +91,11 @@ def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
     """
     name = _short_name(pattern)
     if "{split}" not in pattern:
-        files = _files(pattern)
+        files = parquet_files(pattern)
         if not files:
             raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
         return _listed(files, name), None
-    train, test = (_files(pattern.replace("{split}", split)) for split in ("train", "test"))
+    train, test = (parquet_files(pattern.replace("{split}", split)) for split in ("train", "test"))
     if not train and not test:
         raise InputError(
             f"parquet:{pattern}: no parquet file there, with neither train nor test for {{split}}"
@@ -103,7 +103,8 @@ def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
     return _listed(train, name) if train else None, _listed(test, name) if test else None
 
 
-def _files(pattern: str) -> list[Path]:
+def parquet_files(pattern: str) -> list[Path]:
+    """The files that a file's, a folder's or a glob's name stands for, in order; perhaps none."""
     path = Path(os.path.expanduser(pattern))  # which, unlike Path's, takes any name
     if path.is_file():
         return [path]
@@ -129,10 +130,10 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
     declared: dict[str, None] = {}  # a set that keeps its order
     for path in files:
         with _opened(path) as file:
-            _image_column(file.schema_arrow, path)
+            image_column(file.schema_arrow, path)
             counts.append(file.metadata.num_rows)
-            names = _declared_names(file.schema_arrow)
-            labels.append(_row_classes(file, names, path))
+            names = declared_names(file.schema_arrow)
+            labels.append(row_classes(file, names, path))
             declared |= dict.fromkeys(names)
     given = [part for part in labels if part is not None]
     if given and len(given) < len(labels):
@@ -153,7 +154,7 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
     )
 
 
-def _declared_names(schema: Any) -> tuple[str, ...]:
+def declared_names(schema: Any) -> tuple[str, ...]:
     """The class names that the `datasets` library wrote into the schema's metadata, if any."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -162,7 +163,7 @@ def _declared_names(schema: Any) -> tuple[str, ...]:
         return ()
 
 
-def _row_classes(file: Any, names: tuple[str, ...], path: Path) -> NDArray[np.str_] | None:
+def row_classes(file: Any, names: tuple[str, ...], path: Path | str) -> NDArray[np.str_] | None:
     """The class name of each row, or None without labels (no column; only nulls, or -1)."""
     if "label" not in file.schema_arrow.names:
         return None
@@ -192,7 +193,7 @@ def _row_classes(file: Any, names: tuple[str, ...], path: Path) -> NDArray[np.st
     return classes
 
 
-def _image_column(schema: Any, path: Path) -> str:
+def image_column(schema: Any, path: Path | str) -> str:
     """The column with the images."""
     for name in _IMAGE_COLUMNS:
         kind = schema.field(name).type if name in schema.names else pa.null()
@@ -228,7 +229,7 @@ def _pictures(
 ) -> Iterator[tuple[bytes | BadPictureError, str]]:
     """The images of one file's ``wanted`` rows, a few rows in memory at a time."""
     with _opened(path) as file:
-        column = _image_column(file.schema_arrow, path)
+        column = image_column(file.schema_arrow, path)
         first = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows

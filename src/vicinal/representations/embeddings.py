@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import replacing
+from vicinal.files import read_json, replacing
 from vicinal.images import Skipped
+from vicinal.representations.parts import PLAN
 from vicinal.representations.representations import Representations
 
 
@@ -63,7 +65,12 @@ class Embeddings:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Writes parquet: id, path, label, split (those there are) and representation.
+        """Writes `table` as parquet."""
+        with replacing(Path(path)) as partial:
+            pq.write_table(self.table(), partial)
+
+    def table(self) -> Any:
+        """An Arrow table: id, path, label, split (those there are) and representation.
 
         A representation is a fixed-size list of float32; ``origin`` is JSON under ``vicinal`` in
         the schema's metadata.
@@ -76,39 +83,36 @@ class Embeddings:
             if column is not None
         }
         columns["representation"] = pa.FixedSizeListArray.from_arrays(flat, self.array.shape[1])
-        table = pa.table(columns).replace_schema_metadata({"vicinal": json.dumps(self.origin)})
-        with replacing(Path(path)) as partial:
-            pq.write_table(table, partial)
+        return pa.table(columns).replace_schema_metadata({"vicinal": json.dumps(self.origin)})
 
     @classmethod
-    def load(cls, path: str | Path) -> Embeddings:
+    def load(cls, path: str | Path, *, vectors: bool = True) -> Embeddings:
         """Reads what `save` wrote, a study's representations, or another tool's parquet.
 
         Needed are a column ``representation`` of equally long lists of numbers and a column
         ``id`` or ``path``; ``path``, ``label`` and ``split`` are read where they are.
 
+        Args:
+            path: A parquet file, or a folder of them, which are read in the order of their names.
+            vectors: False leaves the representations where they are: the array is then (N, 0).
+
         Raises:
             InputError: If the file is missing, is no such file, or ids repeat.
         """
         path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; `vicinal embed` makes one")
+        parts = [_read(file, vectors) for file in embedding_files(path)]
+        made_by = {_origin(part.schema.metadata or {}).get("encoder_sha256") for part in parts}
+        if len(made_by) > 1:
+            raise InputError(f"{path}: its files were made by different encoders; keep them apart")
+        metadata = parts[0].schema.metadata or {}
         try:
-            table = pq.read_table(path, partitioning=None)
-        except (pa.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: cannot be read as parquet ({reason})") from None
-        names = set(table.column_names)
-        if "representation" not in names or not names & {"id", "path"}:
-            raise InputError(
-                f"{path}: needs columns representation and id (or path), found "
-                f"{', '.join(table.column_names)}; `vicinal embed` makes such a file"
-            )
-        metadata = table.schema.metadata or {}
+            table = pa.concat_tables(parts, promote_options="default")
+        except pa.ArrowException as error:
+            raise InputError(f"{path}: its files do not fit together ({error})") from None
         texts = {
             name: _texts(table, name, metadata)
             for name in ("id", "path", "label", "split")
-            if name in names
+            if name in table.column_names
         }
         ids = texts.get("id", texts.get("path"))
         assert ids is not None
@@ -116,13 +120,90 @@ class Embeddings:
         if len(distinct) < len(ids):
             raise InputError(f"{path}: the id {distinct[counts > 1][0]!r} repeats; make ids unique")
         return cls(
-            _matrix(table.column("representation"), path),
+            matrix(table.column("representation"), path)
+            if vectors
+            else np.empty((len(ids), 0), np.float32),
             ids,
             paths=_some(texts.get("path")),
             labels=_some(texts.get("label")),
             splits=_some(texts.get("split")),
             origin=_origin(metadata),
         )
+
+
+def embedding_files(path: Path) -> list[Path]:
+    """The parquet files of a set of embeddings: the file itself, or those in the folder, by name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if path.is_dir():
+        if (path / PLAN).is_file() and not (plan := read_json(path / PLAN))["finished"]:
+            there = len(list(path.glob("*.parquet")))
+            raise InputError(
+                f"{path}: unfinished, {there} of {plan['parts']} parts; the same `vicinal embed` "
+                "goes on with it"
+            )
+        found = sorted(p for p in path.glob("*.parquet") if not p.name.startswith("."))
+        if not found:
+            raise InputError(f"{path}: no parquet file in this folder; `vicinal embed` makes one")
+        return found
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `vicinal embed` makes one")
+    return [path]
+
+
+def batches(
+    path: Path, rows: int = 16_384
+) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
+    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time.
+
+    Args:
+        path: As for `Embeddings.load`, in whose order the rows come.
+        rows: The most rows at a time.
+
+    Raises:
+        InputError: If a file cannot be read or does not hold what is needed.
+    """
+    for file in embedding_files(path):
+        name = "id" if "id" in _checked_names(file) else "path"
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(rows, columns=[name, "representation"]):
+                table = pa.Table.from_batches([batch])
+                yield _texts(table, name, {}), matrix(table.column("representation"), file)
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """What a set was made from and with, as `Embeddings.origin`, without reading its rows."""
+    return _origin(pq.read_schema(embedding_files(path)[0]).metadata or {})
+
+
+def _read(file: Path, vectors: bool) -> Any:
+    """The columns that are needed of one file."""
+    known = ["id", "path", "label", "split", *(["representation"] if vectors else [])]
+    names = [name for name in _checked_names(file) if name in known]
+    try:
+        return pq.read_table(file, columns=names, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from None
+
+
+def _checked_names(file: Path) -> list[str]:
+    """The names of a file's columns, those that are needed among them."""
+    try:
+        names: list[str] = pq.read_schema(file).names
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from None
+    if "representation" not in names or not set(names) & {"id", "path"}:
+        raise InputError(
+            f"{file}: needs columns representation and id (or path), found "
+            f"{', '.join(names)}; `vicinal embed` makes such a file"
+        )
+    return names
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file}: cannot be read as parquet ({' '.join(str(error).split())})")
 
 
 def _some(texts: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
@@ -139,8 +220,12 @@ def _texts(table: Any, name: str, metadata: dict[bytes, bytes]) -> NDArray[np.st
     return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
 
 
-def _matrix(column: Any, path: Path) -> NDArray[np.float32]:
-    """A column of equally long lists as an array (N, F) float32."""
+def matrix(column: Any, path: Path) -> NDArray[np.float32]:
+    """A column of equally long lists of numbers as an array (N, F) float32.
+
+    Raises:
+        InputError: If it is another, names ``path``.
+    """
     kind = column.type
     lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
     if not any(is_kind(kind) for is_kind in lists):

@@ -13,6 +13,8 @@ from vicinal.evaluations.anomaly import anomaly_scores
 from vicinal.evaluations.conformal import conformal_p_values, conformal_threshold
 from vicinal.evaluations.probe_result import wilson_interval
 from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.index import Index
+from vicinal.representations.neighbours import Neighbours
 
 _HELD_OUT = 0.4  # of a reference without parts: half calibrates, half measures
 _SEED = 0
@@ -73,6 +75,7 @@ def rank_anomalies(
     *,
     false_alarms: float = 0.01,
     k: int = 2,
+    index: Index | None = None,
 ) -> Ranked:
     """Scores pictures by their distance to normal ones, and calibrates the score.
 
@@ -87,22 +90,30 @@ def rank_anomalies(
         reference: Normal pictures, none of them in the set.
         false_alarms: The share of normal pictures that may be flagged.
         k: Neighbours whose mean distance is the score.
+        index: The index of the reference, or without one of the set, row for row; then the
+            neighbours are nearly the nearest.
 
     Raises:
         InputError: If sets do not fit together or are too small for ``k`` or the rate.
     """
     if reference is None:
-        own = embeddings.representations()
-        scores = anomaly_scores(own, own, k=k, exclude_self=True)
-        return rank_within(scores, false_alarms=false_alarms)
+        return rank_within(_own_scores(embeddings, k, index), false_alarms=false_alarms)
     _check_apart(embeddings, reference)
     bank, calibration, further = _parted(reference)
-    everything = reference.representations()
-    normal = everything.take(bank)
-    held_out = anomaly_scores(normal, everything.take(calibration), k=k)
+    if index is None:
+        everything = reference.representations()
+        normal = everything.take(bank)
+        held_out = anomaly_scores(normal, everything.take(calibration), k=k)
+        judged = anomaly_scores(normal, everything.take(further), k=k)
+        scores = anomaly_scores(normal, embeddings.representations(), k=k)
+    else:
+        among = np.zeros(len(index), dtype=np.bool_)
+        among[bank] = True
+        held_out = _means(index.nearest_of(calibration, k, among=among))
+        judged = _means(index.nearest_of(further, k, among=among))
+        scores = _means(index.nearest(embeddings.array, k, among=among))
     threshold = conformal_threshold(held_out, false_alarms)
-    flagged = anomaly_scores(normal, everything.take(further), k=k) > threshold
-    scores = anomaly_scores(normal, embeddings.representations(), k=k)
+    flagged = judged > threshold
     return Ranked(
         scores,
         conformal_p_values(scores, held_out),
@@ -116,6 +127,20 @@ def rank_anomalies(
             "n": len(flagged),
         },
     )
+
+
+def _own_scores(embeddings: Embeddings, k: int, index: Index | None) -> NDArray[np.float32]:
+    """Scores (N,) of a set's pictures, each against all others."""
+    if index is not None:
+        return _means(index.nearest_of(np.arange(len(index)), k))
+    own = embeddings.representations()
+    return anomaly_scores(own, own, k=k, exclude_self=True)
+
+
+def _means(found: Neighbours) -> NDArray[np.float32]:
+    """The scores (Q,) of neighbours that an index found, as `anomaly_scores` has them."""
+    means: NDArray[np.float64] = found.distances.mean(axis=1, dtype=np.float64)
+    return means.astype(np.float32)
 
 
 def rank_within(scores: NDArray[np.float32], *, false_alarms: float = 0.01) -> Ranked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,15 @@ from scipy.sparse.csgraph import connected_components
 
 from vicinal.errors import InputError
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.neighbours import nearest
+from vicinal.representations.index import Index
+from vicinal.representations.neighbours import Neighbours, nearest
 
 _HALVINGS = 10  # one picture in 1,500 of an evenly spread set is taken for a duplicate
 _FEWEST = 10  # distinct pictures below which quartiles say nothing
+_BLOCK = 16_384  # rows at a time
+
+Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
+"""(positions among the distinct pictures, k, whether each leaves itself out) -> neighbours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +65,9 @@ class Duplicates:
         }
 
 
-def find_duplicates(embeddings: Embeddings, threshold: float | None = None) -> Duplicates:
+def find_duplicates(
+    embeddings: Embeddings, threshold: float | None = None, index: Index | None = None
+) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
     Identical rows are told by equality, not by a rounded distance, and are always found. Of m
@@ -68,6 +77,8 @@ def find_duplicates(embeddings: Embeddings, threshold: float | None = None) -> D
     Args:
         embeddings: The pictures.
         threshold: The greatest L2 distance of a pair; None for `default_threshold`.
+        index: The index of the set, row for row; then nearly every pair of pictures that are not
+            identical is found, as its recall says, and no pair that is none.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -76,23 +87,69 @@ def find_duplicates(embeddings: Embeddings, threshold: float | None = None) -> D
         raise InputError(f"duplicates need at least 2 pictures, found {len(embeddings)}")
     if threshold is not None and not (np.isfinite(threshold) and threshold >= 0):
         raise InputError(f"--threshold {threshold:g}: give a distance of 0 or more")
-    array = embeddings.array + np.float32(0)  # −0 becomes 0, so that equal rows have equal bytes
-    _, first, inverse = np.unique(array, axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    copies = np.flatnonzero(first[inverse] != np.arange(len(array)))
-    exact = np.stack([first[inverse[copies]], copies], axis=1)
-    distinct = np.sort(first)
+    first = _first_equal(embeddings.array)
+    distinct = np.flatnonzero(first == np.arange(len(first)))
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    exact = np.stack([first[copies], copies], axis=1)
+    search = (
+        _exact_search(embeddings.array[distinct])
+        if index is None
+        else _index_search(index, distinct)
+    )
     typical = None
     if threshold is None:
-        threshold, typical = default_threshold(array[distinct])
-    near, distances = _pairs_within(array[distinct], threshold)
+        threshold, typical = default_threshold(search, len(distinct))
+    near, distances = _pairs_within(search, len(distinct), threshold)
     pairs = np.concatenate([exact, distinct[near]])
     lengths = np.concatenate([np.zeros(len(exact)), distances])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
-    return Duplicates(pairs[order], lengths[order], _groups(pairs, len(array)), threshold, typical)
+    return Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold, typical)
 
 
-def default_threshold(distinct: NDArray[np.float32]) -> tuple[float, float | None]:
+def _first_equal(array: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each row (N,) the first row that equals it, itself where none before does.
+
+    Told by SHA-256, so that no more than a few rows are in memory at a time.
+    """
+    seen: dict[bytes, int] = {}
+    first = np.empty(len(array), dtype=np.int64)
+    for start in range(0, len(array), _BLOCK):
+        # −0 becomes 0, so that equal rows have equal bytes
+        block = np.ascontiguousarray(array[start : start + _BLOCK] + np.float32(0))
+        for row, numbers in enumerate(block, start):
+            first[row] = seen.setdefault(hashlib.sha256(numbers).digest(), row)
+    return first
+
+
+def _exact_search(distinct: NDArray[np.float32]) -> Search:
+    """The exact search among distinct rows (N, F)."""
+
+    def search(rows: NDArray[np.int64], k: int, exclude_self: bool) -> Neighbours:
+        queries = distinct if len(rows) == len(distinct) else distinct[rows]
+        return nearest(queries, distinct, k, exclude_self=exclude_self)
+
+    return search
+
+
+def _index_search(index: Index, distinct: NDArray[np.int64]) -> Search:
+    """The index's search among its rows ``distinct`` (N,), which rise."""
+    among = np.zeros(len(index), dtype=np.bool_)
+    among[distinct] = True
+
+    def search(rows: NDArray[np.int64], k: int, exclude_self: bool) -> Neighbours:
+        others = index.nearest_of(distinct[rows], k if exclude_self else k - 1, among=among)
+        found = Neighbours(np.searchsorted(distinct, others.indices), others.distances)
+        if exclude_self:
+            return found
+        return Neighbours(
+            np.hstack([rows[:, None], found.indices]),
+            np.pad(found.distances, ((0, 0), (1, 0))),
+        )
+
+    return search
+
+
+def default_threshold(search: Search, count: int) -> tuple[float, float | None]:
     """A threshold from how far apart the pictures of this very set usually are.
 
     Where points lie locally even in m dimensions, a nearest neighbour is farther than r with
@@ -105,39 +162,44 @@ def default_threshold(distinct: NDArray[np.float32]) -> tuple[float, float | Non
     they are while less than half of those have a near-duplicate.
 
     Args:
-        distinct: Array (N, F) float32, no two rows equal.
+        search: Search among pictures of which no two are equal.
+        count: How many these are.
 
     Returns:
         The threshold and the median; 0 and None for fewer than 10 rows.
     """
-    if len(distinct) < _FEWEST:
+    if count < _FEWEST:
         return 0.0, None
-    apart = nearest(distinct, distinct, 1, exclude_self=True).distances[:, 0].astype(np.float64)
+    apart = search(np.arange(count), 1, True).distances[:, 0].astype(np.float64)
     middle, upper = np.quantile(apart, [0.5, 0.75])
     return float(middle * min(0.5, (middle / upper) ** _HALVINGS)), float(middle)
 
 
 def _pairs_within(
-    array: NDArray[np.float32], threshold: float
+    search: Search, count: int, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """All pairs (P, 2) of rows at most ``threshold`` apart, and their distances (P,)."""
-    rows = np.arange(len(array))
+    rows = np.arange(count)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     k = 8
-    while len(rows) and len(array) > 1 and threshold > 0:
-        k = min(k, len(array))
-        near = nearest(array[rows], array, k)  # each row itself is among them, and dropped below
+    while len(rows) and count > 1 and threshold > 0:
+        k = min(k, count)
+        near = search(rows, k, False)  # each row itself is among them, and dropped below
         within = near.distances <= threshold
         # A row whose k nearest all lie within may have more: it is asked again for more.
-        more = within.all(axis=1) & (k < len(array))
+        more = within.all(axis=1) & (k < count)
         within[more] = False
         left = np.repeat(rows, within.sum(axis=1))
         right, distances = near.indices[within], near.distances[within].astype(np.float64)
-        once = left < right  # each pair is seen from both ends
-        found.append((np.stack([left, right], axis=1)[once], distances[once]))
+        other = left != right
+        ends = np.stack([np.minimum(left, right), np.maximum(left, right)], axis=1)
+        found.append((ends[other], distances[other]))
         rows, k = rows[more], 4 * k
     pairs = np.concatenate([np.empty((0, 2), np.int64), *(pair for pair, _ in found)])
-    return pairs, np.concatenate([np.empty(0), *(distances for _, distances in found)])
+    lengths = np.concatenate([np.empty(0), *(distances for _, distances in found)])
+    # An exact search sees each pair from both ends, an index perhaps from one.
+    once = np.unique(pairs[:, 0] * count + pairs[:, 1], return_index=True)[1]
+    return pairs[once], lengths[once]
 
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:

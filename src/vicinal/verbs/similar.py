@@ -17,6 +17,7 @@ from vicinal.images import ImageSet, fit
 from vicinal.images.names import as_text
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.index import Index
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.study.folder import encoder_file
 
@@ -53,8 +54,9 @@ def similar(
     k: int = 10,
     farthest: bool = False,
     encoder: Path | None = None,
+    index: Index | None = None,
 ) -> Similar:
-    """Finds the k nearest pictures (exactly), or the k farthest; the query itself is left out.
+    """Finds the k nearest pictures, or the k farthest; exactly, and without the query itself.
 
     Args:
         embeddings: The pictures to search.
@@ -63,6 +65,8 @@ def similar(
         farthest: Whether to look for the least similar.
         encoder: The run folder or file of the encoder that made the embeddings; needed for
             another picture.
+        index: The index of the set, row for row; then the nearest are nearly the nearest, and
+            the farthest, by a pass over its vectors, still exactly the farthest.
 
     Raises:
         InputError: If the query is nowhere, the encoder missing or another, or k too large.
@@ -72,12 +76,16 @@ def similar(
     if row is None:
         asked = _encoded(embeddings, query, encoder)
     else:
-        asked = embeddings.array[row : row + 1]
+        asked = np.asarray(embeddings.array[row : row + 1])
         others = np.delete(others, row)
     if not 1 <= k <= len(others):
         raise InputError(f"--k {k}: the set has {len(others)} pictures to find; ask for 1 to that")
-    found = nearest_and_farthest(asked, embeddings.array[others], k)[farthest]
     name = query if row is None else str(embeddings.ids[row])
+    if index is not None:
+        own = None if row is None else np.array([row])
+        found = (index.farthest if farthest else index.nearest)(asked, k, own=own)
+        return Similar(name, row, found.indices[0], found.distances[0])
+    found = nearest_and_farthest(asked, embeddings.array[others], k)[farthest]
     return Similar(name, row, others[found.indices[0]], found.distances[0])
 
 

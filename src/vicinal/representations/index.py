@@ -1,0 +1,280 @@
+"""A search index on disk: faiss proposes, exact distances of the stored vectors decide.
+
+An index is a folder. ``index.json`` says what it is and names the other files: the faiss index,
+the ids in parquet and the representations as raw float32 rows, which are memory-mapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError
+from vicinal.files import read_json
+from vicinal.representations.distances import squared_distances
+from vicinal.representations.neighbours import Neighbours, nearest, nearest_and_farthest
+
+Kind = Literal["flat", "hnsw", "ivfpq"]
+FORMAT = 1
+DESCRIPTION = "index.json"
+VECTORS = "vectors.f32"
+
+# Candidates beside 4 (k + 1), whose order the true distances then decide; codes of a few bytes
+# rank roughly, so they need more.
+_SLACK = {"flat": 16, "hnsw": 16, "ivfpq": 96}
+_QUERIES = 1024  # at a time, which bounds the memory
+_ROWS = 65_536  # of the stored vectors at a time in an exact pass
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """An opened index over N representations.
+
+    Attributes:
+        folder: Where it lies.
+        kind: ``flat``, ``hnsw`` or ``ivfpq``.
+        ids: Array (N,) of strings, row by row.
+        vectors: Memory map (N, F) float32, the representations.
+        effort: How hard a search tries: nodes held by HNSW, lists probed by IVF-PQ.
+        description: ``index.json`` as plain data.
+        engine: The faiss index, memory-mapped where its kind allows it.
+    """
+
+    folder: Path
+    kind: Kind
+    ids: NDArray[np.str_]
+    vectors: NDArray[np.float32]
+    effort: int
+    description: dict[str, Any]
+    engine: Any
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Index:
+        """Opens an index that `vicinal index` made; nothing but the ids is read into memory.
+
+        Raises:
+            InputError: If there is none, it is damaged, or faiss is not installed.
+        """
+        folder = Path(folder)
+        if not (folder / DESCRIPTION).is_file():
+            raise InputError(f"{folder}: no index there; `vicinal index` makes one")
+        said = read_json(folder / DESCRIPTION)
+        if not isinstance(said, dict) or said.get("vicinal_index") != FORMAT:
+            raise InputError(f"{folder}: not an index of this version of Vicinal; build it again")
+        count, width = said["images"], said["dimension"]
+        try:
+            ids = [pq.read_table(folder / name)["id"].to_numpy() for name in said["ids"]]
+            vectors = np.memmap(folder / VECTORS, np.float32, "r", shape=(count, width))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder}: damaged ({error}); build the index again") from None
+        return cls(
+            folder,
+            said["kind"],
+            np.concatenate(ids).astype(np.str_),
+            vectors,
+            said["effort"],
+            said,
+            read_engine(folder / said["faiss"]),
+        )
+
+    def nearest(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        own: NDArray[np.int64] | None = None,
+        among: NDArray[np.bool_] | None = None,
+    ) -> Neighbours:
+        """Nearly the k nearest rows of the index, nearest first, with their exact distances.
+
+        Distances are those of `neighbours.nearest`; which rows are found is as good as the
+        recall in the description says. Equal distances are ordered by row.
+
+        Args:
+            queries: Array (Q, F) float32.
+            k: Neighbours of each query.
+            own: Array (Q,) of the rows that the queries are themselves; none is found for itself.
+            among: Array (N,) of the rows that may be found; None for all.
+
+        Raises:
+            InputError: If widths differ or there are fewer than k rows to find.
+        """
+        self._check(queries, k, own, among)
+        parts = [
+            self._nearest(queries[at], k, None if own is None else own[at], among)
+            for at in _slices(len(queries), _QUERIES)
+        ]
+        return _stacked(parts, k)
+
+    def nearest_of(
+        self, rows: NDArray[np.int64], k: int, *, among: NDArray[np.bool_] | None = None
+    ) -> Neighbours:
+        """As `nearest` for rows of the index, each of which is left out of its own neighbours."""
+        parts = [
+            self.nearest(np.asarray(self.vectors[rows[at]]), k, own=rows[at], among=among)
+            for at in _slices(len(rows), _QUERIES)
+        ]
+        return _stacked(parts, k)
+
+    def farthest(
+        self, queries: NDArray[np.float32], k: int, *, own: NDArray[np.int64] | None = None
+    ) -> Neighbours:
+        """The k farthest rows of the index, farthest first: exact, one pass over the vectors.
+
+        Lists and graphs lead to near rows. The way round, farthest rows as those of the
+        greatest inner product in one dimension more, is approximate at its best; a pass reads
+        the vectors once for all queries, at the speed of memory or of the disk.
+
+        Arguments and errors are those of `nearest`.
+        """
+        self._check(queries, k, own, None)
+        return exact(self.vectors, queries, k, own=own, farthest=True)
+
+    def _check(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        own: NDArray[np.int64] | None,
+        among: NDArray[np.bool_] | None,
+    ) -> None:
+        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
+            raise InputError(
+                f"{self.folder}: holds rows of {self.vectors.shape[1]} numbers, asked with "
+                f"{queries.shape}; use the encoder that the index was made with"
+            )
+        pool = len(self) if among is None else int(among.sum())
+        pool -= own is not None and (among is None or bool(among[own].any()))
+        if not 1 <= k <= pool:
+            raise InputError(f"k={k} neighbours but {pool} images to find; ask for 1 to that")
+
+    def _nearest(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        own: NDArray[np.int64] | None,
+        among: NDArray[np.bool_] | None,
+    ) -> Neighbours:
+        """The neighbours of a few queries."""
+        count = min(len(self), 4 * (k + 1) + _SLACK[self.kind])
+        query = np.ascontiguousarray(queries, dtype=np.float32)
+        _, rows = self.engine.search(query, count, params=self._parameters(count, among))
+        rows = np.sort(
+            rows.astype(np.int64), axis=1
+        )  # so that equal distances keep the rows' order
+        wanted = rows >= 0
+        if own is not None:
+            wanted &= rows != own[:, None]
+        squared = squared_distances(query, self.vectors, np.maximum(rows, 0))
+        squared[~wanted] = np.inf
+        order = np.argsort(squared, axis=1, kind="stable")[:, :k]
+        found = Neighbours(
+            np.take_along_axis(rows, order, axis=1),
+            np.sqrt(np.take_along_axis(squared, order, axis=1)).astype(np.float32),
+        )
+        lacking = np.flatnonzero(wanted.sum(axis=1) < k)  # a corner that no link leads out of
+        if len(lacking):
+            mine = None if own is None else own[lacking]
+            again = exact(self.vectors, query[lacking], k, own=mine, among=among)
+            found.indices[lacking], found.distances[lacking] = again.indices, again.distances
+        return found
+
+    def _parameters(self, count: int, among: NDArray[np.bool_] | None) -> Any:
+        """How faiss shall search for ``count`` candidates."""
+        faiss = import_faiss()
+        chosen: dict[str, Any] = {}
+        effort = self.effort
+        if among is not None:
+            # The fewer rows count, the more must be looked at to meet as many that do.
+            effort = min(len(self), int(effort * len(self) / max(1, among.sum())))
+            chosen["sel"] = faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
+        if self.kind == "hnsw":
+            return faiss.SearchParametersHNSW(efSearch=max(effort, count), **chosen)
+        if self.kind == "ivfpq":
+            return faiss.SearchParametersIVF(nprobe=effort, **chosen)
+        return faiss.SearchParameters(**chosen)
+
+
+def exact(
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    *,
+    own: NDArray[np.int64] | None = None,
+    among: NDArray[np.bool_] | None = None,
+    farthest: bool = False,
+) -> Neighbours:
+    """The k nearest or farthest of rows that need not fit into memory: exact, in one pass.
+
+    Args:
+        vectors: Array or memory map (N, F) float32.
+        queries: Array (Q, F) float32.
+        k: Neighbours of each query; there must be so many.
+        own: As for `Index.nearest`.
+        among: As for `Index.nearest`.
+        farthest: Whether the farthest are meant, farthest first.
+    """
+    sign = -1.0 if farthest else 1.0
+    best = np.empty((len(queries), 0), np.int64)
+    keys = np.empty((len(queries), 0), np.float32)
+    for at in _slices(len(vectors), _ROWS):
+        rows = np.arange(at.start, min(at.stop, len(vectors)))
+        if among is not None:
+            rows = rows[among[rows]]
+        if len(rows) == 0:
+            continue
+        block = np.ascontiguousarray(vectors[at] if among is None else vectors[rows])
+        count = min(len(rows), k + (own is not None))
+        search = nearest if not farthest else lambda *args: nearest_and_farthest(*args)[1]
+        found = search(queries, block, count)
+        index, distances = rows[found.indices], sign * found.distances
+        if own is not None:
+            distances[index == own[:, None]] = np.inf
+        best, keys = np.hstack([best, index]), np.hstack([keys, distances])
+        order = np.lexsort((best, keys))[:, :k]  # equal distances by row
+        best, keys = np.take_along_axis(best, order, 1), np.take_along_axis(keys, order, 1)
+    return Neighbours(best, sign * keys)
+
+
+def read_engine(path: Path, *, mapped: bool = True) -> Any:
+    """The faiss index in a file; ``mapped``: left there, and read when a search needs it.
+
+    Raises:
+        InputError: If it cannot be read, or faiss is not installed.
+    """
+    faiss = import_faiss()
+    # Older faiss maps the lists of IVF alone and reads other kinds into memory.
+    flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP) if mapped else 0
+    try:
+        return faiss.read_index(str(path), flags)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise InputError(f"{path}: faiss cannot read it ({reason}); build it again") from None
+
+
+def import_faiss() -> Any:
+    """The module faiss, an optional one."""
+    try:
+        import faiss
+    except ImportError:
+        raise InputError("an index needs faiss: pip install 'vicinal[faiss]'") from None
+    return faiss
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
+    return Neighbours(
+        np.concatenate([np.empty((0, k), np.int64), *(part.indices for part in parts)]),
+        np.concatenate([np.empty((0, k), np.float32), *(part.distances for part in parts)]),
+    )

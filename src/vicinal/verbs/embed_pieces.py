@@ -1,0 +1,300 @@
+"""embed, in parts: a source of any size into a folder of parquet files, here or on a Ray cluster.
+
+The source is cut into pieces beforehand. A piece becomes one file, whose name is its number and
+which is there whole or not at all; so a piece that is done twice, because a worker died, is still
+there once, and an interrupted run goes on with the pieces that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+
+from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.errors import InputError
+from vicinal.files import write_csv
+from vicinal.images import ImageSet
+from vicinal.images.piece_pixels import Decoded, decode
+from vicinal.images.pieces import Piece, pieces
+from vicinal.images.skipped import Skipped, refuse_too_many
+from vicinal.representations.embed import embed
+from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.parts import claim, part_names, replacing_in, write_plan
+from vicinal.study.folder import encoder_file
+from vicinal.training.device import resolve_device
+
+Made = tuple[bytes, dict[str, Any], str, str]
+"""What a PieceEmbedder is made with, but for its threads."""
+
+_MOST_BLOCKS = 10_000  # of Ray Data: a block is what a dead worker does again
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was written.
+
+    Attributes:
+        out: The folder.
+        images: Rows in all parts, one for each image that could be decoded.
+        dimensions: Numbers of a representation.
+        parts: How many files.
+        skipped: Images that could not be decoded, and why.
+    """
+
+    out: str
+    images: int
+    dimensions: int
+    parts: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A written file: its rows, their width, and what was left out."""
+
+    images: int
+    dimensions: int
+    skipped: tuple[Skipped, ...]
+
+
+class PieceEmbedder:
+    """Embeds pieces with an encoder that is loaded once; a Ray actor, or here."""
+
+    def __init__(
+        self, weights: bytes, origin: dict[str, Any], out: str, device: str, threads: int | None
+    ) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(weights)
+            file.flush()
+            self.encoder, self.preparation = load_encoder(Path(file.name))
+        self.origin, self.out = origin, out
+        self.device = resolve_device(device)
+        self.threads = threads or os.cpu_count() or 1
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ray Data calls it: pieces as JSON in, parts as JSON out; an error is no exception."""
+        done = []
+        for text in batch["piece"]:
+            try:
+                piece = _piece(json.loads(str(text)))
+                part = self.written(piece) or self.write(piece, self.decoded(piece))
+                done.append(json.dumps(asdict(part)))
+            except InputError as error:
+                done.append(json.dumps({"error": str(error)}))
+        return {"part": np.array(done)}
+
+    def decoded(self, piece: Piece) -> Decoded:
+        """The images of a piece, on all of this worker's threads."""
+        size, channels = self.preparation.size, self.preparation.channels
+        return decode(piece, size, channels, self.threads)
+
+    def written(self, piece: Piece) -> Part | None:
+        """The part of a piece, if it is there already."""
+        filesystem, folder = fsspec.core.url_to_fs(self.out)
+        path = f"{folder}/{_name(piece)}"
+        if not filesystem.exists(path):
+            return None
+        with filesystem.open(path, "rb") as file:
+            read = pq.ParquetFile(file)
+            origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
+            width = read.schema_arrow.field("representation").type.list_size
+            return Part(read.metadata.num_rows, width, _skipped(origin["skipped"]))
+
+    def write(self, piece: Piece, decoded: Decoded) -> Part:
+        """Embeds the images of a piece and writes its part."""
+        channels, size = self.preparation.channels, self.preparation.size
+        empty = len(decoded.ids) == 0  # then one black image says how wide a row is
+        pixels = np.zeros((1, size, size, channels), np.uint8) if empty else decoded.pixels
+        ids = np.array(["none"]) if empty else decoded.ids
+        images = ImageSet("piece", pixels, ids)
+        array = embed(self.encoder, images, self.preparation, device=self.device).array
+        count = len(decoded.ids)
+        found = Embeddings(
+            array[:count],
+            decoded.ids,
+            paths=decoded.paths,
+            labels=decoded.labels,
+            splits=None if piece.split is None else np.full(count, piece.split),
+            origin=self.origin | {"skipped": [asdict(one) for one in decoded.skipped]},
+        )
+        with replacing_in(self.out, _name(piece)) as file:
+            pq.write_table(found.table(), file)
+        return Part(count, array.shape[1], decoded.skipped)
+
+
+def embed_pieces(
+    source: str,
+    encoder: Path,
+    out: str,
+    *,
+    engine: str = "plain",
+    device: str = "auto",
+    piece_images: int | None = None,
+) -> Parts:
+    """Embeds a source into a folder of parquet files; goes on where it was interrupted.
+
+    Decoding takes every core and the network every core or the GPU, one piece ahead of each
+    other; with Ray, each CPU of the cluster, or each GPU with its share of CPUs, is a worker.
+    An image that cannot be decoded is left out and listed in ``skipped.csv``.
+
+    Args:
+        source: As for `vicinal.images.pieces.pieces`.
+        encoder: A run folder or an encoder's file.
+        out: A folder or an address that fsspec knows, which every worker can reach.
+        engine: ``plain``: this process; ``ray``: the cluster of RAY_ADDRESS, or one made here.
+        device: ``auto``, ``cpu`` or ``cuda``, on each worker.
+        piece_images: Images of a part at most; None for as many as decode to 128 MiB.
+
+    Raises:
+        InputError: If source, encoder or folder cannot be used, or more than a fifth of the
+            images cannot be decoded; nothing is overwritten.
+    """
+    if engine not in ("plain", "ray"):
+        raise InputError(f"--engine {engine}: give plain or ray")
+    ray = _ray() if engine == "ray" else None
+    file = encoder_file(encoder)
+    _, preparation = load_encoder(file)
+    if device != "auto" and ray is None:
+        resolve_device(device)
+    listed = pieces(source, preparation.size, piece_images)
+    origin = {
+        "source": source,
+        "size": preparation.size,
+        "channels": preparation.channels,
+        "encoder": str(file),
+        "encoder_sha256": fingerprint(file),
+    }
+    where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
+    plan = _plan(listed, origin)
+    claim(where, plan, out)
+    made = (file.read_bytes(), origin, where, device)
+    parts = _by_ray(ray, listed, made) if ray is not None else _here(listed, made)
+    done = list(parts)
+    skipped = tuple(one for part in done for one in part.skipped)
+    expected, images = sum(map(len, listed)), sum(part.images for part in done)
+    names = part_names(where)
+    if images + len(skipped) != expected or names != sorted(map(_name, listed)):
+        raise RuntimeError(f"{out}: {images} rows in {len(names)} parts of {expected} images")
+    refuse_too_many(source, skipped, expected)
+    if skipped:
+        _keep(where, skipped)
+    write_plan(where, plan | {"finished": True, "images": images, "skipped": len(skipped)})
+    return Parts(out, images, max(part.dimensions for part in done), len(done), skipped)
+
+
+def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+    """Piece by piece in this process; the next is decoded while one is embedded."""
+    embedder = PieceEmbedder(*made, threads=None)
+    with ThreadPoolExecutor(1) as ahead:
+
+        def begun(piece: Piece) -> Callable[[], Part]:
+            part = embedder.written(piece)
+            if part is not None:
+                return lambda: part
+            decoded = ahead.submit(embedder.decoded, piece)
+            return lambda: embedder.write(piece, decoded.result())
+
+        following = begun(listed[0])
+        for piece in listed[1:]:
+            current, following = following, begun(piece)
+            yield current()
+        yield following()
+
+
+def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+    """On the workers of a cluster, by Ray Data; what a dead worker held is done by another."""
+    data = ray.data
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(logging_level="error", log_to_driver=False)
+        except (ConnectionError, ValueError):
+            raise InputError(
+                f"--engine ray: no cluster at RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}; "
+                "start one by `ray start --head`, or unset it for one on this machine"
+            ) from None
+    try:
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        there = ray.cluster_resources()
+        cpus, gpus = int(there.get("CPU", 1)), int(there.get("GPU", 0))
+        if made[-1] == "cpu":
+            gpus = 0
+        workers = gpus or cpus
+        each = max(1, cpus // workers)
+        items = [{"piece": json.dumps(asdict(piece))} for piece in listed]
+        blocks = min(len(items), _MOST_BLOCKS)
+        parts = data.from_items(items, override_num_blocks=blocks).map_batches(
+            PieceEmbedder,
+            fn_constructor_args=(*made, each),
+            batch_size=1,
+            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=each,
+            **({"num_gpus": 1} if gpus else {}),
+        )
+        for row in parts.iter_rows():
+            said = json.loads(str(row["part"]))
+            if "error" in said:
+                raise InputError(said["error"])
+            yield Part(said["images"], said["dimensions"], _skipped(said["skipped"]))
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _skipped(said: list[dict[str, str]]) -> tuple[Skipped, ...]:
+    return tuple(Skipped(**one) for one in said)
+
+
+def _keep(where: str, skipped: Sequence[Skipped]) -> None:
+    """Writes ``skipped.csv``, as `vicinal.images.keep_skipped` does for a file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "skipped.csv"
+        write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
+        with replacing_in(where, path.name) as opened:
+            opened.write(path.read_bytes())
+
+
+def _piece(said: dict[str, Any]) -> Piece:
+    """A piece from its JSON, whose lists were tuples."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+    }
+    return Piece(**fields)
+
+
+def _name(piece: Piece) -> str:
+    return f"part-{piece.number:06d}.parquet"
+
+
+def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
+    """What is to be done, as ``embed.json`` says it."""
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    for piece in listed:
+        digest.update(json.dumps(asdict(piece)).encode())
+    return origin | {"parts": len(listed), "plan": digest.hexdigest(), "finished": False}
+
+
+def _ray() -> Any:
+    """The module ray, an optional one."""
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError("--engine ray needs Ray: pip install 'vicinal[ray]'") from None
+    return ray

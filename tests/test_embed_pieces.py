@@ -1,0 +1,362 @@
+"""`vicinal embed` into a folder of parts: here, from elsewhere, and on a Ray cluster."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from vicinal.cli import main
+from vicinal.encoder import build_encoder
+from vicinal.encoder.saved import Preparation, save_encoder
+from vicinal.errors import InputError
+from vicinal.images.pieces import pieces
+from vicinal.recipe import Encoder
+from vicinal.representations.embeddings import Embeddings
+from vicinal.verbs.embed import embed_source
+from vicinal.verbs.embed_pieces import PieceEmbedder, embed_pieces
+
+SIZE = 8
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    torch.manual_seed(0)
+    recipe = Encoder(backbone="small", widths=(8,), dimension=8)
+    preparation = Preparation(SIZE, 3, (0.5,) * 3, (0.2,) * 3)
+    network = build_encoder(recipe, channels=3, size=SIZE)
+    save_encoder(network, file, recipe=recipe, preparation=preparation)
+    return file
+
+
+def picture(seed: int, side: int = 12) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (side, side + 2, 3), dtype=np.uint8))
+
+
+def photos(folder: Path, count: int, *, classes: bool = True, side: int = 12) -> Path:
+    for i in range(count):
+        place = folder / ("cat" if i % 3 else "dog") if classes else folder
+        place.mkdir(parents=True, exist_ok=True)
+        picture(i, side).save(place / f"{i:03d}.png")
+    return folder
+
+
+def parquet(path: Path, count: int, first: int = 0, names: tuple[str, ...] = ()) -> Path:
+    """A file of several row groups, as the `datasets` library lays them out."""
+    import io
+
+    encoded = []
+    for i in range(first, first + count):
+        held = io.BytesIO()
+        picture(i).save(held, "PNG")
+        encoded.append({"bytes": held.getvalue(), "path": None})
+    columns: dict[str, Any] = {"image": encoded}
+    if names:
+        columns["label"] = [i % len(names) for i in range(first, first + count)]
+    table = pa.table(columns)
+    if names:
+        said = {"info": {"features": {"label": {"names": list(names)}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(said)})
+    pq.write_table(table, path, row_group_size=7)
+    return path
+
+
+def same(one: Embeddings, other: Embeddings, *, paths: bool = True) -> None:
+    for name in ("ids", "labels", "splits", *(["paths"] if paths else [])):
+        a, b = getattr(one, name), getattr(other, name)
+        assert (a is None) == (b is None), name
+        assert a is None or a.tolist() == b.tolist(), name
+    np.testing.assert_allclose(one.array, other.array, atol=1e-6)
+    assert one.origin["encoder_sha256"] == other.origin["encoder_sha256"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "classes", "parts", "parquet", "splits"])
+def test_parts_hold_what_the_one_file_holds(kind: str, encoder: Path, tmp_path: Path) -> None:
+    if kind in ("folder", "classes"):
+        photos(tmp_path / "photos", 23, classes=kind == "classes")
+        (tmp_path / "photos" / ".hidden.png").write_bytes(b"no picture")
+        (tmp_path / "photos" / "notes.txt").write_text("no picture")
+        source = f"folder:{tmp_path / 'photos'}"
+    elif kind == "parts":
+        for split in ("train", "test"):
+            photos(tmp_path / "photos" / split, 11)
+        source = f"folder:{tmp_path / 'photos'}"
+    else:
+        for split, count in (("train", 17), ("test", 9)):
+            parquet(tmp_path / f"a-{split}.parquet", count, names=("dog", "cat"))
+        parquet(tmp_path / "b-train.parquet", 5, 17, names=("dog", "cat"))
+        pattern = "?-{split}.parquet" if kind == "splits" else "?-train.parquet"
+        source = f"parquet:{tmp_path / pattern}"
+    said = embed_pieces(source, encoder, str(tmp_path / "out"), piece_images=4)
+    whole = embed_source(source, encoder, data_dir=tmp_path / "data")
+    found = Embeddings.load(tmp_path / "out")
+    assert said.images == len(whole) == len(found)
+    assert said.parts == len(list((tmp_path / "out").glob("*.parquet"))) > 2
+    same(found, whole)
+
+
+def test_a_folder_elsewhere_is_read_and_written(encoder: Path, tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 13)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "photos"), "/far/photos", recursive=True)
+    memory.pipe("/far/photos/.hidden/x.png", b"no picture")
+    embed_pieces("folder:memory://far/photos", encoder, "memory://far/out", piece_images=5)
+    memory.get("/far/out", str(tmp_path / "out"), recursive=True)
+    found = Embeddings.load(tmp_path / "out")
+    assert found.paths is not None
+    assert found.paths[0] == "memory:///far/photos/cat/001.png"
+    whole = embed_source(f"folder:{tmp_path / 'photos'}", encoder, data_dir=tmp_path / "data")
+    same(found, whole, paths=False)
+    for name in ("train", "test"):
+        parquet(tmp_path / f"{name}.parquet", 9, names=("dog", "cat"))
+    memory.put(str(tmp_path / "train.parquet"), "/far/set/train.parquet")
+    memory.put(str(tmp_path / "test.parquet"), "/far/set/test.parquet")
+    source = "parquet:memory://far/set/{split}.parquet"
+    embed_pieces(source, encoder, str(tmp_path / "again"), piece_images=4)
+    whole = embed_source(
+        f"parquet:{tmp_path}/{{split}}.parquet", encoder, data_dir=tmp_path / "data"
+    )
+    same(Embeddings.load(tmp_path / "again"), whole)
+    assert len(pieces("parquet:memory://far/set", SIZE)) == 2
+    with pytest.raises(InputError, match="no images in it"):
+        pieces("folder:memory://nowhere", SIZE)
+    memory.rm("/far", recursive=True)
+
+
+def test_a_bucket_is_read(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = pytest.importorskip("moto.server", reason="a bucket needs moto[server]")
+    pytest.importorskip("s3fs", reason="s3:// needs s3fs")
+    photos(tmp_path / "photos", 7)
+    for name, value in (("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x"), ("REGION", "a")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    held = server.ThreadedMotoServer(port=0, verbose=False)
+    held.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*held.get_host_and_port()))
+        bucket = fsspec.filesystem("s3", skip_instance_cache=True)
+        bucket.mkdir("far")
+        bucket.put(str(tmp_path / "photos"), "far/photos", recursive=True)
+        embed_pieces("folder:s3://far/photos", encoder, "s3://far/out", piece_images=3)
+        bucket.get("far/out", str(tmp_path / "out"), recursive=True)
+    finally:
+        held.stop()
+    whole = embed_source(f"folder:{tmp_path / 'photos'}", encoder, data_dir=tmp_path / "data")
+    same(Embeddings.load(tmp_path / "out"), whole, paths=False)
+
+
+def test_a_bad_picture_is_left_out_and_named(encoder: Path, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 11, classes=False)
+    for name in ("003.png", "004.png"):
+        (folder / name).write_text("no picture")
+    said = embed_pieces(f"folder:{folder}", encoder, str(tmp_path / "out"), piece_images=2)
+    assert (said.images, len(said.skipped)) == (9, 2)
+    lines = (tmp_path / "out" / "skipped.csv").read_text("utf-8").splitlines()
+    assert lines[1:] == [f"{folder}/00{i}.png,not an image of a known format" for i in (3, 4)]
+    found = Embeddings.load(tmp_path / "out")
+    assert not {"003.png", "004.png"} & set(found.ids.tolist())
+    assert len(found) == 9
+    for i in range(7):
+        (folder / f"00{i}.png").write_text("no picture")
+    with pytest.raises(InputError, match="7 or more of 11 pictures cannot be used"):
+        embed_pieces(f"folder:{folder}", encoder, str(tmp_path / "worse"), piece_images=2)
+
+
+def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = f"folder:{photos(tmp_path / 'photos', 12)}", tmp_path / "out"
+    plain = PieceEmbedder.write
+
+    def dying(self: PieceEmbedder, piece: Any, decoded: Any) -> Any:
+        if piece.number == 2:
+            raise KeyboardInterrupt
+        return plain(self, piece, decoded)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PieceEmbedder, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            embed_pieces(source, encoder, str(out), piece_images=3)
+    with pytest.raises(InputError, match="2 of 4 parts"):
+        Embeddings.load(out)
+    before = (out / "part-000000.parquet").stat().st_mtime_ns
+    (out / "part-000003.parquet.77.partial").write_text("half")  # of a worker that died
+    with pytest.raises(InputError, match="begun from another source"):
+        embed_pieces(source, encoder, str(out), piece_images=4)
+    assert embed_pieces(source, encoder, str(out), piece_images=3).images == 12
+    assert (out / "part-000000.parquet").stat().st_mtime_ns == before
+    assert not list(out.glob("*.partial"))
+    assert len(Embeddings.load(out)) == 12
+    with pytest.raises(InputError, match="is there already, finished"):
+        embed_pieces(source, encoder, str(out), piece_images=3)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        embed_pieces(source, encoder, str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("digits", "--out", "out"), "only parquet:PATTERN and folder:PATH"),
+        (("folder:nowhere", "--out", "out"), "no such folder"),
+        (("parquet:nowhere/*", "--out", "out"), "no parquet file there"),
+        (("folder:nowhere://x", "--out", "out"), "cannot be listed"),
+        (("digits", "--out", "out.parquet", "--engine", "ray"), "writes a folder"),
+        (("digits", "--out", "out", "--engine", "dask"), "plain or ray"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: tuple[str, ...],
+    expected: str,
+    encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vicinal", "embed", *arguments, "--encoder", str(encoder)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("vicinal: ") == 1
+    assert expected in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_ray_one_line_says_how_to_get_it(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'vicinal\[ray\]'"):
+        embed_pieces("folder:x", encoder, str(tmp_path / "out"), engine="ray")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """A Ray cluster of two workers on this machine: its process, and its address."""
+    pytest.importorskip("ray", reason="embedding on a cluster needs ray[data]")
+    port = free_port()
+    options = [
+        *("--head", "--block", "--port", str(port), "--num-cpus", "2"),
+        *("--object-store-memory", "100000000", "--include-dashboard", "false"),
+        *("--disable-usage-stats", "--dashboard-agent-grpc-port", str(free_port())),
+        *("--runtime-env-agent-port", str(free_port())),
+        *("--dashboard-agent-listen-port", str(free_port())),
+        # With ports named, Ray does not give up where its agent takes long to name them.
+        *("--metrics-export-port", str(free_port())),
+    ]
+    started = Path(sys.executable).parent / "ray"
+    said = tmp_path_factory.mktemp("ray") / "log"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("AUTH_MODE", "disabled"), ("raylet_start_wait_time_s", "300")):
+            patch.setenv(f"RAY_{name}", value)
+        with said.open("wb") as log:
+            process = subprocess.Popen([started, "start", *options], stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                if b"Ray runtime started" in said.read_bytes() or process.poll() is not None:
+                    break
+                time.sleep(1)
+            assert process.poll() is None, said.read_text()
+            yield process.pid, f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def on_cluster(source: str, encoder: Path, out: Path, address: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, as Ray's threads stay in the one that they are in."""
+    program = (
+        "import sys; from pathlib import Path; from vicinal.errors import InputError\n"
+        "from vicinal.verbs.embed_pieces import embed_pieces\n"
+        "source, encoder, out = sys.argv[1:]\n"
+        "try: said = embed_pieces(source, Path(encoder), out, engine='ray', piece_images=4)\n"
+        "except InputError as error: sys.exit(f'refused: {error}')\n"
+        "print('done', said.images, said.parts, len(said.skipped))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, source, str(encoder), str(out)],
+        env=os.environ | {"RAY_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers(cluster: int) -> list[int]:
+    """Process ids of the cluster's embedding workers."""
+    parents, named = {}, []
+    for place in Path("/proc").iterdir():
+        if place.name.isdecimal():
+            try:
+                stat = (place / "stat").read_text()
+                command = (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            parents[int(place.name)] = int(stat.rpartition(")")[2].split()[1])
+            if b"PieceEmbedder" in command:
+                named.append(int(place.name))
+
+    def ours(pid: int) -> bool:
+        while pid > 1 and pid != cluster:
+            pid = parents.get(pid, 0)
+        return pid == cluster
+
+    return [pid for pid in named if ours(pid)]
+
+
+def test_a_killed_worker_costs_no_row_and_doubles_none(
+    cluster: tuple[int, str], encoder: Path, tmp_path: Path
+) -> None:
+    source = f"folder:{photos(tmp_path / 'photos', 80, side=700)}"
+    out = tmp_path / "out"
+    running = on_cluster(source, encoder, out, cluster[1])
+    killed, there = 0, 0
+    while not killed and running.poll() is None:
+        if len(list(out.glob("*.parquet"))) >= 2 and (found := workers(cluster[0])):
+            os.kill(found[0], signal.SIGKILL)
+            killed, there = found[0], len(list(out.glob("*.parquet")))
+        time.sleep(0.02)
+    said, errors = running.communicate()
+    assert killed, f"the work was done before a worker could be killed: {errors}"
+    assert there < 20
+    assert said.splitlines()[-1] == "done 80 20 0", errors
+    whole = embed_source(source, encoder, data_dir=tmp_path / "data")
+    same(Embeddings.load(out), whole)  # ids are unique, or `load` refuses
+
+
+def test_what_goes_wrong_on_a_worker_is_one_line_here(
+    cluster: tuple[int, str], encoder: Path, tmp_path: Path
+) -> None:
+    file = parquet(tmp_path / "a.parquet", 9, names=("dog", "cat"))
+    table = pq.read_table(file)
+    labels = pa.array([0, 1, None, *[0] * 6])
+    pq.write_table(table.set_column(1, "label", labels), file)
+    running = on_cluster(f"parquet:{file}", encoder, tmp_path / "out", cluster[1])
+    _, errors = running.communicate()
+    assert running.returncode == 1
+    line = errors.splitlines()[-1]
+    assert line.startswith("refused: ")
+    assert "row 2 (counted from 0): has no label" in line
