@@ -138,13 +138,14 @@ def report(kept: dict[str, Any], device: str) -> None:
         for name, value in rates.items()
     ]
     print(table(("trainer", "images/s", "ours is (goal ≥ 3×)"), rows) + "\n")
-    rows = []
-    for name, one in kept.get("objective", {}).items():
-        share = one["bytes"] / max(kept["objective"]["ours"]["bytes"], 1)
-        mebibytes = f"{one['bytes'] / 2**20:,.0f}"
-        rows.append((name, f"{one['ms']:.3g}", f"{one['ratio']:.2f}×", mebibytes, f"{share:.1f}×"))
-    header = (f"objective, {kept.get('size')}", "ms", "× ours", "extra MiB", "× ours")
-    print(table(header, rows))
+    if "objective" in kept:
+        rows = []
+        for name, one in kept["objective"].items():
+            share = one["bytes"] / max(kept["objective"]["ours"]["bytes"], 1)
+            memory = f"{one['bytes'] / 2**20:,.0f}"
+            rows.append((name, f"{one['ms']:.3g}", f"{one['ratio']:.2f}×", memory, f"{share:.1f}×"))
+        header = (f"objective, {kept['size']}", "ms", "× ours", "extra MiB", "× ours")
+        print(table(header, rows))
     print(f"\n{where(device)}")
 
 
