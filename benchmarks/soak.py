@@ -20,12 +20,10 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import load
-from vicinal.images.fit import decode
-from vicinal.images.store import stored
 from vicinal.recipes import override, read_recipe
 from vicinal.study.learners import learn_generated
 from vicinal.training.device import open_engine
@@ -99,26 +97,16 @@ def train(minutes: float, data: str, recipe_name: str, limit: int | None) -> lis
 
 def open_and_close() -> tuple[int, int]:
     """Open files before and after `CYCLES` openings of the same store, let go each time."""
-
-    class Listed:
-        ids = np.arange(64).astype(str)
-
-        def stamp(self):
-            yield "soak"
-
-        def pictures(self):
-            pixels = np.zeros((32, 32, 3), np.uint8)
-            return ((pixels, str(number)) for number in range(64))
-
-    def one(picture, where, channels):
-        return decode(picture, where, size=32, channels=channels, pad=False)
-
     with tempfile.TemporaryDirectory() as folder:
+        pictures, store = Path(folder, "pictures"), Path(folder, "store")
+        pictures.mkdir()
+        for number in range(64):
+            Image.new("RGB", (32, 32), (4 * number, 0, 0)).save(pictures / f"{number}.png")
         counts = []
         for cycle in range(CYCLES + 1):
-            pixels = stored(Listed(), one, size=32, channels=3, rule="soak", folder=Path(folder))
-            pixels.sum()
-            del pixels
+            splits = load(f"folder:{pictures}", size=32, data_dir=store)
+            splits.train.pixels.sum()
+            del splits
             if cycle in (0, CYCLES):
                 gc.collect()
                 counts.append(len(os.listdir("/proc/self/fd")))
