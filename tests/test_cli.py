@@ -199,6 +199,7 @@ def test_help_fits_a_screen_and_names_the_commands(tmp_path: Path) -> None:
     done = vicinal("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) <= 24
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "study" in done.stdout
     assert "report" in done.stdout
     assert "--anomalies" in vicinal("study", "--help", cwd=tmp_path).stdout
