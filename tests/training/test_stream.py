@@ -1,5 +1,6 @@
 """Training on streams, and positions within an epoch."""
 
+import contextlib
 import csv
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from vicinal.cli import main
+from vicinal.encoder.saved import load_encoder
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
@@ -110,3 +113,29 @@ def test_batches_go_on_after_a_position(
     for ours, theirs in zip(rest, whole[2:], strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
+
+
+def test_the_commands_write_shards_and_train_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def vicinal(*arguments: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.argv", ["vicinal", *arguments])
+            with contextlib.suppress(SystemExit):
+                main()
+        return capsys.readouterr().out
+
+    assert "1,297 train, 500 test images of 8 × 8 pixels" in vicinal(
+        "shard", "digits", "--out", "store"
+    )
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    more = ("--recipe", "digits", "--device", "cpu", "--run", "run")
+    assert "1,297 images, 2 epochs" in vicinal("train", "shards:store", *more, *settings)
+    splits = [(row[0], row[1]) for row in rows(tmp_path / "run")[1:]]
+    assert splits == [("1", "train"), ("1", "test"), ("2", "train"), ("2", "test")]
+    encoder, preparation = load_encoder(tmp_path / "run" / "encoder.safetensors")
+    assert (preparation.size, preparation.channels) == (8, 1)
+    assert encoder(torch.zeros(1, 1, 8, 8)).shape == (1, 8)
