@@ -63,8 +63,8 @@ class Broken:
         self.rates.append(rate)
         self.set_rate(optimizer, rate)
 
-    def __call__(self, z_a: Tensor, z_b: Tensor, recipe: object) -> object:
-        terms = self.whole(z_a, z_b, recipe)  # type: ignore[arg-type]
+    def __call__(self, z_a: Tensor, z_b: Tensor, recipe: object, rows: int | None) -> object:
+        terms = self.whole(z_a, z_b, recipe, rows)  # type: ignore[arg-type]
         if not z_a.requires_grad:
             return terms
         self.seen += 1
