@@ -219,6 +219,6 @@ def test_weights_that_are_not_the_recipes_are_refused(run: Path) -> None:
     file = run / "other.safetensors"
     recipe = Encoder(backbone="small", widths=(4,), dimension=6)
     save_encoder(other, file, recipe=recipe, preparation=Preparation(8, 3, (0.0,) * 3, (1.0,) * 3))
-    with pytest.raises(InputError, match="not the weights of its own recipe") as caught:
+    with pytest.raises(InputError, match="weights are not those of the encoder") as caught:
         vicinal.from_pretrained(file)
     assert "\n" not in str(caught.value)

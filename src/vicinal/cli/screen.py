@@ -22,9 +22,9 @@ class OneScreen(TyperGroup):
     def format_help(self, ctx, formatter) -> None:  # type: ignore[no-untyped-def]
         """Prints the usage, the panels with a line for each command, and where to read on."""
         console = Console(highlight=False)
-        console.print(Text.assemble(("Usage: ", "bold"), f"{ctx.command_path} COMMAND …"))
+        ways = "COMMAND … | COMMAND --help | --version | --install-completion"
+        console.print(Text.assemble(("Usage: ", "bold"), f"{ctx.command_path} {ways}"))
         console.print(self.help or "", soft_wrap=True)
-        console.print("COMMAND --help shows examples. Also: --version, --install-completion")
         commands = [command for command in self.commands.values() if not command.hidden]
         for panel, members in groupby(commands, _panel):
             console.print()
