@@ -93,8 +93,10 @@ def write_source(source: str, out: Path, *, size: int, data_dir: Path | None = N
         train, test = source_parts(source, data_dir)
         if train is None:
             raise InputError(f"{source}: only a test part is there; add the training part")
-        channels = train.channels if isinstance(train, ImageSet) else None
-        channels = channels or _channels(train.pictures(), size)
+        if isinstance(train, ImageSet):
+            channels = train.channels
+        else:
+            channels = _channels(train.pictures(), size)
         parts = {"train": _blocks(train, size, channels, skipped)}
         if test is not None:
             parts["test"] = _blocks(test, size, channels, skipped)
