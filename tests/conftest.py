@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_sample_images
+from sklearn.datasets import load_sample_image
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("pictures") / "photos"
     generator = np.random.default_rng(0)
-    temple, flower = (Image.fromarray(photo) for photo in load_sample_images().images)
+    temple, flower = (
+        Image.fromarray(load_sample_image(f"{photo}.jpg")) for photo in ("china", "flower")
+    )
     for name, photo in (("temple", temple), ("flower", flower)):
         (folder / name).mkdir(parents=True)
         for number in range(60 if name == "flower" else 59):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,24 @@ def test_without_faiss_one_line_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install 'vicinal\[faiss\]'"):
         Index.open(folder / "flat")
+
+
+def test_an_index_is_searched_where_faiss_was_patched(tmp_path: Path) -> None:
+    # TorchDR's import does this: faiss's own wrapper for tensors, whose search takes no parameters.
+    program = (
+        "import sys, faiss.contrib.torch_utils\n"
+        "from pathlib import Path\n"
+        "from vicinal.verbs.index import build_index\n"
+        "source, place = map(Path, sys.argv[1:])\n"
+        "for kind in ('flat', 'hnsw', 'ivfpq'):\n"
+        "    print(build_index(source, place / kind, kind).recall > 0.5)\n"
+    )
+    rows = np.random.default_rng(0).normal(size=(500, 8))
+    source = save(tmp_path / "all.parquet", rows)
+    done = subprocess.run(
+        [sys.executable, "-c", program, source, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["True"] * 3, done.stderr

@@ -20,7 +20,7 @@ def test_the_programs_run_one_after_the_other(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     counted, probed, shape = done.stdout.splitlines()
-    assert counted == "400 ('temple', 'flower')"
+    assert counted == "400 ('flower', 'temple')"
     assert float(probed.split()[-1]) > 0.8
     assert shape == "(400, 512)"
     assert (tmp_path / "runs" / "turned" / "losses.csv").is_file()

@@ -166,7 +166,9 @@ class Index:
         """The neighbours of a few queries."""
         count = min(len(self), 4 * (k + 1) + _SLACK[self.kind])
         query = np.ascontiguousarray(queries, dtype=np.float32)
-        _, rows = self.engine.search(query, count, params=self._parameters(count, among))
+        # TorchDR, among others, imports faiss's torch_utils, whose `search` takes no parameters.
+        search = getattr(self.engine, "search_numpy", self.engine.search)
+        _, rows = search(query, count, params=self._parameters(count, among))
         rows = np.sort(
             rows.astype(np.int64), axis=1
         )  # so that equal distances keep the rows' order

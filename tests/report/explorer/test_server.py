@@ -232,11 +232,13 @@ def test_ten_thousand_requests_at_once(served: ExplorerServer) -> None:
         line = send(served, request).split()
         return (line[1:2] or [b""])[0].startswith(status)
 
+    held = []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as clients:
         threads = threading.active_count()
-        assert all(clients.map(one, range(REQUESTS // 2)))
-        before = memory()  # once every thread has had its buffers
-        assert all(clients.map(one, range(REQUESTS // 2)))
-        assert memory() - before < 3
+        for _ in range(5):
+            assert all(clients.map(one, range(REQUESTS // 5)))
+            held.append(memory())
+        # A leak grows with every fifth; buffers, and what else this process does, with some.
+        assert np.diff(held).min() < 0.25
         assert threading.active_count() <= threads + AT_ONCE + serving.MOST_AT_ONCE
     assert ask(served, "")[0] == 200
