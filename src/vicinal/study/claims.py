@@ -185,10 +185,10 @@ def _anomalies(systems: Systems) -> Verdict:
 
 def _clusters(systems: Systems) -> Verdict:
     generated, mined = (systems["S9"][name] for name in ("generated", "mined"))
-    agreement = ("nmi", "ari", "matched_accuracy")
+    agreement = {"nmi": "NMI", "ari": "ARI", "matched_accuracy": "matched accuracy"}
     figures: Figures = {
-        f"{measure}, {name}": system[measure]
-        for measure in (*agreement, "silhouette")
+        f"{called}, {name}": system[measure]
+        for measure, called in (agreement | {"silhouette": "silhouette"}).items()
         for name, system in (("S1", generated), ("S5", mined))
     }
     return (
