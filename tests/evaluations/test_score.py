@@ -91,11 +91,13 @@ def test_the_label_probe() -> None:
     assert (found.folds, found.penalty) == (4, 1e-2)
     assert found.predictions.tolist() == found.probabilities.argmax(axis=1).tolist()
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-    many = np.arange(120) % 2
-    apart = images(120, 2).array + 9 * many[:, None].astype(np.float32)
-    sure = label_probe(apart, np.arange(120), many)
+    many = np.arange(100) % 2
+    apart = images(100, 2).array + 9 * many[:, None].astype(np.float32)
+    assert label_probe(apart, np.arange(99), many[:99]).penalty == 1e-2  # 49 of one class
+    sure = label_probe(apart, np.arange(100), many)
     assert (sure.folds, sure.penalty, sure.accuracy.value) == (5, 1e-1, 1.0)  # first of equals
     assert sure.predictions.tolist() == many.tolist()
+    assert sure.accuracy.seed == 0
 
 
 def test_the_few_label_probes_interval_is_students() -> None:
@@ -184,7 +186,22 @@ def test_anomalies() -> None:
     assert reading(found.aupr_normal) == about("aupr_normal", 0, 1, "higher", 0.8, 10, None)
 
 
+def test_a_probe_knows_classes_that_one_set_lacks() -> None:
+    result = converged_probe(TRAIN, images(3, 1, [0, 0, 1]), grid=(0.1,))
+    assert np.isnan(result.per_class).tolist() == [False, False, True]
+    assert result.confusion.shape == (3, 3)
+    assert result.confusion.sum(axis=1).tolist() == [2, 1, 0]
+    nameless = images(12, 0, np.arange(12) % 2, ()), images(3, 1, [0, 0, 4], ())
+    assert converged_probe(*nameless, grid=(0.1,)).confusion.shape == (5, 5)
+    assert converged_probe(*nameless[::-1], grid=(0.1,)).confusion.shape == (5, 5)
+    assert retrieve(TEST, BARE, k=1, shown=np.array([0])).nearest.precision is None
+    assert retrieve(BARE, TEST, k=1, shown=np.array([0])).nearest.precision is None
+
+
 def test_defaults() -> None:
+    assert converged_probe(TRAIN, TEST, grid=(0.1,)).accuracy.seed == 0
+    assert short_probe(TRAIN, TEST).accuracy.seed == 0
+    assert detect(TRAIN, TEST, BARE, bootstrap=1).auroc.seed == 0
     assert len(detect(TRAIN, TEST, BARE, bootstrap=1).most.ids) == 7
     assert retrieve(TEST, TRAIN, shown=np.array([0])).nearest.indices.shape == (1, 5)
     assert few_label_probe(TRAIN, TEST) == few_label_probe(
@@ -265,6 +282,9 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
          "the probe needs labels, and the test images have none"),
         (lambda: converged_probe(TRAIN, images(8, 1, [0] * 8, ("a", "b"))),
          "training and test images have different classes: ('a', 'b', 'c') and ('a', 'b')"),
+        (lambda: converged_probe(
+            TRAIN, Representations(TEST.array[:, :3], TEST.ids, TEST.labels, NAMES)),
+         "the probe needs representations of one dimension, found 4 in training and 3 in test"),
         (lambda: converged_probe(TRAIN, TEST, holdout=1.0),
          "the probe needs 0 < holdout < 1 and penalties above 0, found 1.0 and "
          "(0.1, 0.01, 0.001, 0.0001, 1e-05)"),

@@ -120,6 +120,8 @@ def misfits(folder: Path) -> Path:
         (two_encoders, "{}: its files were made by different encoders; keep them apart"),
         (unfinished, "{}: unfinished, 1 of 3 parts; the same `vicinal embed` goes on with it"),
         (misfits, "{}: its files do not fit together ("),
+        (lambda t: write(t / "x", id=["a", "b", "a"], representation=[[1.0]] * 3),
+         "{}/x: the id 'a' repeats; make ids unique"),
         (lambda t: write(t / "x", name=["a"], representation=[[1.0]]),
          "{}/x: needs columns representation and id (or path), found name, representation; "
          "`vicinal embed` makes such a file"),
