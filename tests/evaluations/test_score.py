@@ -43,6 +43,7 @@ def images(count: int, seed: int, labels: Any = None, names: tuple[str, ...] = N
 
 TRAIN, TEST = images(12, 0, np.arange(12) % 3), images(8, 1, [0, 0, 0, 0, 1, 1, 1, 2])
 BARE = images(8, 1)
+BAD = "the representations hold NaN or infinite values; train again with a lower learning rate"
 
 
 def reading(score: Score | None) -> tuple[object, ...]:
@@ -285,6 +286,13 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
         (lambda: converged_probe(
             TRAIN, Representations(TEST.array[:, :3], TEST.ids, TEST.labels, NAMES)),
          "the probe needs representations of one dimension, found 4 in training and 3 in test"),
+        (lambda: tsne_map(np.full((5, 2), np.nan, np.float32)), f"a map: {BAD}"),
+        (lambda: cluster(np.full((5, 2), np.nan, np.float32), k=2), f"clusters: {BAD}"),
+        (lambda: label_probe(np.full((5, 2), np.nan, np.float32), np.arange(2), np.arange(2)),
+         f"the probe: {BAD}"),
+        (lambda: converged_probe(
+            Representations(TRAIN.array * np.nan, TRAIN.ids, TRAIN.labels, NAMES), TEST),
+         f"the probe's training images: {BAD}"),
         (lambda: converged_probe(TRAIN, TEST, holdout=1.0),
          "the probe needs 0 < holdout < 1 and penalties above 0, found 1.0 and "
          "(0.1, 0.01, 0.001, 0.0001, 1e-05)"),

@@ -76,3 +76,12 @@ def test_eigenmaps_defaults_and_limits() -> None:
         "Laplacian Eigenmaps: only 0 of n_components=6 extend to new points; "
         "the fitted points hardly differ: add others"
     )
+    some = LaplacianEigenmaps(6, n_neighbors=3).fit(points)
+    usable = (some.eigenvalues_ > 1e-6).sum()
+    assert 0 < usable < 6
+    with pytest.raises(InputError) as caught:
+        some.transform(points)
+    assert str(caught.value) == (
+        f"Laplacian Eigenmaps: only {usable} of n_components=6 extend to new points; "
+        "lower n_components"
+    )

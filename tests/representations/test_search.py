@@ -61,20 +61,20 @@ def test_rows_are_the_exact_ones_even_where_engines_propose_none(
     block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_QUERIES", block)
+    monkeypatch.setattr(module, "_QUERIES", block)  # of 5, all 40 rows are candidates
     monkeypatch.setattr(module, "_ROWS", block)
     rows = np.array([6, 0, 3, 39, 9, 12, 12, 1])
-    found = made(given).nearest(POINTS[rows], 4, own=rows if own else None, among=among)
-    order, distances = truth(rows, 4, own, among)
+    found = made(given).nearest(POINTS[rows], 5, own=rows if own else None, among=among)
+    order, distances = truth(rows, 5, own, among)
     np.testing.assert_array_equal(found.indices, order)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
     assert (found.indices.dtype, found.distances.dtype) == (np.int64, np.float32)
     if own:
-        again = made(given).nearest_of(rows, 4, among=among)
+        again = made(given).nearest_of(rows, 5, among=among)
         np.testing.assert_array_equal(again.indices, order)
     if among is None:
-        far = made().farthest(POINTS[rows], 4, own=rows if own else None)
-        order, distances = truth(rows, 4, own, None, sign=-1)
+        far = made().farthest(POINTS[rows], 5, own=rows if own else None)
+        order, distances = truth(rows, 5, own, None, sign=-1)
         np.testing.assert_array_equal(far.indices, order)
         np.testing.assert_allclose(far.distances, distances, rtol=1e-6)
 
@@ -106,8 +106,8 @@ def test_effort_grows_with_the_share_of_rows_that_do_not_count() -> None:
     assert made(kind="ivfpq", effort=9)._parameters(10, few).nprobe == COUNT  # at most all
     none = np.zeros(COUNT, np.bool_)
     assert made(kind="ivfpq", effort=9)._parameters(10, none).nprobe == COUNT
-    chosen = made()._parameters(10, AMONG).sel
-    assert [chosen.is_member(row) for row in range(COUNT)] == AMONG.tolist()
+    chosen = made()._parameters(10, AMONG)  # held, for it holds the selector's memory
+    assert [chosen.sel.is_member(row) for row in range(COUNT)] == AMONG.tolist()
 
 
 @pytest.mark.parametrize(
