@@ -1,5 +1,6 @@
 """The classifier behind the probes by its definition, in blocks, and how its penalty is chosen."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,16 @@ def test_the_short_probe_takes_what_a_file_holds_and_leaves_the_callers_draws_al
     assert torch.equal(torch.rand(3), drawn)
     other = short_probe(held, held, epochs=3, learning_rate=0.1, batch_size=16)
     np.testing.assert_array_equal(one.predictions, other.predictions)
-    assert not frozen.flags.writeable
+    mapped = data.array.copy()  # as a memory map is, of which torch would warn
+    mapped.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            short_probe(Representations(mapped, data.ids, data.labels, data.class_names), data)
+    finally:
+        torch.set_warn_always(False)
+    assert not mapped.flags.writeable
 
 
 def test_the_short_probe_is_torchs_linear_layer_under_adam() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from vicinal.representations import kinds
 
-pytest.importorskip("faiss", reason="an index needs faiss-cpu")
+faiss = pytest.importorskip("faiss", reason="an index needs faiss-cpu")
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 7, 8, 9, 16, 100, 130, 300, 512, 514, 521, 2048])
@@ -23,6 +23,7 @@ def test_lists_are_a_power_of_two_that_the_rows_can_train(
     engine, trained = kinds.ENGINES["ivfpq"](rows)
     assert (engine.nlist, engine.pq.M, engine.pq.nbits) == (lists, 2, 8)
     assert trained == drawn
+    assert isinstance(faiss.downcast_index(engine.quantizer), faiss.IndexFlatL2)  # few lists
     again, _ = kinds.ENGINES["ivfpq"](rows)
     np.testing.assert_array_equal(
         engine.quantizer.reconstruct_n(0, lists), again.quantizer.reconstruct_n(0, lists)
