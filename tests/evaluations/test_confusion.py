@@ -42,6 +42,9 @@ def test_groups_that_overlap_or_do_not_exist_are_refused() -> None:
         group_accuracy(CONFUSION, [("a", [0, 1]), ("b", [1, 2])])
     with pytest.raises(InputError, match="4 classes"):
         group_accuracy(CONFUSION, [("a", [0, 9])])
+
+
+def test_classes_that_are_not_there_and_groups_without_images_are_refused() -> None:
     with pytest.raises(InputError, match="name -1 to 4, but there are 4 classes"):
         group_accuracy(CONFUSION, [("a", [-1]), ("b", [4])])
     with pytest.raises(InputError, match="groups of classes name 4 to 4"):
