@@ -69,6 +69,10 @@ def test_rows_are_the_exact_ones_even_where_engines_propose_none(
     np.testing.assert_array_equal(found.indices, order)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
     assert (found.indices.dtype, found.distances.dtype) == (np.int64, np.float32)
+    double = made(given).nearest(
+        POINTS[rows].astype(float), 5, own=rows if own else None, among=among
+    )
+    np.testing.assert_array_equal(double.indices, order)
     if own:
         again = made(given).nearest_of(rows, 5, among=among)
         np.testing.assert_array_equal(again.indices, order)
@@ -183,6 +187,7 @@ def test_a_damaged_index_is_one_line(said: dict[str, Any], line: str, tmp_path: 
         Index.open(folder)
     assert str(caught.value).startswith(line.format(folder))
     assert "build" in str(caught.value)
+    assert "None" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < len(str(folder)) + 300
     with pytest.raises(InputError) as caught:
