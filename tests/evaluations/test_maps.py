@@ -1,12 +1,16 @@
 """Maps: deterministic, safe on collapsed input, and judged against chance and scikit-learn."""
 
+from typing import Any
+
 import numpy as np
+import openTSNE
 import pytest
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
 from vicinal.errors import InputError
+from vicinal.evaluations import maps
 from vicinal.evaluations.maps import (
     centroids_on_map,
     class_agreement,
@@ -14,6 +18,7 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
+from vicinal.representations.neighbours import nearest
 
 Array = NDArray[np.float32]
 
@@ -98,3 +103,129 @@ def test_too_few_images_are_refused() -> None:
         class_agreement(np.zeros((3, 2), np.float32), np.zeros(3, np.int64), k=5)
     with pytest.raises(InputError, match="NaN"):
         pca_map(np.full((5, 2), np.nan, np.float32))
+
+
+def test_one_feature_has_one_axis() -> None:
+    ours = pca_map(np.arange(5, dtype=np.float32)[:, None])
+    assert ours.points[:, 1].tolist() == [0] * 5
+    np.testing.assert_allclose(np.abs(ours.points[:, 0]), [2, 1, 0, 1, 2])
+    assert ours.explained.tolist() == [1, 0]
+
+
+def test_progress_adds_up_to_all_of_it() -> None:
+    told: list[float] = []
+    tsne_map(blobs(12)[0], progress=told.append)
+    assert len(told) > 1
+    assert sum(told) == pytest.approx(1)
+
+
+class Asked:
+    """Stands in for openTSNE: what it was asked for, and points in a row."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def tsne(**settings: Any) -> "Asked":
+            self.tsne = settings
+            return self
+
+        def near(**settings: Any) -> str:
+            self.near = settings
+            return "affinities"
+
+        monkeypatch.setattr(openTSNE, "TSNE", tsne)
+        monkeypatch.setattr(openTSNE.affinity, "PerplexityBasedNN", near)
+
+    def fit(self, *, affinities: object) -> NDArray[np.float64]:
+        assert affinities == "affinities"
+        return np.zeros((len(self.tsne["initialization"]), 2))
+
+
+@pytest.mark.parametrize(("count", "perplexity"), [(200, 30.0), (40, 13.0)])
+def test_tsne_starts_from_pca_and_takes_our_exact_neighbours(
+    count: int, perplexity: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, (array, _) = Asked(monkeypatch), blobs(count)
+    assert tsne_map(array, seed=4).dtype == np.float32
+    start = asked.tsne["initialization"]
+    plane = pca_map(array, seed=4).points
+    np.testing.assert_allclose(start, plane / plane[:, 0].std() * 1e-4, atol=5e-6)
+    assert 0 < np.abs(start - plane / plane[:, 0].std() * 1e-4).mean() < 2e-6  # jitter
+    assert asked.tsne["random_state"] == 4
+    assert asked.tsne["callbacks"] is None
+    assert asked.near["perplexity"] == perplexity  # 30, or a third of the other points
+    found = nearest(array, array, int(3 * perplexity), exclude_self=True)
+    given = asked.near["knn_index"]
+    np.testing.assert_array_equal(given.indices, found.indices)
+    np.testing.assert_array_equal(given.distances, found.distances)
+    assert given.distances.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("limits", "method", "jobs", "index"),
+    [
+        ((20, 20, 20), "bh", 1, "knn_index"),
+        ((20, 19, 20), "fft", 1, "knn_index"),
+        ((19, 20, 20), "bh", -1, "knn_index"),
+        ((20, 20, 19), "bh", 1, "data"),
+    ],
+)
+def test_sizes_decide_how_tsne_is_computed(
+    limits: tuple[int, int, int],
+    method: str,
+    jobs: int,
+    index: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, limit in zip(("_ONE_THREAD", "_BARNES_HUT", "_EXACT"), limits, strict=True):
+        monkeypatch.setattr(maps, name, limit)
+    asked, (array, _) = Asked(monkeypatch), blobs(20)
+    tsne_map(array, perplexity=5, seed=2)
+    assert asked.tsne["negative_gradient_method"] == method
+    assert asked.tsne["n_jobs"] == asked.near["n_jobs"] == jobs
+    assert asked.near["perplexity"] == 5
+    assert asked.near.keys() & {"knn_index", "data"} == {index}
+    if index == "data":
+        np.testing.assert_array_equal(asked.near["data"], array)
+        assert (asked.near["data"].dtype, asked.near["random_state"]) == (np.float64, 2)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_torchdr_maps_where_it_is_and_where_the_device_is_no_cpu(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, _ = blobs(40)
+    told: list[Any] = []
+
+    def theirs(*given: Any) -> Array:
+        told.append(given[1:])
+        return np.ones((40, 2), np.float32)
+
+    monkeypatch.setattr(maps, "find_spec", lambda name: (there and name == "torchdr") or None)
+    monkeypatch.setattr(maps, "exact_tsne", theirs)
+    Asked(monkeypatch)
+    assert tsne_map(array, seed=3, device="cpu").sum() == 0
+    assert tsne_map(array, seed=3, device="cpu:0", progress=told.append).sum() == 80 * there
+    assert told == ([(13.0, 3, "cpu:0"), 1.0] if there else [])
+    monkeypatch.setattr(maps, "_EXACT", 39)
+    assert tsne_map(array, device="cpu:0").sum() == 0
+
+
+def test_exact_tsne_starts_and_steps_as_opentsne_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchdr = pytest.importorskip("torchdr")
+    asked: dict[str, Any] = {}
+
+    class Theirs:
+        def __init__(self, **settings: Any) -> None:
+            asked.update(settings)
+
+        def fit_transform(self, array: Array) -> NDArray[np.float64]:
+            return array[:, :2].astype(np.float64)
+
+    monkeypatch.setattr(torchdr, "TSNE", Theirs)
+    array, _ = blobs(20)
+    points = maps.exact_tsne(array, 7.0, 5, "cpu:0")
+    np.testing.assert_array_equal(points, array[:, :2])
+    assert points.dtype == np.float32
+    start = asked.pop("init")
+    np.testing.assert_array_equal(start, maps._start(array, 5).astype(np.float32))
+    assert start.dtype == np.float32
+    assert asked == {"perplexity": 7.0, "max_iter": 750, "device": "cpu:0", "random_state": 5}

@@ -3,6 +3,9 @@
 The functions take any device: given ``cpu`` they take the very steps that they take on a GPU.
 """
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import silhouette_samples
 
-from vicinal.evaluations import clusters, maps, probe, softmax
+from vicinal.evaluations import anomaly, clusters, knn, maps, probe, retrieval, softmax
 from vicinal.evaluations.clusters import cluster, silhouette
 from vicinal.evaluations.knn import knn_probe
 from vicinal.evaluations.maps import class_agreement, exact_tsne, trustworthiness, tsne_map
@@ -85,6 +88,31 @@ def test_the_knn_probe_is_the_same(digits: tuple[Representations, Representation
         knn_probe(*digits, k=(5, 20), device=STAND_IN), knn_probe(*digits, k=(5, 20)), strict=True
     ):
         np.testing.assert_array_equal(ours.predictions, theirs.predictions)
+
+
+def test_every_search_is_asked_to_run_there(
+    digits: tuple[Representations, Representations], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = (one.take(np.arange(60)) for one in digits)
+    told: list[str] = []
+
+    def watched(search: Any, *given: object, **more: Any) -> Any:
+        told.append(more["device"])
+        return search(*given, **more)
+
+    for module, name in (
+        (anomaly, "mean_distances"),
+        (knn, "nearest"),
+        (maps, "nearest"),
+        (retrieval, "nearest_and_farthest"),
+    ):
+        monkeypatch.setattr(module, name, partial(watched, getattr(module, name)))
+    monkeypatch.setattr(maps, "find_spec", lambda name: None)
+    anomaly.detect(train, test, test, bootstrap=1, device=STAND_IN)
+    knn_probe(train, test, device=STAND_IN)
+    retrieval.retrieve(test, train, shown=np.arange(2), device=STAND_IN)
+    tsne_map(test.array[:9], device=STAND_IN)
+    assert told == [STAND_IN] * 5
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])

@@ -117,6 +117,17 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_array_equal(one.distances, other.distances)
 
 
+def test_the_bound_of_rounding_is_highams() -> None:
+    single = distances.rounding(np.array([3.0, 0.0], np.float32), 10, np.float32)
+    np.testing.assert_allclose(single, 26 * (np.array([9, 0]) * 2.0**-24 + 2.0**-126), rtol=1e-12)
+    double = distances.rounding(np.array([3.0]), 10, np.float64)
+    np.testing.assert_allclose(double, 26 * 9 * 2.0**-53, rtol=1e-12)
+    centre, rows = np.array([1.0, 2.0]), np.array([[4, 6], [1, 2]], np.float32)
+    rough, error = distances.rough_float64(np.array([[0.0, 5.0]]), rows, centre)
+    np.testing.assert_allclose(rough, [[9 + 1, 25]])  # from (1, 7) to (4, 6) and (1, 2)
+    np.testing.assert_allclose(error, 18 * (5 + 5) ** 2 * 2.0**-53, rtol=1e-12)
+
+
 def test_a_row_is_dropped_by_its_index_and_its_duplicate_kept() -> None:
     points = np.array([[1.0, 2], [5, 5], [1, 2], [9, 9]], dtype=np.float32)
     alone = nearest(points, points, 1, exclude_self=True)

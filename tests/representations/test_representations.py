@@ -108,3 +108,10 @@ def test_a_failed_write_leaves_the_old_file(
 def test_refuses_arrays_that_are_not_one_row_an_id(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="must be \\(N, F\\) with N ids"):
         Representations(np.zeros(shape, np.float32), np.array(["a", "b", "c"]))
+
+
+def test_a_file_without_names_of_classes_has_none(tmp_path: Path) -> None:
+    some(labels=False).save(tmp_path / "a.parquet")
+    bare = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata(None)
+    pq.write_table(bare, tmp_path / "b.parquet")
+    assert Representations.load(tmp_path / "b.parquet").class_names == ()

@@ -118,7 +118,8 @@ class Embeddings:
         assert ids is not None
         distinct, counts = np.unique(ids, return_counts=True)
         if len(distinct) < len(ids):
-            raise InputError(f"{path}: the id {distinct[counts > 1][0]!r} repeats; make ids unique")
+            twice = str(distinct[counts > 1][0])
+            raise InputError(f"{path}: the id {twice!r} repeats; make ids unique")
         return cls(
             matrix(table.column("representation"), path)
             if vectors

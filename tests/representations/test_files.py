@@ -1,0 +1,191 @@
+"""Embeddings in one file and in parts: what is told of a picture, what is read, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vicinal.errors import InputError
+from vicinal.representations.embeddings import Embeddings, batches, embedding_files, origin_of
+from vicinal.representations.parts import claim, part_names, write_plan
+
+PLAN = {"plan": {"source": "folder:x"}, "finished": False, "parts": 3}
+
+
+def some(count: int = 5, **more: Any) -> Embeddings:
+    array = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
+    return Embeddings(array, np.array([f"n{i}" for i in range(count)]), **more)
+
+
+def test_what_is_told_of_a_picture_is_what_there_is() -> None:
+    bare, full = some(), some(paths=np.array(list("vwxyz")), labels=np.array(list("aabbb")))
+    assert bare.columns() == list(bare.describe(0)) == ["id"]
+    assert full.columns() == ["id", "path", "label"]
+    assert full.describe(3) == {"id": "n3", "path": "y", "label": "b"}
+    assert full.representations().ids.tolist() == bare.ids.tolist()
+    assert full.representations().array is full.array
+
+
+def test_columns_origin_and_empty_cells_go_there_and_back(tmp_path: Path) -> None:
+    splits, labels = np.array(["train", "test", "", "", ""]), np.array(["a", "", "b", "b", ""])
+    saved = some(splits=splits, labels=labels, paths=np.full(5, ""), origin={"seed": 3})
+    saved.save(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert table.column_names == ["id", "path", "label", "split", "representation"]
+    assert table["split"].to_pylist() == ["train", "test", None, None, None]
+    assert table.schema.field("representation").type == pa.list_(pa.float32(), 2)
+    found = Embeddings.load(tmp_path / "a.parquet")
+    assert found.splits is not None
+    assert found.labels is not None
+    assert (found.splits.tolist(), found.labels.tolist()) == (splits.tolist(), labels.tolist())
+    assert found.paths is None  # every cell is empty
+    assert found.origin == origin_of(tmp_path / "a.parquet") == {"seed": 3}
+    ids = Embeddings.load(tmp_path / "a.parquet", vectors=False)
+    assert ids.array.shape == (5, 0)
+    assert ids.array.dtype == np.float32
+
+
+def test_a_folder_is_read_by_name_and_its_own_name_says_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "label=wrong"
+    folder.mkdir()
+    whole = some()
+    for name, rows in (("b", slice(2, 5)), ("a", slice(0, 2))):
+        Embeddings(whole.array[rows], whole.ids[rows]).save(folder / f"{name}.parquet")
+    (folder / ".hidden.parquet").write_bytes(b"nothing")
+    found = Embeddings.load(folder)
+    assert found.ids.tolist() == whole.ids.tolist()
+    assert found.labels is None
+    np.testing.assert_array_equal(found.array, whole.array)
+    pieces = list(batches(folder, rows=2))
+    assert [len(ids) for ids, _ in pieces] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate([array for _, array in pieces]), whole.array)
+
+
+def test_another_tools_file_needs_representations_and_a_path(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "path": ["a.jpg", "b.jpg", "c.jpg"],
+            "representation": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+            "label": [1, None, 0],
+        }
+    )
+    said = {"vicinal": "[1]", "class_names": '["cat", "dog"]'}
+    pq.write_table(table.replace_schema_metadata(said), tmp_path / "other.parquet")
+    found = Embeddings.load(tmp_path / "other.parquet")
+    assert found.ids.tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    assert found.labels is not None
+    assert found.labels.tolist() == ["dog", "", "cat"]
+    assert found.origin == {}
+    ((ids, array),) = batches(tmp_path / "other.parquet")
+    assert ids.tolist() == found.ids.tolist()
+    assert array.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def write(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def two_encoders(folder: Path) -> Path:
+    for name in "ab":
+        origin = {"encoder_sha256": name}
+        Embeddings(np.ones((1, 2), np.float32), np.array([name]), origin=origin).save(
+            folder / f"{name}.parquet"
+        )
+    return folder
+
+
+def unfinished(folder: Path) -> Path:
+    write_plan(str(folder), PLAN)
+    some().save(folder / "0.parquet")
+    return folder
+
+
+def misfits(folder: Path) -> Path:
+    write(folder / "a.parquet", id=["a"], representation=[[1.0]])
+    write(folder / "b.parquet", id=["b"], representation=["text"])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda t: t / "none", "{}/none: no such file; `vicinal embed` makes one"),
+        (lambda t: t, "{}: no parquet file in this folder; `vicinal embed` makes one"),
+        (two_encoders, "{}: its files were made by different encoders; keep them apart"),
+        (unfinished, "{}: unfinished, 1 of 3 parts; the same `vicinal embed` goes on with it"),
+        (misfits, "{}: its files do not fit together ("),
+        (lambda t: write(t / "x", id=["a", "b", "a"], representation=[[1.0]] * 3),
+         "{}/x: the id 'a' repeats; make ids unique"),
+        (lambda t: write(t / "x", name=["a"], representation=[[1.0]]),
+         "{}/x: needs columns representation and id (or path), found name, representation; "
+         "`vicinal embed` makes such a file"),
+        (lambda t: write(t / "x", id=["a"], representation=[1.0]),
+         "{}/x: representation must hold lists of numbers, found double"),
+        (lambda t: write(t / "x", id=["a"], representation=[["text"]]),
+         "{}/x: representation must hold numbers, found list<"),
+        (lambda t: write(t / "x", id=["a", "b"], representation=[[1.0], [1.0, 2.0]]),
+         "{}/x: representations must be equally long and there must be some, "
+         "found lengths ['1', '2']"),
+        (lambda t: write(t / "x", id=["a"], representation=[[float("nan")]]),
+         "{}/x: a representation holds NaN or infinity; leave that row out"),
+        (lambda t: (t / "x").write_bytes(b"text") and t / "x",
+         "{}/x: cannot be read as parquet ("),
+    ],
+)  # fmt: skip
+def test_what_is_no_set_of_embeddings_is_this_line(
+    make: Callable[[Path], Path], line: str, tmp_path: Path
+) -> None:
+    place = make(tmp_path)
+    with pytest.raises(InputError) as caught:
+        Embeddings.load(place)
+    assert str(caught.value).startswith(line.format(tmp_path))
+    assert line.endswith(("(", "<")) or str(caught.value) == line.format(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_finished_set_of_parts_is_its_files(tmp_path: Path) -> None:
+    unfinished(tmp_path)
+    write_plan(str(tmp_path), {**PLAN, "finished": True})
+    assert embedding_files(tmp_path) == [tmp_path / "0.parquet"]
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    claim(str(out), PLAN, "out")
+    assert (out / "embed.json").read_bytes() == (json.dumps(PLAN, indent=1) + "\n").encode()
+    claim(str(out), PLAN, "out")  # begun by the same: it goes on
+    refused = "--out out: is there already"
+    for before, after, line in (
+        ({}, {"plan": {"source": "y"}},
+         f"{refused}, begun from another source or encoder; remove it or give another name"),
+        ({"finished": True}, {}, f"{refused}, finished; remove it or give another name"),
+    ):  # fmt: skip
+        write_plan(str(out), PLAN | before)
+        with pytest.raises(InputError) as caught:
+            claim(str(out), PLAN | after, "out")
+        assert str(caught.value) == line
+    (tmp_path / "empty").mkdir()
+    claim(str(tmp_path / "empty"), PLAN, "empty")
+    (tmp_path / "full").mkdir()
+    for taken in (tmp_path / "full" / "file", tmp_path / "file"):
+        taken.write_text("mine")
+        place = tmp_path / taken.relative_to(tmp_path).parts[0]
+        with pytest.raises(InputError) as caught:
+            claim(str(place), PLAN, "out")
+        assert str(caught.value) == f"{refused}; remove it or give another name"
+
+
+def test_parts_are_named_in_order_and_halves_cleared_away(tmp_path: Path) -> None:
+    for name in ("b.parquet", "a.parquet", "c.parquet.1.partial", "embed.json"):
+        (tmp_path / name).write_text("")
+    assert part_names(str(tmp_path)) == ["a.parquet", "b.parquet"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "a.parquet", "b.parquet", "embed.json",
+    ]  # fmt: skip
