@@ -19,7 +19,10 @@ from vicinal.representations.neighbours import nearest
 
 _EXACT = 50_000  # images up to which exact neighbours cost less than openTSNE's index
 _ONE_THREAD = 3_000  # images up to which a second thread saves seconds at most
-_BARNES_HUT = 6_000  # images up to which Barnes-Hut beats transforms
+_BARNES_HUT = 1_500  # images up to which Barnes-Hut beats transforms
+# openTSNE interpolates forces by 3 nodes an interval; 2 take 0.45 of the time at 10,000 images,
+# and trustworthiness and class agreement differ from those of 3 by less than those of draws do.
+_NODES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,7 @@ def tsne_map(
     tsne = TSNE(
         initialization=_start(array, seed),
         negative_gradient_method="bh" if len(array) <= _BARNES_HUT else "fft",
+        n_interpolation_points=_NODES,
         n_jobs=jobs,
         random_state=seed,
         callbacks=_telling(progress),
