@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from typer.testing import CliRunner
 
 from vicinal.cli import app
-from vicinal.explore import TEST_IMAGES
+from vicinal.explore import TEST_IMAGES, of_study
 from vicinal.report import page as report_page
 from vicinal.report import write_explorer, write_report
 from vicinal.report.explorer.server import open_server
@@ -56,9 +56,9 @@ def copy(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "run"))
 
 
-def section(run: Path) -> str:
-    """S2 of a run's report."""
-    found = re.search(r'<section id="S2">.*?</section>', (run / "report.html").read_text(), re.S)
+def section_of(report: Path) -> str:
+    """S2 of a report."""
+    found = re.search(r'<section id="S2">.*?</section>', report.read_text("utf-8"), re.DOTALL)
     assert found is not None
     return found[0]
 
@@ -112,12 +112,36 @@ def test_a_finished_stage_is_not_done_again_and_one_that_lacks_a_file_is(copy: P
     assert points.stat().st_mtime_ns > began > before[1]
 
 
+def test_a_stage_that_was_broken_off_is_not_there_and_then_is_whole(
+    run: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copy / "explore")
+    stages = json.loads((copy / "stages.json").read_text("utf-8"))
+    del stages["explore"]
+    (copy / "stages.json").write_text(json.dumps(stages), "utf-8")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of_study, "write_pictures", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            studied(copy, resume=True)
+    assert json.loads((copy / "stages.json").read_text("utf-8")) == stages
+    assert "explore.html" not in section_of(write_report(copy))
+    studied(copy, resume=True)
+    files = [path.relative_to(run) for path in (run / "explore").rglob("*.*")]
+    assert len(files) > 10
+    for name in files:
+        assert (copy / name).read_bytes() == (run / name).read_bytes(), name
+
+
 def test_a_study_from_before_there_was_the_stage_has_no_link(copy: Path) -> None:
     shutil.rmtree(copy / "explore")
     (copy / "explore.html").unlink()
     result = CliRunner().invoke(app, ["report", str(copy)])
     assert result.exit_code == 0, result.output
-    assert "explore" not in section(copy).lower()
+    assert "explore" not in section_of(copy / "report.html").lower()
     assert not (copy / "explore.html").exists()
     refused = CliRunner().invoke(app, ["report", str(copy), "--serve"])
     assert refused.exit_code != 0
@@ -129,7 +153,7 @@ def test_more_than_one_file_holds_is_served(copy: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(report_page, "MOST_PICTURES", SHOWN - 1)
     write_report(copy)
     assert not (copy / "explore.html").exists()
-    told = section(copy)
+    told = section_of(copy / "report.html")
     assert f"These {SHOWN} images are too many for one file" in told
     assert "vicinal report RUN --serve" in told
     assert "explore.html" not in told
@@ -138,7 +162,7 @@ def test_more_than_one_file_holds_is_served(copy: Path, monkeypatch: pytest.Monk
 
 
 def test_the_report_alone_says_which_file_it_leads_to(run: Path) -> None:
-    told = section(run)
+    told = section_of(run / "report.html")
     assert '<a href="explore.html#map=tsne&amp;colour=label">' in told
     assert "<code>explore.html</code>, in this report's folder" in told
 
@@ -148,7 +172,7 @@ def test_without_labels_it_is_coloured_by_cluster(copy: Path) -> None:
     results["data"]["classes"] = []
     (copy / "results.json").write_text(json.dumps(results), "utf-8")
     write_report(copy)
-    told = section(copy)
+    told = section_of(copy / "report.html")
     assert '<a href="explore.html#map=tsne">' in told
     assert "by cluster or oddness" in told
 
