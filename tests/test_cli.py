@@ -60,6 +60,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = vicinal("study", "--limit", "300", "--seeds", "2", *quick(), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "report: runs/digits-digits-1/report.html" in done.stdout
+    assert "to explore: runs/digits-digits-1/explore.html" in done.stdout
     assert "linear probe, converged" in done.stdout
     return folder / "runs" / "digits-digits-1"
 
@@ -110,10 +111,13 @@ def test_a_finished_run_resumes_without_work_and_the_report_draws_again(
     assert probe["value"] == results["systems"]["S3"]["probe_accuracy"]
     assert [claim["id"] for claim in told["claims"]] == list(range(1, 10))
     assert (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns == weights
+    assert told["explore"] == str(Path("runs") / copy.name / "explore.html")
     (copy / "report.html").unlink()
+    (copy / "explore.html").unlink()
     page = str(copy / "report.html")
     assert json.loads(vicinal("report", str(copy), "--json", cwd=tmp_path).stdout)["report"] == page
     assert Path(page).is_file()
+    assert (copy / "explore.html").is_file()
 
 
 def test_a_run_folder_is_not_overwritten(digits_run: Path) -> None:

@@ -38,6 +38,7 @@ def server() -> ForkServerContext:
             "lightning.fabric",
             "openTSNE",
             "sklearn.datasets",
+            "vicinal.explore",
             "vicinal.report",
             "vicinal.study.run",
             "vicinal.study.summary",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.errors import InputError
+from vicinal.explore import TEST_IMAGES
 from vicinal.report import write_report
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.study.run import Request, run_study
@@ -72,7 +73,8 @@ def study(folder: Path, classes: dict[str, NDArray[np.uint8]], *settings: str) -
             settings=(*TINY, *settings),
             run=folder / "run",
             data_dir=folder / "cache",
-        )
+        ),
+        [TEST_IMAGES],
     )
 
 
@@ -99,6 +101,7 @@ def test_the_study_ends_with_finite_figures(case: str, tmp_path: Path) -> None:
     else:
         assert systems["S3"]["probe_accuracy"] is None
     assert write_report(run).stat().st_size > 100_000
+    assert (run / "explore.html").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ TINY = (
     "evaluation.knn=[5]",
 )
 SETTINGS = [part for setting in TINY for part in ("--set", setting)]
+PAGES = ("report.html", "explore.html")
 TIMES = {"seconds", "images_per_second", "started", "environment"}
 
 
@@ -75,7 +76,7 @@ def check_every_file_is_whole(folder: Path) -> None:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 assert file.keys()
-        if path.name == "report.html":
+        if path.name in PAGES:
             assert path.read_text("utf-8").rstrip().endswith("</html>")
 
 
@@ -89,6 +90,7 @@ def finished_files(run: Path) -> dict[str, int]:
             "learn": sorted((run / name).glob("*")),
             "measure": [run / f"{name}.json"],
             "pictures": sorted((run / "pictures").glob("*")),
+            "explore": [path for path in (run / "explore").rglob("*") if path.is_file()],
         }[kind]
         found |= {str(path): path.stat().st_mtime_ns for path in paths}
     return found
@@ -116,8 +118,8 @@ def outcome(run: Path) -> dict[str, Any]:
                     {key: value for key, value in row.items() if key not in TIMES}
                     for row in csv.DictReader(file)
                 ]
-        elif path.name == "report.html":
-            found[name] = "a report"
+        elif path.name in PAGES:
+            found[name] = "a page"
     return found
 
 
@@ -152,8 +154,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         killed.Moment(file=rng.randint(1, 12), phase=killed.PHASES[i % 4]) for i in range(PHASED)
     ]
     rng.shuffle(moments)
-    # What a finished study writes anew: environment.json, results.json, report.html.
-    last = [killed.Moment(file=n, phase="half written") for n in (2, 3) if command == "study"]
+    # What a finished study writes anew: environment.json, results.json and its two pages.
+    last = [killed.Moment(file=n, phase="half written") for n in (2, 3, 4) if command == "study"]
     del moments[: len(last)]
     number = 0
     while moments:  # one run after another, each killed until it ends before its next moment
@@ -172,7 +174,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
             assert {name: after[name] for name in before} == before
             check_every_file_is_whole(folder)
             if status == 0 and not moments and last:
-                moments.append(last.pop(0))  # every stage is done: only these two files are left
+                moments.append(last.pop(0))  # every stage is done: only these files are left
                 continue
             if status == 0:
                 break

@@ -62,7 +62,14 @@ def test_the_same_command_twice(context: ForkServerContext, tmp_path: Path) -> N
     one, two = runs
     assert results(one) == results(two)
     assert figures(one) == figures(two)
-    for pattern in ("*/encoder.safetensors", "*/representations-*.parquet", "maps/*", "pictures/*"):
+    for pattern in (
+        "*/encoder.safetensors",
+        "*/representations-*.parquet",
+        "maps/*",
+        "pictures/*",
+        "explore/**/*.*",
+        "explore.html",
+    ):
         names = sorted(path.relative_to(one) for path in one.glob(pattern))
         assert names
         assert names == sorted(path.relative_to(two) for path in two.glob(pattern))

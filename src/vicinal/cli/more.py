@@ -18,19 +18,28 @@ from vicinal.files import read_json
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder of study or explore.")],
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the page of an explore run on this machine.")
+        bool, typer.Option("--serve", help="Serve the page to explore on this machine.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw a run's report or page again, from its files."""
-    from vicinal.report import MOST_PICTURES, serve_explorer, write_explorer, write_report
+    from vicinal.report import (
+        MOST_PICTURES,
+        explored_part,
+        serve_explorer,
+        write_explorer,
+        write_report,
+    )
 
-    if not (run / "explore.json").is_file():
-        if serve:
-            raise InputError(f"--serve: {run} is no run of vicinal explore; leave --serve out")
-        _print_page(write_report(run), as_json)
-    elif serve:
+    part = explored_part(run)
+    if serve and part is None:
+        raise InputError(
+            f"--serve: {run} has nothing to explore; if it is a study, go on with it by --resume"
+        )
+    if serve:
         serve_explorer(run, show=wants_page(None))
+    elif part != run:
+        _print_page(write_report(run), as_json)
     elif read_json(run / "explore.json")["data"]["count"] > MOST_PICTURES:
         raise InputError(f"{run}: too many pictures for one file; add --serve")
     else:

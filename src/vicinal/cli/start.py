@@ -130,6 +130,7 @@ def study(
     vicinal study --data folder:PHOTOS --limit 5000
     """
     # torch takes seconds to import, and --help must not.
+    from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
     from vicinal.study.run import Request, run_study
     from vicinal.study.summary import headline, print_summary
@@ -152,7 +153,8 @@ def study(
             device=device,
             data_dir=data_dir,
             log=log,
-        )
+        ),
+        [TEST_IMAGES],
     )
     page = write_report(folder)
     print_json(headline(folder)) if as_json else print_summary(folder)

@@ -1,6 +1,7 @@
-"""Explore: one command from a folder of unlabelled pictures to a page of them."""
+"""Explore: one command from a folder of unlabelled pictures to a page of them; a study's page."""
 
 from vicinal.explore.asked import Request
+from vicinal.explore.of_study import TEST_IMAGES
 from vicinal.explore.run import Explored, explore
 
-__all__ = ["Explored", "Request", "explore"]
+__all__ = ["TEST_IMAGES", "Explored", "Request", "explore"]

@@ -31,18 +31,32 @@ def lay_out(
     if len(array) >= _FEWEST:
         with counted("map", _SHARES, "‰") as advance:
             maps["tsne"] = tsne_map(array, progress=lambda share: advance(round(share * _SHARES)))
+    figures: dict[str, Any] = {
+        name: {"trustworthiness": _trustworthiness(array, points)} for name, points in maps.items()
+    }
+    figures["pca"]["explained"] = linear.explained.tolist()
+    return map_columns(maps, array, near), {"maps": figures}
+
+
+def map_columns(
+    maps: dict[str, NDArray[np.float32]], array: NDArray[np.float32], near: Neighbours
+) -> dict[str, pa.Array]:
+    """Each map's points and whether they mislead, as columns; nulls where t-SNE is absent.
+
+    Args:
+        maps: ``pca``, and ``tsne`` if there is one, each (N, 2) float32.
+        array: Representations (N, F) float32, N ≥ 2.
+        near: The true nearest neighbours of each.
+    """
     columns: dict[str, pa.Array] = {}
-    figures: dict[str, Any] = {}
     for name, points in maps.items():
         columns[f"{name}_x"] = pa.array(points[:, 0])
         columns[f"{name}_y"] = pa.array(points[:, 1])
         columns[f"{name}_trust"] = pa.array(map_trust(array, points, near))
-        figures[name] = {"trustworthiness": _trustworthiness(array, points)}
-    figures["pca"]["explained"] = linear.explained.tolist()
     if "tsne" not in maps:
         for axis in ("x", "y", "trust"):
             columns[f"tsne_{axis}"] = pa.nulls(len(array), pa.float32())
-    return columns, {"maps": figures}
+    return columns
 
 
 def _trustworthiness(array: NDArray[np.float32], points: NDArray[np.float32]) -> float | None:

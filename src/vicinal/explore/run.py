@@ -21,11 +21,10 @@ from vicinal.explore.asked import (
     named_source,
 )
 from vicinal.explore.compare import compare
+from vicinal.explore.described import WITH_COLUMNS, describe, described_data
 from vicinal.explore.fitting import fitted_to
 from vicinal.explore.groups import find_groups
-from vicinal.explore.health import health
 from vicinal.explore.joined import Joined
-from vicinal.explore.looks import looks, unusual
 from vicinal.explore.maps import lay_out
 from vicinal.explore.points import (
     Found,
@@ -33,11 +32,8 @@ from vicinal.explore.points import (
     part_files,
     read_figures,
     read_part,
-    rows_of,
     write_part,
-    write_points,
 )
-from vicinal.explore.reasons import reasons
 from vicinal.files import read_json, write_json
 from vicinal.images import ImageSet, Part, Skipped, keep_skipped
 from vicinal.recipe import Recipe
@@ -53,10 +49,7 @@ from vicinal.study.folder import (
 from vicinal.study.learners import learn_generated, preparation_of
 from vicinal.study.pictures import write_pictures
 from vicinal.training.device import Engine, open_engine
-from vicinal.verbs.anomalies import rank_within
 from vicinal.verbs.embed import embed_parts
-
-_WITH_COLUMNS = ("compare", "map", "group")  # stages that give every picture columns
 
 
 @dataclass(frozen=True)
@@ -159,7 +152,7 @@ def _stages(
     _part(folder, "group", lambda: find_groups(everything, run))
     pixels = Joined([part.images.pixels for part in parts])
     described = [run / "points.parquet", run / "health.json"]
-    _stage(folder, "points", described, lambda: _write_points(run, everything, pixels, rate))
+    _stage(folder, "points", described, lambda: describe(run, everything, pixels, rate))
     ids = [str(row) for row in range(len(everything))]
     sheets = run / "pictures"
     _stage(
@@ -207,22 +200,6 @@ def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
     found.save(run / "embeddings.parquet")
 
 
-def _write_points(run: Path, everything: Embeddings, pixels: Joined, rate: float) -> None:
-    """The columns of all stages, why each picture is odd, and the health card."""
-    compared = read_part(run, "compare")
-    ranked = rank_within(compared.column("score").to_numpy(), false_alarms=rate)
-    group = compared.column("group").to_numpy()
-    sizes = np.bincount(group[group >= 0], minlength=1)
-    copies = np.where(group >= 0, sizes[group] - 1, 0)
-    why = reasons(ranked, unusual(looks(pixels)), copies)
-    write_points(run, everything, why, _WITH_COLUMNS)
-    maps = read_part(run, "map")
-    name = "pca" if maps.column("tsne_trust").null_count else "tsne"
-    trust = maps.column(f"{name}_trust").to_numpy()
-    near = rows_of(compared.column("neighbors"))
-    write_json(run / "health.json", health(everything.array, near, group, trust))
-
-
 def _figures(
     folder: RunFolder,
     parts: tuple[Part, ...],
@@ -231,28 +208,25 @@ def _figures(
     recipe: Recipe | None,
 ) -> dict[str, Any]:
     """What ``explore.json`` says."""
-    first = parts[0].images
     labels = everything.labels
     seconds = folder.seconds()
+    data = described_data(
+        parts[0].images,
+        everything,
+        source=named_source(request.data),
+        classes=[] if labels is None else sorted(set(labels.tolist()) - {""}),
+        skipped=len(_skipped(parts)),
+    )
     return {
         "format": 1,
-        "data": {
-            "source": named_source(request.data),
-            "name": first.name,
-            "count": len(everything),
-            "size": first.size,
-            "channels": first.channels,
-            "classes": [] if labels is None else sorted(set(labels.tolist()) - {""}),
-            "labelled": 0 if labels is None else int((labels != "").sum()),
-            "skipped": len(_skipped(parts)),
-        },
+        "data": data,
         "encoder": {
             "source": "trained here" if request.encoder is None else str(request.encoder),
             "recipe": None if recipe is None else recipe.name,
             "epochs": None if recipe is None else recipe.training.epochs,
             "seconds": seconds.get("train"),
         },
-        **read_figures(folder.path, _WITH_COLUMNS),
+        **read_figures(folder.path, WITH_COLUMNS),
         "seconds": seconds,
         "environment": read_json(folder / "environment.json"),
         "recipe": None if recipe is None else recipe.model_dump(mode="json"),

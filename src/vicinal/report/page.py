@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from vicinal.files import replacing
 from vicinal.report import formats
+from vicinal.report.explorer import MOST_PICTURES, STUDY_PART, write_explorer
 from vicinal.report.figures import study_charts
 from vicinal.report.inlined import HERE, content_policy, inline_script, plotly_script
 from vicinal.report.page_data import page_data
-from vicinal.report.run_folder import RunFolder, class_names, dig, labels_by_id, read_run
+from vicinal.report.run_folder import (
+    RunFolder,
+    class_names,
+    dig,
+    labels_by_id,
+    read_object,
+    read_run,
+)
 from vicinal.report.tables import overview, why_skipped
 from vicinal.report.tiles import Pictures, read_pictures
 
@@ -20,7 +29,8 @@ def write_report(run: str | Path) -> Path:
     """Writes ``report.html`` into a run folder, from the files in it alone.
 
     The page is one file that needs no network: its content policy forbids any request
-    and any script but its own two.
+    and any script but its own two. Where the run has explored its test images,
+    ``explore.html`` is written beside it, and S2 leads there.
 
     Args:
         run: The run folder; needs ``results.json``, shows a note for what else is absent.
@@ -29,19 +39,33 @@ def write_report(run: str | Path) -> Path:
         The path of the page.
 
     Raises:
-        InputError: If there is no readable ``results.json`` in the folder.
+        InputError: If there is no readable ``results.json`` in the folder, or what was explored
+            is damaged.
     """
     run = Path(run)
     folder = read_run(run)
     pictures = read_pictures(run / "pictures")
-    page = _render(folder, pictures)
+    page = _render(folder, pictures, _explored(run))
     path = run / "report.html"
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
-def _render(folder: RunFolder, pictures: Pictures) -> str:
+def _explored(run: Path) -> dict[str, Any] | None:
+    """Draws the page that S2 leads to, and gives its ``file`` and the ``count`` of its images.
+
+    There is no file where these are too many for one, and None in all where nothing was explored:
+    studies had no such stage once.
+    """
+    figures = run / STUDY_PART / "explore.json"
+    if not figures.is_file():
+        return None
+    count = dig(read_object(figures), "data.count") or 0
+    return {"count": count, "file": write_explorer(run).name if count <= MOST_PICTURES else None}
+
+
+def _render(folder: RunFolder, pictures: Pictures, explored: dict[str, Any] | None) -> str:
     results = folder.results
     drawn = study_charts(folder)
     own = (HERE / "palette.js").read_text("utf-8") + (HERE / "page.js").read_text("utf-8")
@@ -73,6 +97,7 @@ def _render(folder: RunFolder, pictures: Pictures) -> str:
         dig=dig,
         charts=drawn,
         tile=pictures.tile,
+        explored=explored,
         label_of=labels_by_id(folder),
         page_data=page_data(folder, pictures, drawn),
         sheets=pictures.sheet_addresses() if folder.maps else [],

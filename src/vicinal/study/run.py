@@ -84,8 +84,27 @@ class Request:
     log: str | None = None
 
 
-def run_study(request: Request) -> Path:
+@dataclass(frozen=True)
+class Further:
+    """A stage that a later room adds to a study, of the first seed, once all is measured.
+
+    Attributes:
+        name: The stage's name in ``stages.json``.
+        makes: Files in the run folder without which it is not finished.
+        work: What it does.
+    """
+
+    name: str
+    makes: tuple[str, ...]
+    work: Callable[[RunFolder, Data, Recipe], None]
+
+
+def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
     """Runs every system and every claim of the study.
+
+    Args:
+        request: What the user asks.
+        further: Stages of later rooms, such as `vicinal.explore.TEST_IMAGES`.
 
     Returns:
         The run folder: ``results.json`` with every figure in it, ``recipe.toml``,
@@ -112,7 +131,7 @@ def run_study(request: Request) -> Path:
         skipped = [one for part in data.parts().values() for one in part.skipped]
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
         _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
-        _one_seed(run, data, recipe, engine, sources, request.log)
+        _one_seed(run, data, recipe, engine, sources, request.log, further)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + request.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
@@ -131,6 +150,7 @@ def _one_seed(
     engine: Engine,
     sources: dict[str, Any],
     log: str | None,
+    further: Iterable[Further] = (),
 ) -> None:
     """Trains and measures everything for one seed, and writes results.json."""
     environment = describe_environment(recipe.seed, engine.device, engine.precision)
@@ -149,6 +169,8 @@ def _one_seed(
     systems["S6"]["reference_class_agreement"] = systems["S2"]["tsne"]["class_agreement"]
     index = run / "pictures" / "index.parquet"
     _stage(run, "pictures", lambda: keep_pictures(run, data, systems), [index])
+    for one in further:
+        _stage(run, one.name, lambda: one.work(run, data, recipe), [run / n for n in one.makes])  # noqa: B023
     if is_cifar10(data.train.class_names):
         systems = with_study_figures(systems)
     results = {

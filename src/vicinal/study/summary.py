@@ -33,7 +33,8 @@ ACCURACIES = ("probe_accuracy", "probe_accuracy_short", "class_agreement", "prec
 
 
 def headline(run: Path) -> dict[str, Any]:
-    """The figures and verdicts of a run as plain data, and where its results and report lie."""
+    """The figures and verdicts of a run as plain data, and where its results and pages lie."""
+    explorer = run / "explore.html"
     results = read_json(run / "results.json")
     found = []
     for system, what, path in ROWS:
@@ -46,13 +47,14 @@ def headline(run: Path) -> dict[str, Any]:
         "run": str(run),
         "results": str(run / "results.json"),
         "report": str(run / "report.html"),
+        "explore": str(explorer) if explorer.is_file() else None,
         "figures": found,
         "claims": results["claims"],
     }
 
 
 def print_summary(run: Path) -> None:
-    """Prints the figures, the verdicts and where the report lies."""
+    """Prints the figures, the verdicts and where the pages lie."""
     found = headline(run)
     on_cifar = any(figure["study"] is not None for figure in found["figures"])
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -67,6 +69,8 @@ def print_summary(run: Path) -> None:
     for claim in found["claims"]:
         console.print(f"claim {claim['id']}  {verdicts[claim['holds']]:<20} {claim['claim']}")
     console.print(f"report: {found['report']}", soft_wrap=True)
+    if found["explore"] is not None:
+        console.print(f"its test images, to explore: {found['explore']}", soft_wrap=True)
 
 
 def as_text(figure: float | None, name: str) -> str:

@@ -62,7 +62,7 @@ class Page:
 
 
 def write_explorer(run: str | Path) -> Path:
-    """Writes ``explore.html`` into a run folder of ``explore``, from the files in it alone.
+    """Writes ``explore.html`` into a run folder of ``explore`` or ``study``, from its files alone.
 
     The page is one file that needs no network: its content policy forbids any request and any
     script but its own.

@@ -17,6 +17,8 @@ from vicinal.report.tiles import Pictures, read_pictures
 
 FORMAT = 1
 """The format of ``explore.json`` that the page reads."""
+STUDY_PART = "explore"
+"""The folder in a run of ``study`` that holds what ``explore`` leaves in its own."""
 TEXTS = ("id", "path", "label", "split", "reason")
 NUMBERS = ("cluster", "score", "p_value", "rank", "flagged", "group", "pca_x", "pca_y")
 LISTS = ("neighbors", "distances", "farthest", "far_distances")
@@ -24,10 +26,10 @@ LISTS = ("neighbors", "distances", "farthest", "far_distances")
 
 @dataclass(frozen=True, eq=False)
 class ExploreRun:
-    """The files of one run of ``explore``.
+    """The files of one run of ``explore``, or of a study's part that is like one.
 
     Attributes:
-        folder: The run folder.
+        folder: The folder that they lie in.
         figures: ``explore.json``.
         health: ``health.json``, empty where there is none.
         points: ``points.parquet``; a row's number is the picture's permanent id.
@@ -47,16 +49,25 @@ class ExploreRun:
         return int(self.points.num_rows)
 
 
-def read_explored(folder: Path) -> ExploreRun:
-    """Reads a run folder of ``explore``.
+def explored_part(run: Path) -> Path | None:
+    """Where a run's ``explore.json`` lies: in the folder itself, or a study's part of it."""
+    places = (run, run / STUDY_PART)
+    return next((place for place in places if (place / "explore.json").is_file()), None)
+
+
+def read_explored(run: Path) -> ExploreRun:
+    """Reads a run folder of ``explore`` or of ``study``.
 
     Raises:
         InputError: If ``explore.json`` or ``points.parquet`` is missing, damaged or of another
             kind.
     """
+    folder = explored_part(run)
+    if folder is None:
+        raise InputError(
+            f"{run}: no explore.json here; give the folder of a finished explore or study"
+        )
     path = folder / "explore.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no explore.json here; give the folder of a finished explore")
     figures = read_object(path)
     if figures.get("format") != FORMAT or not isinstance(figures.get("data"), dict):
         raise InputError(f"{path}: not of format {FORMAT}; run explore again with this version")

@@ -215,7 +215,7 @@ def open_server(run: str | Path, port: int = 0) -> ExplorerServer:
     """A server of a run's page that listens, and answers once ``serve_forever`` is called.
 
     Raises:
-        InputError: If it is no run folder of ``explore``, or the port cannot be had.
+        InputError: If there is nothing to explore in it, or the port cannot be had.
     """
     explored = read_explored(Path(run))
     try:
@@ -233,7 +233,7 @@ def serve_explorer(run: str | Path, *, port: int = 0, show: bool = False) -> Non
     written anew.
 
     Args:
-        run: The run folder of ``explore``, of any number of pictures.
+        run: The run folder of ``explore`` or ``study``, of any number of pictures.
         port: The port; 0 for a free one.
         show: Whether to open the page in the browser.
 
