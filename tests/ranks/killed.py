@@ -1,6 +1,7 @@
 """`vicinal` whose last rank is killed, as by the kernel, in the middle of its second epoch.
 
-Only once: not after torchrun's agent has started the ranks again. Notes where each start began.
+Only once: not after torchrun's agent has started the ranks again. Notes where each start began,
+and on which host (network namespace) the rank was killed.
 """
 
 import os
@@ -27,7 +28,7 @@ def saved(
     if epoch == 1 and position is not None and not (NOTES / "killed").exists():
         ranks.from_first(lambda: None)  # rank 0 has written it
         if ranks.rank() == ranks.world_size() - 1:
-            (NOTES / "killed").write_text(str(os.getpid()))
+            (NOTES / "killed").write_text(os.readlink("/proc/self/ns/net"))
             os.kill(os.getpid(), signal.SIGKILL)
 
 

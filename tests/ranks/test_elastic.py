@@ -118,6 +118,12 @@ def test_a_rank_killed_on_another_host_is_started_again(
         pytest.skip("network namespaces are not permitted here")
     ip("netns", "del", f"probe{os.getpid()}")
     with two_hosts() as hosts:
+        namespaces = [
+            subprocess.run(
+                [*host, "readlink", "/proc/self/ns/net"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for host in hosts
+        ]
         agents = [
             subprocess.Popen(
                 [
@@ -141,4 +147,6 @@ def test_a_rank_killed_on_another_host_is_started_again(
             for agent in agents:
                 agent.kill()
     assert [agent.returncode for agent in agents] == [0, 0], said
+    here, other = namespaces
+    assert (tmp_path / "killed").read_text() == other != here
     check(tmp_path, alone)

@@ -33,11 +33,10 @@ from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.parts import claim, part_names, replacing_in, write_plan
 from vicinal.study.folder import encoder_file
 from vicinal.training.device import resolve_device
+from vicinal.verbs.on_ray import connected, mapped, ray_module
 
 Made = tuple[bytes, dict[str, Any], str, str]
 """What a PieceEmbedder is made with, but for its threads."""
-
-_MOST_BLOCKS = 10_000  # of Ray Data: a block is what a dead worker does again
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def embed_pieces(
     """
     if engine not in ("plain", "ray"):
         raise InputError(f"--engine {engine}: give plain or ray")
-    ray = _ray() if engine == "ray" else None
+    ray = ray_module() if engine == "ray" else None
     file = encoder_file(encoder)
     _, preparation = load_encoder(file)
     if device != "auto" and ray is None:
@@ -181,10 +180,14 @@ def embed_pieces(
     }
     where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
     plan = _plan(listed, origin)
-    claim(where, plan, out)
     made = (file.read_bytes(), origin, where, device)
-    parts = _by_ray(ray, listed, made) if ray is not None else _here(listed, made)
-    done = list(parts)
+    if ray is None:
+        claim(where, plan, out)
+        done = list(_here(listed, made))
+    else:
+        with connected(ray):  # before anything is written
+            claim(where, plan, out)
+            done = list(_by_ray(ray, listed, made))
     skipped = tuple(one for part in done for one in part.skipped)
     expected, images = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
@@ -217,44 +220,13 @@ def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
 
 
 def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
-    """On the workers of a cluster, by Ray Data; what a dead worker held is done by another."""
-    data = ray.data
-    ours = not ray.is_initialized()
-    if ours:
-        try:
-            ray.init(logging_level="error", log_to_driver=False)
-        except (ConnectionError, ValueError):
-            raise InputError(
-                f"--engine ray: no cluster at RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}; "
-                "start one by `ray start --head`, or unset it for one on this machine"
-            ) from None
-    try:
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
-        there = ray.cluster_resources()
-        cpus, gpus = int(there.get("CPU", 1)), int(there.get("GPU", 0))
-        if made[-1] == "cpu":
-            gpus = 0
-        workers = gpus or cpus
-        each = max(1, cpus // workers)
-        items = [{"piece": json.dumps(asdict(piece))} for piece in listed]
-        blocks = min(len(items), _MOST_BLOCKS)
-        parts = data.from_items(items, override_num_blocks=blocks).map_batches(
-            PieceEmbedder,
-            fn_constructor_args=(*made, each),
-            batch_size=1,
-            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=each,
-            **({"num_gpus": 1} if gpus else {}),
-        )
-        for row in parts.iter_rows():
-            said = json.loads(str(row["part"]))
-            if "error" in said:
-                raise InputError(said["error"])
-            yield Part(said["images"], said["dimensions"], _skipped(said["skipped"]))
-    finally:
-        if ours:
-            ray.shutdown()
+    """On the workers of a cluster."""
+    items = [{"piece": json.dumps(asdict(piece))} for piece in listed]
+    for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
+        said = json.loads(str(row["part"]))
+        if "error" in said:
+            raise InputError(said["error"])
+        yield Part(said["images"], said["dimensions"], _skipped(said["skipped"]))
 
 
 def _skipped(said: list[dict[str, str]]) -> tuple[Skipped, ...]:
@@ -288,13 +260,3 @@ def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
     for piece in listed:
         digest.update(json.dumps(asdict(piece)).encode())
     return origin | {"parts": len(listed), "plan": digest.hexdigest(), "finished": False}
-
-
-def _ray() -> Any:
-    """The module ray, an optional one."""
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise InputError("--engine ray needs Ray: pip install 'vicinal[ray]'") from None
-    return ray
