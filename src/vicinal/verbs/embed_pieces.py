@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -181,13 +182,9 @@ def embed_pieces(
     where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
     plan = _plan(listed, origin)
     made = (file.read_bytes(), origin, where, device)
-    if ray is None:
+    with nullcontext() if ray is None else connected(ray):  # before anything is written
         claim(where, plan, out)
-        done = list(_here(listed, made))
-    else:
-        with connected(ray):  # before anything is written
-            claim(where, plan, out)
-            done = list(_by_ray(ray, listed, made))
+        done = list(_here(listed, made) if ray is None else _by_ray(ray, listed, made))
     skipped = tuple(one for part in done for one in part.skipped)
     expected, images = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
