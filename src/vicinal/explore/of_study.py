@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal.explore.asked import Request
 from vicinal.explore.compare import compare
 from vicinal.explore.described import WITH_COLUMNS, describe, described_data
 from vicinal.explore.groups import find_groups
@@ -21,7 +22,6 @@ from vicinal.study.learners import Data
 from vicinal.study.pictures import write_pictures
 from vicinal.study.run import Further
 
-_FALSE_ALARMS = 0.01  # `explore`'s own default
 _MAPS = ("pca", "tsne")
 
 
@@ -33,7 +33,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     place = {name: row for row, name in enumerate(data.test.ids.tolist())}
     rows = np.array([place[name] for name in ids])
     shown = _shown(run, rows)
-    write_part(folder, "compare", compare(shown, folder, false_alarms=_FALSE_ALARMS))
+    write_part(folder, "compare", compare(shown, folder, false_alarms=Request.false_alarms))
     near = neighbours_of(read_part(folder, "compare"))
     s2 = read_json(run / "S2.json")
     told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
@@ -42,7 +42,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     # A memory map of them all is not copied.
     everything = len(rows) == len(data.test)
     pixels = data.test.pixels if everything else data.test.pixels[rows]
-    describe(folder, shown, pixels, _FALSE_ALARMS)
+    describe(folder, shown, pixels, Request.false_alarms)
     write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
     _write_figures(run, data, recipe, shown)
 
