@@ -39,13 +39,30 @@ def test_only_wide_3x3_layers_of_stride_1_change_and_no_weight_does() -> None:
     assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
 
 
-def test_without_gradients_and_in_bf16_it_is_the_plain_layer() -> None:
+@pytest.mark.parametrize("side", [4, 8, 15])
+def test_in_bf16_outputs_and_gradients_are_within_its_rounding(side: int) -> None:
+    torch.manual_seed(0)
+    layer = WinogradConv2d(128, 128, 3, padding=1, bias=False)
+    images = torch.randn(2, 128, side, side).relu().requires_grad_()
+    ahead = torch.randn(2, 128, side, side)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = layer(images)
+    assert found.dtype == torch.bfloat16
+    found_gradients = torch.autograd.grad(found, (images, layer.weight), ahead.bfloat16())
+    assert all(one.dtype == torch.float32 for one in found_gradients)
+    expected = F.conv2d(images.double(), layer.weight.double(), padding=1)
+    gradients = torch.autograd.grad(expected, (images, layer.weight), ahead.double())
+    for ours, theirs in zip((found, *found_gradients), (expected, *gradients), strict=True):
+        assert (ours - theirs).norm() <= 0.025 * theirs.norm()
+
+
+def test_without_gradients_and_on_small_maps_it_is_the_plain_layer() -> None:
     torch.manual_seed(0)
     layer = WinogradConv2d(4, 4, 3, padding=1, bias=False)
     plain = nn.Conv2d(4, 4, 3, padding=1, bias=False)
     plain.load_state_dict(layer.state_dict())
-    images = torch.randn(2, 4, 6, 6)
+    images, small = torch.randn(2, 4, 6, 6), torch.randn(2, 4, 2, 2)
     with torch.no_grad():
         assert torch.equal(layer(images), plain(images))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(layer(images), plain(images))
+        assert torch.equal(layer(small), plain(small))
