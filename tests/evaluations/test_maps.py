@@ -228,4 +228,10 @@ def test_exact_tsne_starts_and_steps_as_opentsne_does(monkeypatch: pytest.Monkey
     start = asked.pop("init")
     np.testing.assert_array_equal(start, maps._start(array, 5).astype(np.float32))
     assert start.dtype == np.float32
-    assert asked == {"perplexity": 7.0, "max_iter": 750, "device": "cpu:0", "random_state": 5}
+    assert asked == {
+        "perplexity": 7.0,
+        "early_exaggeration_iter": 100,
+        "max_iter": 400,
+        "device": "cpu:0",
+        "random_state": 5,
+    }
