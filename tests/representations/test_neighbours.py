@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -115,6 +116,41 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     for one, other in zip(whole, blocked, strict=True):
         np.testing.assert_array_equal(one.indices, other.indices)
         np.testing.assert_array_equal(one.distances, other.distances)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    columns=st.integers(1, 700),
+    count=st.integers(1, 30),
+    levels=st.sampled_from([3, 50, 10**6]),
+    end=st.sampled_from(["nearest", "farthest"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_groups_hold_the_extremes_of_their_rows(
+    columns: int, count: int, levels: int, end: module.End, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    rough = generator.integers(0, levels, size=(5, columns)).astype(np.float32)
+    rough[0, generator.integers(columns)] = np.inf  # as a row itself is marked
+    count = min(count, columns)
+    last, where = module._extremes(torch.from_numpy(rough), count, end)
+    ordered = np.sort(rough, axis=1)[:, :: -1 if end == "farthest" else 1][:, :count]
+    np.testing.assert_array_equal(last, ordered[:, -1])
+    assert all(len(set(row)) == count for row in where.tolist())
+    found = np.take_along_axis(rough, where.numpy(), axis=1)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(ordered, axis=1))
+
+
+def test_many_columns_rank_as_scikit_learn_does() -> None:
+    generator = np.random.default_rng(0)
+    gallery = generator.standard_normal((5_003, 8)).astype(np.float32)
+    for k, exclude_self in ((1, False), (5, True), (40, True)):
+        asked = gallery if exclude_self else gallery[:50] + 1
+        found = nearest(asked, gallery, k, exclude_self=exclude_self)
+        judge = NearestNeighbors(n_neighbors=k + exclude_self, algorithm="brute")
+        distance, index = judge.fit(gallery.astype(np.float64)).kneighbors(asked)
+        np.testing.assert_array_equal(found.indices, index[:, exclude_self:])
+        np.testing.assert_allclose(found.distances, distance[:, exclude_self:], rtol=1e-4)
 
 
 def test_the_bound_of_rounding_is_highams() -> None:
