@@ -3,40 +3,75 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 
 import vicinal
+from data import source
 from measuring import say, section, table
 from probed import Trained, trained
 
-SEEDS = range(4)
-SHOWN = (1, 2, 5, 10, 20, 40)
-"""Epochs whose mean training loss is printed."""
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained in both precisions, over how many seeds, and which epochs are shown."""
+
+    title: str
+    recipe: str
+    data: str
+    limit: int | None
+    settings: tuple[str, ...]
+    seeds: int
+    shown: tuple[int, ...]
+
+
+def works() -> list[Work]:
+    """The embedded digits, and photographs through wide maps: those have Winograd's products."""
+    return [
+        Work("The digits", "digits", "digits", None, (), 4, (1, 2, 5, 10, 20, 40)),
+        Work(
+            "10,000 images of CIFAR-10 (JPEG copy), laptop recipe",
+            "laptop",
+            source("cifar10"),
+            10_000,
+            ("training.epochs=3",),
+            3,
+            (1, 2, 3),
+        ),
+    ]
 
 
 def main() -> None:
     """Trains every seed in both precisions, in turn, and prints their means and spreads."""
-    recipe = vicinal.read_recipe("digits")
-    splits = vicinal.load("digits", size=recipe.views.size)
-    runs: dict[str, list[Trained]] = {"float32": [], "bf16": []}
-    for seed in SEEDS:
-        for precision, done in runs.items():
-            changes = [f"training.precision={precision}", f"seed={seed}"]
-            done.append(trained(splits, vicinal.override(recipe, changes)))
-            say(f"{precision}, seed {seed}: {100 * done[-1].probe:.2f} %")
-    header = ("epoch", *(f"loss, {precision}" for precision in runs))
-    shown = [epoch for epoch in SHOWN if epoch <= recipe.training.epochs]
-    rows = [
-        (epoch, *(spread([run.losses[epoch - 1] for run in done]) for done in runs.values()))
-        for epoch in shown
-    ]
-    last = ("linear probe, %", *(spread([100 * run.probe for run in d]) for d in runs.values()))
+    tables, verdicts = [], []
+    for work in works():
+        runs = measured(work)
+        header = (f"{work.title}: epoch", *(f"loss, {precision}" for precision in runs))
+        rows = [
+            (epoch, *(spread([run.losses[epoch - 1] for run in done]) for done in runs.values()))
+            for epoch in work.shown
+        ]
+        probes = (spread([100 * run.probe for run in done]) for done in runs.values())
+        tables.append(table(header, [*rows, ("linear probe, %", *probes)]))
+        verdicts.append(f"{work.title}, {work.seeds} seeds: {verdict(runs)}")
     section(
         "Precision",
-        "Do bf16 and float32 trainings agree? The digits, mean ± standard deviation over "
-        f"{len(SEEDS)} seeds.",
-        [table(header, [*rows, last])],
-        [verdict(runs)],
+        "Do bf16 and float32 trainings agree? Mean ± standard deviation over seeds.",
+        tables,
+        verdicts,
     )
+
+
+def measured(work: Work) -> dict[str, list[Trained]]:
+    """The trainings of every seed, by precision."""
+    recipe = vicinal.read_recipe(work.recipe)
+    splits = vicinal.load(work.data, size=recipe.views.size, limit=work.limit)
+    runs: dict[str, list[Trained]] = {"float32": [], "bf16": []}
+    for seed in range(work.seeds):
+        for precision, done in runs.items():
+            changes = [*work.settings, f"training.precision={precision}", f"seed={seed}"]
+            done.append(trained(splits, vicinal.override(recipe, changes)))
+            say(f"{work.recipe}, {precision}, seed {seed}: {100 * done[-1].probe:.2f} %")
+    return runs
 
 
 def spread(values: list[float]) -> str:

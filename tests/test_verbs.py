@@ -23,6 +23,7 @@ from sklearn.metrics import silhouette_score
 
 from vicinal.cli import main
 from vicinal.representations.embeddings import Embeddings
+from vicinal.verbs import cluster as grouping
 
 QUICK = (
     "training.epochs=2",
@@ -199,6 +200,24 @@ def test_clusters_are_found_counted_and_represented(tmp_path: Path) -> None:
     assert len(table(tmp_path / "clusters.csv")) == 100
     assert len(answer("cluster", "set.parquet", "--clusters", "7", cwd=tmp_path)["clusters"]) == 7
     assert "2 to 100" in refused("cluster", "set.parquet", "--clusters", "101", cwd=tmp_path)
+
+
+def test_of_many_pictures_the_number_of_clusters_is_chosen_on_a_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(5, 6)) * 20
+    truth = np.repeat(np.arange(5), [400, 300, 200, 100, 50])
+    array = (centres[truth] + rng.normal(size=(1050, 6))).astype(np.float32)
+    monkeypatch.setattr(grouping, "_DRAWN", 200)
+    found = grouping.group(Embeddings(array, np.arange(1050).astype(str)))
+    assert found.sizes.tolist() == [400, 300, 200, 100, 50]
+    assert max(found.tried, key=found.tried.__getitem__) == 5
+    assert found.silhouette == pytest.approx(silhouette_score(array, truth), abs=1e-4)
+    array[:] = array[0]
+    array[-2:] += 1  # in no draw of a few
+    found = grouping.group(Embeddings(array, np.arange(1050).astype(str)))
+    assert found.sizes.tolist() == [1048, 2]
 
 
 def test_duplicates_are_found_without_a_threshold_and_exactly_with_one(tmp_path: Path) -> None:

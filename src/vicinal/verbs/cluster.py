@@ -16,6 +16,7 @@ from vicinal.representations.embeddings import Embeddings
 MOST = 15
 """Clusters up to which the number is looked for where none is asked."""
 _SAMPLE = 5_000  # pictures on which silhouettes are taken
+_DRAWN = 10_000  # pictures on which numbers of clusters are compared
 _REPRESENTATIVES = 5
 
 
@@ -29,7 +30,8 @@ class Grouped:
         sizes: Array (K,) int64.
         representatives: For each cluster, rows of the pictures nearest to its centroid.
         silhouette: Mean silhouette, −1 to 1.
-        tried: The silhouette of each number of clusters that was tried.
+        tried: The silhouette of each number of clusters that was tried, of more than 10,000
+            pictures on a seeded draw of so many.
     """
 
     assignment: NDArray[np.int64]
@@ -79,7 +81,8 @@ def group(
     Args:
         embeddings: The pictures.
         clusters: How many; None to try 2 to `MOST`, as far as there are distinct pictures.
-        seed: Seed of the starts and of the sample that silhouettes are taken on.
+        seed: Seed of the starts, of the draw that numbers of clusters are compared on and of
+            the sample that silhouettes are taken on.
         progress: Called after each number of clusters with the share of the work it was.
 
     Raises:
@@ -95,18 +98,25 @@ def group(
         raise InputError(
             f"--clusters {clusters}: give 2 to {distinct}, the number of distinct pictures"
         )
-    numbers = [clusters] if clusters is not None else range(2, min(MOST, distinct) + 1)
-    best: ClusterResult | None = None
-    tried = {}
+    if clusters is not None:
+        found = cluster(array, k=clusters, seed=seed, silhouette_sample=_SAMPLE)
+        return _ordered(array, found, {clusters: found.silhouette.value})
+    drawn = array
+    if len(array) > _DRAWN:
+        drawn = array[np.sort(np.random.default_rng(seed).permutation(len(array))[:_DRAWN])]
+        if (drawn == drawn[0]).all():  # all but a few are alike
+            drawn = array
+    numbers = range(2, min(MOST, distinct) + 1)
+    tried: dict[int, ClusterResult] = {}
     for k in numbers:
-        found = cluster(array, k=k, seed=seed, silhouette_sample=_SAMPLE)
-        tried[k] = found.silhouette.value
-        if best is None or found.silhouette.value > best.silhouette.value:
-            best = found
+        tried[k] = cluster(drawn, k=k, seed=seed, silhouette_sample=_SAMPLE)
         if progress is not None:
             progress(1 / len(numbers))
-    assert best is not None
-    return _ordered(array, best, tried)
+    best = max(tried, key=lambda k: tried[k].silhouette.value)
+    found = tried[best]
+    if drawn is not array:
+        found = cluster(array, k=best, seed=seed, silhouette_sample=_SAMPLE)
+    return _ordered(array, found, {k: one.silhouette.value for k, one in tried.items()})
 
 
 def _ordered(array: NDArray[np.float32], found: ClusterResult, tried: dict[int, float]) -> Grouped:
