@@ -23,7 +23,10 @@ from sklearn.metrics import silhouette_score
 
 from vicinal.cli import main
 from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.neighbours import nearest
 from vicinal.verbs import cluster as grouping
+from vicinal.verbs import duplicates
+from vicinal.verbs.duplicates import find_duplicates
 
 QUICK = (
     "training.epochs=2",
@@ -239,6 +242,30 @@ def test_duplicates_are_found_without_a_threshold_and_exactly_with_one(tmp_path:
     expected = {(f"n{distinct[a]}", f"n{distinct[b]}") for a, b in zip(left, right, strict=True)}
     expected |= {("n10", "n200"), ("n10", "n250")}
     assert {(pair["id_a"], pair["id_b"]) for pair in said["pairs"]} == expected
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.3, 5.0])
+def test_known_neighbours_spare_a_search_and_change_no_pair(
+    copies: int, threshold: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.random.default_rng(5).normal(size=(60, 2)).astype(np.float32)
+    array[:copies] = array[60 - copies :]
+    pictures = Embeddings(array, np.arange(60).astype(str))
+    expected = find_duplicates(pictures, threshold)
+    near, asked = nearest(array, array, 10, exclude_self=True), []
+
+    def counting(queries: NDArray[np.float32], *rest: Any, **named: Any) -> Any:
+        asked.append(len(queries))
+        return nearest(queries, *rest, **named)
+
+    monkeypatch.setattr(duplicates, "nearest", counting)
+    found = find_duplicates(pictures, threshold, near=near)
+    np.testing.assert_array_equal(found.pairs, expected.pairs)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert (found.threshold, found.typical) == (expected.threshold, expected.typical)
+    if threshold in (None, 0.3):
+        assert asked == ([60 - copies] if copies else [])
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])

@@ -46,7 +46,7 @@ def compare(
     rank = np.empty(len(array), np.int32)
     rank[ranked.order] = np.arange(1, len(array) + 1)
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
-    same = find_duplicates(embeddings)
+    same = find_duplicates(embeddings, near=near)
     group = _write_duplicates(folder, embeddings, same)
     columns = {
         "score": pa.array(scores),

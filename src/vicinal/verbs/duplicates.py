@@ -19,6 +19,7 @@ from vicinal.representations.neighbours import Neighbours, nearest
 
 _HALVINGS = 10  # one picture in 1,500 of an evenly spread set is taken for a duplicate
 _FEWEST = 10  # distinct pictures below which quartiles say nothing
+_FIRST = 8  # nearest others that every picture is asked for
 _BLOCK = 16_384  # rows at a time
 
 Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
@@ -66,7 +67,10 @@ class Duplicates:
 
 
 def find_duplicates(
-    embeddings: Embeddings, threshold: float | None = None, index: Index | None = None
+    embeddings: Embeddings,
+    threshold: float | None = None,
+    index: Index | None = None,
+    near: Neighbours | None = None,
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
@@ -79,6 +83,8 @@ def find_duplicates(
         threshold: The greatest L2 distance of a pair; None for `default_threshold`.
         index: The index of the set, row for row; then nearly every pair of pictures that are not
             identical is found, as its recall says, and no pair that is none.
+        near: The nearest others of each picture by the exact search, where they are known
+            already: spares a search where no two pictures are identical.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -96,12 +102,17 @@ def find_duplicates(
         if index is None
         else _index_search(index, distinct)
     )
+    close, distances = np.empty((0, 2), np.int64), np.empty(0)
     typical = None
-    if threshold is None:
-        threshold, typical = default_threshold(search, len(distinct))
-    near, distances = _pairs_within(search, len(distinct), threshold)
-    pairs = np.concatenate([exact, distinct[near]])
+    if len(distinct) > 1 and threshold != 0:
+        if near is None or len(copies):
+            near = search(np.arange(len(distinct)), min(_FIRST, len(distinct) - 1), True)
+        if threshold is None:
+            threshold, typical = default_threshold(near.distances[:, 0])
+        close, distances = _pairs_within(search, near, threshold)
+    pairs = np.concatenate([exact, distinct[close]])
     lengths = np.concatenate([np.zeros(len(exact)), distances])
+    threshold = threshold or 0.0
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
     return Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold, typical)
 
@@ -149,7 +160,7 @@ def _index_search(index: Index, distinct: NDArray[np.int64]) -> Search:
     return search
 
 
-def default_threshold(search: Search, count: int) -> tuple[float, float | None]:
+def default_threshold(apart: NDArray[np.float32]) -> tuple[float, float | None]:
     """A threshold from how far apart the pictures of this very set usually are.
 
     Where points lie locally even in m dimensions, a nearest neighbour is farther than r with
@@ -162,39 +173,45 @@ def default_threshold(search: Search, count: int) -> tuple[float, float | None]:
     they are while less than half of those have a near-duplicate.
 
     Args:
-        search: Search among pictures of which no two are equal.
-        count: How many these are.
+        apart: Array (N,), the distance from each of N pictures to its nearest other, where
+            no two are equal.
 
     Returns:
         The threshold and the median; 0 and None for fewer than 10 rows.
     """
-    if count < _FEWEST:
+    if len(apart) < _FEWEST:
         return 0.0, None
-    apart = search(np.arange(count), 1, True).distances[:, 0].astype(np.float64)
-    middle, upper = np.quantile(apart, [0.5, 0.75])
+    middle, upper = np.quantile(apart.astype(np.float64), [0.5, 0.75])
     return float(middle * min(0.5, (middle / upper) ** _HALVINGS)), float(middle)
 
 
 def _pairs_within(
-    search: Search, count: int, threshold: float
+    search: Search, near: Neighbours, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All pairs (P, 2) of rows at most ``threshold`` apart, and their distances (P,)."""
+    """All pairs (P, 2) of rows at most ``threshold`` apart, and their distances (P,).
+
+    Args:
+        search: Search among the rows.
+        near: The nearest others of every row.
+        threshold: The greatest distance.
+    """
+    count = len(near.indices)
     rows = np.arange(count)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-    k = 8
-    while len(rows) and count > 1 and threshold > 0:
-        k = min(k, count)
-        near = search(rows, k, False)  # each row itself is among them, and dropped below
+    while len(rows) and threshold > 0:
+        k = near.indices.shape[1]
         within = near.distances <= threshold
         # A row whose k nearest all lie within may have more: it is asked again for more.
         more = within.all(axis=1) & (k < count)
         within[more] = False
         left = np.repeat(rows, within.sum(axis=1))
         right, distances = near.indices[within], near.distances[within].astype(np.float64)
-        other = left != right
+        other = left != right  # of a second search each row itself is a part
         ends = np.stack([np.minimum(left, right), np.maximum(left, right)], axis=1)
         found.append((ends[other], distances[other]))
-        rows, k = rows[more], 4 * k
+        rows = rows[more]
+        if len(rows):
+            near = search(rows, min(4 * k, count), False)
     pairs = np.concatenate([np.empty((0, 2), np.int64), *(pair for pair, _ in found)])
     lengths = np.concatenate([np.empty(0), *(distances for _, distances in found)])
     # An exact search sees each pair from both ends, an index perhaps from one.
