@@ -26,6 +26,7 @@ SCRIPTS = (
     "precision",
     "evaluation",
     "growth",
+    "side_by_side",
     "streaming",
 )
 HEADER = """# Benchmarks

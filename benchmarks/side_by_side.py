@@ -1,0 +1,95 @@
+"""Do independent stages of the study gain by running side by side, one core each?
+
+Both ways do the same work on cached representations: one stage after the other on all threads,
+and two processes with one thread each that take the next stage when they are free, the longest
+first. Starting the processes and loading is not timed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from frozen import DATA_NOTE, Frozen, frozen
+from measuring import ratio, say, section, table
+from vicinal import cluster, converged_probe, detect, knn_probe, retrieve, tsne_map
+from vicinal.evaluations import maps
+
+ROUNDS = 3
+STAGES: dict[str, Callable[[Frozen], object]] = {
+    "S2: t-SNE": lambda data: tsne_map(data.test.array),
+    "S9: clusters": lambda data: cluster(data.train.array, labels=data.train.labels),
+    "S8: anomalies": lambda data: detect(data.train, data.test, data.anomalies),
+    "S3: k-NN probe": lambda data: knn_probe(data.train, data.test),
+    "S7: retrieval": lambda data: retrieve(data.test, data.train, k=5),
+    "S3: converged probe": lambda data: converged_probe(data.train, data.test),
+}
+"""The longest first, so that no process is left with a long one at the end."""
+
+_held: list[Frozen] = []
+
+
+def main() -> None:
+    _held.append(frozen())
+    context = multiprocessing.get_context("fork")  # the representations are not copied
+    workers = min(2, os.cpu_count() or 1)
+    one_after_the_other, beside = [], []
+    each: dict[str, list[float]] = {name: [] for name in STAGES}
+    with ProcessPoolExecutor(workers, context, _one_thread) as pool:
+        list(pool.map(_run, STAGES))  # unmeasured: libraries load
+        run_all()
+        for turn in range(ROUNDS):
+            for way in ("after", "beside") if turn % 2 == 0 else ("beside", "after"):
+                began = time.perf_counter()
+                if way == "after":
+                    for name, seconds in run_all().items():
+                        each[name].append(seconds)
+                    one_after_the_other.append(time.perf_counter() - began)
+                else:
+                    list(pool.map(_run, STAGES))
+                    beside.append(time.perf_counter() - began)
+            say(f"round {turn}: {one_after_the_other[-1]:.1f} s, side by side {beside[-1]:.1f} s")
+    rows = [(name, f"{statistics.median(seconds):.1f}") for name, seconds in each.items()]
+    rows.append(("**one after the other**", f"{statistics.median(one_after_the_other):.1f}"))
+    rows.append(("**side by side**", f"{statistics.median(beside):.1f}"))
+    section(
+        "Stages side by side",
+        "Do independent stages gain by running side by side on two cores?",
+        [table(("stage", "s"), rows)],
+        [
+            f"Side by side is {ratio(one_after_the_other, beside):.2f}× as fast: {workers} "
+            "processes of one thread each against all threads for one stage at a time.",
+            DATA_NOTE,
+            f"Medians of {ROUNDS} rounds.",
+        ],
+    )
+
+
+def run_all() -> dict[str, float]:
+    """Every stage in turn on all threads, and its seconds."""
+    return {name: _run(name) for name in STAGES}
+
+
+def _run(name: str) -> float:
+    began = time.perf_counter()
+    STAGES[name](_held[0])
+    return time.perf_counter() - began
+
+
+def _one_thread() -> None:
+    """Makes a process keep to one core."""
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    maps._ONE_THREAD = 10**9
+
+
+if __name__ == "__main__":
+    main()
