@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import torch
 
 from frozen import DATA_NOTE, Frozen, frozen
@@ -22,12 +23,13 @@ from vicinal import cluster, converged_probe, detect, knn_probe, retrieve, tsne_
 from vicinal.evaluations import maps
 
 ROUNDS = 3
+SHOWN = np.arange(10)
 STAGES: dict[str, Callable[[Frozen], object]] = {
     "S2: t-SNE": lambda data: tsne_map(data.test.array),
     "S9: clusters": lambda data: cluster(data.train.array, labels=data.train.labels),
     "S8: anomalies": lambda data: detect(data.train, data.test, data.anomalies),
     "S3: k-NN probe": lambda data: knn_probe(data.train, data.test),
-    "S7: retrieval": lambda data: retrieve(data.test, data.train, k=5),
+    "S7: retrieval": lambda data: retrieve(data.test, data.train, k=5, shown=SHOWN),
     "S3: converged probe": lambda data: converged_probe(data.train, data.test),
 }
 """The longest first, so that no process is left with a long one at the end."""
