@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from frozen import DATA_NOTE, Frozen, frozen
-from measuring import ratio, say, section, table
+from measuring import interleaved, ratio, section, table
 from vicinal import cluster, converged_probe, detect, knn_probe, retrieve, tsne_map
 from vicinal.evaluations import maps
 
@@ -41,41 +41,32 @@ def main() -> None:
     _held.append(frozen())
     context = multiprocessing.get_context("fork")  # the representations are not copied
     workers = min(2, os.cpu_count() or 1)
-    one_after_the_other, beside = [], []
     each: dict[str, list[float]] = {name: [] for name in STAGES}
+
+    def in_turn() -> None:
+        for name in STAGES:
+            each[name].append(_run(name))
+
     with ProcessPoolExecutor(workers, context, _one_thread) as pool:
-        list(pool.map(_run, STAGES))  # unmeasured: libraries load
-        run_all()
-        for turn in range(ROUNDS):
-            for way in ("after", "beside") if turn % 2 == 0 else ("beside", "after"):
-                began = time.perf_counter()
-                if way == "after":
-                    for name, seconds in run_all().items():
-                        each[name].append(seconds)
-                    one_after_the_other.append(time.perf_counter() - began)
-                else:
-                    list(pool.map(_run, STAGES))
-                    beside.append(time.perf_counter() - began)
-            say(f"round {turn}: {one_after_the_other[-1]:.1f} s, side by side {beside[-1]:.1f} s")
-    rows = [(name, f"{statistics.median(seconds):.1f}") for name, seconds in each.items()]
-    rows.append(("**one after the other**", f"{statistics.median(one_after_the_other):.1f}"))
-    rows.append(("**side by side**", f"{statistics.median(beside):.1f}"))
+        list(pool.map(_run, STAGES))  # unmeasured: the processes start
+        taken = interleaved(
+            {"one after the other": in_turn, "side by side": lambda: list(pool.map(_run, STAGES))},
+            rounds=ROUNDS,
+        )
+    rows = [(name, f"{statistics.median(seconds[1:]):.1f}") for name, seconds in each.items()]
+    rows += [(f"**{way}**", f"{statistics.median(seconds):.1f}") for way, seconds in taken.items()]
+    gain = ratio(taken["one after the other"], taken["side by side"])
     section(
         "Stages side by side",
         "Do independent stages gain by running side by side on two cores?",
         [table(("stage", "s"), rows)],
         [
-            f"Side by side is {ratio(one_after_the_other, beside):.2f}× as fast: {workers} "
+            f"Side by side is {gain:.2f}× as fast: {workers} "
             "processes of one thread each against all threads for one stage at a time.",
             DATA_NOTE,
             f"Medians of {ROUNDS} rounds.",
         ],
     )
-
-
-def run_all() -> dict[str, float]:
-    """Every stage in turn on all threads, and its seconds."""
-    return {name: _run(name) for name in STAGES}
 
 
 def _run(name: str) -> float:

@@ -206,7 +206,7 @@ def test_clusters_are_found_counted_and_represented(tmp_path: Path) -> None:
 
 
 def test_of_many_pictures_the_number_of_clusters_is_chosen_on_a_draw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(4)
     centres = rng.normal(size=(5, 6)) * 20
