@@ -1,87 +1,120 @@
-"""Do independent stages of the study gain by running side by side, one core each?
+"""Does the study gain by measuring its systems side by side?
 
-Both ways do the same work on cached representations: one stage after the other on all threads,
-and two processes with one thread each that take the next stage when they are free, the longest
-first. Starting the processes and loading is not timed.
+A study's learners are measured both ways, as the study itself does it: S1 to S9 in turn, on all
+threads, and by two processes that share the threads, their start included. ``--run`` names a
+finished study of the benchmarks' CIFAR-10 and MNIST files; without one, 10,000 images train for an
+epoch first.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import argparse
 import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
-
-from frozen import DATA_NOTE, Frozen, frozen
+from data import source
 from measuring import interleaved, ratio, section, table
-from vicinal import cluster, converged_probe, detect, knn_probe, retrieve, tsne_map
-from vicinal.evaluations import maps
+from vicinal import Request, load, load_anomalies, read_recipe, run_study
+from vicinal.files import read_json
+from vicinal.study import measured
+from vicinal.study.folder import RunFolder
+from vicinal.study.learners import LEARNERS, Data
+from vicinal.study.systems import SYSTEMS, Measure
 
-ROUNDS = 3
-SHOWN = np.arange(10)
-STAGES: dict[str, Callable[[Frozen], object]] = {
-    "S2: t-SNE": lambda data: tsne_map(data.test.array),
-    "S9: clusters": lambda data: cluster(data.train.array, labels=data.train.labels),
-    "S8: anomalies": lambda data: detect(data.train, data.test, data.anomalies),
-    "S3: k-NN probe": lambda data: knn_probe(data.train, data.test),
-    "S7: retrieval": lambda data: retrieve(data.test, data.train, k=5, shown=SHOWN),
-    "S3: converged probe": lambda data: converged_probe(data.train, data.test),
-}
-"""The longest first, so that no process is left with a long one at the end."""
-
-_held: list[Frozen] = []
+IMAGES = 10_000  # the fewest that the study measures side by side
+WAYS = {"in turn": sys.maxsize, "side by side": 0}  # images from which on processes are started
 
 
 def main() -> None:
-    _held.append(frozen())
-    context = multiprocessing.get_context("fork")  # the representations are not copied
-    workers = min(2, os.cpu_count() or 1)
-    each: dict[str, list[float]] = {name: [] for name in STAGES}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        run = asked.run or _studied(Path(scratch) / "run")
+        data, width = _data(run), _width(run)
+        stages: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
 
-    def in_turn() -> None:
-        for name in STAGES:
-            each[name].append(_run(name))
+        def measure(way: str) -> None:
+            measured.PAYS = WAYS[way]
+            with _measuring(run, data) as measure:
+                measured.measure_all(measure)
+                stages[way].append(measure.run.seconds())
 
-    with ProcessPoolExecutor(workers, context, _one_thread) as pool:
-        list(pool.map(_run, STAGES))  # unmeasured: the processes start
         taken = interleaved(
-            {"one after the other": in_turn, "side by side": lambda: list(pool.map(_run, STAGES))},
-            rounds=ROUNDS,
+            {
+                "in turn": lambda: measure("in turn"),
+                "side by side": lambda: measure("side by side"),
+            },
+            rounds=asked.rounds,
+            warm_up=0,
         )
-    rows = [(name, f"{statistics.median(seconds[1:]):.1f}") for name, seconds in each.items()]
-    rows += [(f"**{way}**", f"{statistics.median(seconds):.1f}") for way, seconds in taken.items()]
-    gain = ratio(taken["one after the other"], taken["side by side"])
-    section(
-        "Stages side by side",
-        "Do independent stages gain by running side by side on two cores?",
-        [table(("stage", "s"), rows)],
-        [
-            f"Side by side is {gain:.2f}× as fast: {workers} "
-            "processes of one thread each against all threads for one stage at a time.",
-            DATA_NOTE,
-            f"Medians of {ROUNDS} rounds.",
-        ],
+    _print(stages, taken, f"{len(data.train):,} training images, {width:,} dimensions")
+
+
+def _studied(folder: Path) -> Path:
+    """A study of the laptop recipe whose encoders saw few images once."""
+    return run_study(
+        Request(
+            data=source("cifar10"),
+            anomalies=source("mnist"),
+            limit=IMAGES,
+            recipe="laptop",
+            settings=("training.epochs=1", "training.warmup_epochs=0.2"),
+            run=folder,
+        )
     )
 
 
-def _run(name: str) -> float:
-    began = time.perf_counter()
-    STAGES[name](_held[0])
-    return time.perf_counter() - began
+def _data(run: Path) -> Data:
+    """The images of a study."""
+    asked, recipe = read_json(run / "run.json"), read_recipe(str(run / "recipe.toml"))
+    size = recipe.views.size
+    splits = load(source("cifar10"), size=size, seed=recipe.seed, limit=asked["limit"])
+    other = load_anomalies(source("mnist"), size=size, channels=3, seed=recipe.seed)
+    data = Data(splits.train, splits.test, other)
+    if any(asked[name] != images.fingerprint for name, images in data.parts().items()):
+        sys.exit(f"{run}: not a study of {source('cifar10')} with {source('mnist')}")
+    return data
 
 
-def _one_thread() -> None:
-    """Makes a process keep to one core."""
-    from threadpoolctl import threadpool_limits
+def _width(run: Path) -> int:
+    return read_recipe(str(run / "recipe.toml")).encoder.dimension
 
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    maps._ONE_THREAD = 10**9
+
+@contextmanager
+def _measuring(run: Path, data: Data) -> Iterator[Measure]:
+    """What measures a study's learners, into a folder of its own beside links to them."""
+    with TemporaryDirectory() as scratch:
+        folder = RunFolder(Path(scratch))
+        for learner in LEARNERS:
+            (folder / learner).symlink_to((run / learner).resolve())
+        yield Measure(folder, data, read_recipe(str(run / "recipe.toml")))
+
+
+def _print(
+    stages: dict[str, list[dict[str, float]]], taken: dict[str, list[float]], what: str
+) -> None:
+    def median(way: str, name: str) -> str:
+        return f"{statistics.median(one[f'measure {name}'] for one in stages[way]):.1f}"
+
+    rows = [(name, *(median(way, name) for way in WAYS)) for name in SYSTEMS]
+    rows.append(("**all**", *(f"**{statistics.median(taken[way]):.1f}**" for way in WAYS)))
+    section(
+        "Systems side by side",
+        "Does the study gain by measuring two systems at a time?",
+        [table(("system", *(f"{way}, s" for way in WAYS)), rows)],
+        [
+            f"Side by side is {ratio(taken['in turn'], taken['side by side']):.2f}× as fast, the "
+            "start of the processes included.",
+            f"CIFAR-10 (JPEG copy) and MNIST, {what}; {len(taken['in turn'])} rounds. A system "
+            "side by side has half of the threads, so it takes longer alone.",
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -28,3 +28,7 @@ class StorageError(InputError):
             f"{path.parent}: {path.name} could not be written ({reason}); "
             "mend that or name another place, then try again"
         )
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[Path, str]]:
+        """From its arguments, not its message: a process that measures sends it to another."""
+        return StorageError, (self.path, self.reason)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import openTSNE
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
@@ -164,7 +165,7 @@ def test_tsne_starts_from_pca_and_takes_our_exact_neighbours(
     [
         ((20, 20, 20), "bh", 1, "knn_index"),
         ((20, 19, 20), "fft", 1, "knn_index"),
-        ((19, 20, 20), "bh", -1, "knn_index"),
+        ((19, 20, 20), "bh", 7, "knn_index"),
         ((20, 20, 19), "bh", 1, "data"),
     ],
 )
@@ -177,6 +178,7 @@ def test_sizes_decide_how_tsne_is_computed(
 ) -> None:
     for name, limit in zip(("_ONE_THREAD", "_BARNES_HUT", "_EXACT"), limits, strict=True):
         monkeypatch.setattr(maps, name, limit)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     asked, (array, _) = Asked(monkeypatch), blobs(20)
     tsne_map(array, perplexity=5, seed=2)
     assert asked.tsne["negative_gradient_method"] == method

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
@@ -101,7 +102,7 @@ def tsne_map(
     from openTSNE import TSNE, affinity
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
-    jobs = 1 if len(array) <= _ONE_THREAD else -1
+    jobs = 1 if len(array) <= _ONE_THREAD else torch.get_num_threads()
     tsne = TSNE(
         initialization=_start(array, seed),
         negative_gradient_method="bh" if len(array) <= _BARNES_HUT else "fft",

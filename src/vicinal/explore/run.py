@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from vicinal.encoder.saved import save_encoder
 from vicinal.explore.asked import (
@@ -48,6 +47,7 @@ from vicinal.study.folder import (
 )
 from vicinal.study.learners import learn_generated, preparation_of
 from vicinal.study.pictures import write_pictures
+from vicinal.study.stages import run_stage, say
 from vicinal.training.device import Engine, open_engine
 from vicinal.verbs.embed import embed_parts
 
@@ -104,7 +104,7 @@ def explore(request: Request) -> Explored:
     identity = identity_of(request, data, parts)
     try:
         with open_run(path, identity, recipe, resume=request.resume) as folder:
-            _say(_opening(path, parts, recipe, engine))
+            say(_opening(path, parts, recipe, engine))
             keep_skipped(_skipped(parts), folder / "skipped.csv")
             _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
@@ -174,12 +174,7 @@ def _part(folder: RunFolder, name: str, find: Callable[[], Found]) -> None:
 
 
 def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[], None]) -> None:
-    """Runs a stage unless it is finished and what it makes is there; says how long it took."""
-    with folder.stage(name, makes) as due:
-        if not due:
-            return
-        work()
-    _say(f"{name:<10}{folder.seconds()[name]:>9.1f} s")
+    run_stage(folder, name, makes, work, width=10)
 
 
 def _train(run: Path, images: ImageSet, recipe: Recipe, engine: Engine) -> None:
@@ -246,7 +241,3 @@ def _opening(path: Path, parts: tuple[Part, ...], recipe: Recipe | None, engine:
         else f"recipe {recipe.name}, {recipe.training.epochs} epochs"
     )
     return f"{count:,} pictures into {path}: {how}, {engine.device}, {engine.precision}"
-
-
-def _say(line: str) -> None:
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)

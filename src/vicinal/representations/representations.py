@@ -63,8 +63,17 @@ class Representations:
 
     @classmethod
     def load(cls, path: str | Path) -> Representations:
-        """Reads what `save` wrote."""
-        table = pq.read_table(path)
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowInvalid:
+            raise InputError(
+                f"{path}: is damaged; remove it, and what wrote it makes it again"
+            ) from None
         column = table.column("representation").combine_chunks()
         width = column.type.list_size
         metadata = table.schema.metadata or {}

@@ -79,14 +79,19 @@ class RunFolder:
         A stage that an interrupted run finished is not run again while the files that it
         ``makes`` are there.
         """
-        due = name not in self.seconds() or not all(path.is_file() for path in makes)
+        due = self.due(name, makes)
         began = time.perf_counter()
         yield due
         if due:
-            write_json(
-                self / "stages.json",
-                self.seconds() | {name: round(time.perf_counter() - began, 3)},
-            )
+            self.note(name, time.perf_counter() - began)
+
+    def due(self, name: str, makes: Iterable[Path] = ()) -> bool:
+        """Whether the stage ``name`` has still to be run, or a file that it ``makes`` is gone."""
+        return name not in self.seconds() or not all(path.is_file() for path in makes)
+
+    def note(self, name: str, seconds: float) -> None:
+        """Writes down that the stage ``name`` is finished, and its time."""
+        write_json(self / "stages.json", self.seconds() | {name: round(seconds, 3)})
 
     def _kept(self) -> str:
         """In words, what an interrupted run goes on from."""

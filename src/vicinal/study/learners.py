@@ -94,7 +94,9 @@ class Learners:
         materials = []
         for part, images in (("train", self.data.train), ("test", self.data.test)):
             found, _ = mined_neighbours(
-                self.representations("generated", part), self.recipe, self.engine.device
+                read_learned(self.run, self.data, "generated", part),
+                self.recipe,
+                self.engine.device,
             )
             pairs = MinedNeighbours(
                 torch.from_numpy(found), mean=preparation.mean, std=preparation.std
@@ -141,13 +143,6 @@ class Learners:
             ("test", test, self.data.test),
         ):
             joined(array, images).save(folder / f"representations-{name}.parquet")
-
-    def representations(self, learner: str, part: str) -> Representations:
-        """Reads what ``learner`` made of ``train``, ``test`` or ``anomalies``."""
-        if learner == "pixels":
-            images = self.data.parts()[part]
-            return joined(flat_pixels(images), images)
-        return Representations.load(self.run / learner / f"representations-{part}.parquet")
 
     def files(self, learner: str) -> list[Path]:
         """What must be there for a learner to be finished."""
@@ -231,6 +226,14 @@ def learn_generated(
         title=title,
         loggers=loggers,
     )
+
+
+def read_learned(run: RunFolder, data: Data, learner: str, part: str) -> Representations:
+    """What ``learner`` made of ``train``, ``test`` or ``anomalies``; ``pixels`` are as they are."""
+    if learner == "pixels":
+        images = data.parts()[part]
+        return joined(flat_pixels(images), images)
+    return Representations.load(run / learner / f"representations-{part}.parquet")
 
 
 def preparation_of(images: ImageSet) -> Preparation:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.images import keep_skipped, load, load_anomalies
@@ -28,7 +26,9 @@ from vicinal.study.folder import (
 )
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
-from vicinal.study.systems import MAPS, SYSTEMS, Measure
+from vicinal.study.measured import measure_all
+from vicinal.study.stages import run_stage, say
+from vicinal.study.systems import SYSTEMS, Measure
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.loggers import check_log
 
@@ -130,7 +130,7 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
     with open_run(path, identity, recipe, resume=request.resume) as run:
         skipped = [one for part in data.parts().values() for one in part.skipped]
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
-        _say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
+        say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
         _one_seed(run, data, recipe, engine, sources, request.log, further)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + request.seeds):
@@ -158,19 +158,15 @@ def _one_seed(
     learners = Learners(data, recipe, run, engine, log)
     for name, learn in LEARNERS.items():
         files = learners.files(name)
-        _stage(run, f"learn {name}", lambda: learn(learners), files)  # noqa: B023 — called at once
-    measure = Measure(learners, data, recipe, run)
-    systems = {}
-    for name, system in SYSTEMS.items():
-        path = run / f"{name}.json"
-        files = [path, *(run / "maps" / f"{drawn}.parquet" for drawn in MAPS.get(name, ()))]
-        _stage(run, f"measure {name}", lambda: write_json(path, system(measure)), files)  # noqa: B023
-        systems[name] = read_json(path)
+        run_stage(run, f"learn {name}", files, lambda: learn(learners))  # noqa: B023 — called at once
+    measure_all(Measure(run, data, recipe, engine.device))
+    systems = {name: read_json(run / f"{name}.json") for name in SYSTEMS}
     systems["S6"]["reference_class_agreement"] = systems["S2"]["tsne"]["class_agreement"]
     index = run / "pictures" / "index.parquet"
-    _stage(run, "pictures", lambda: keep_pictures(run, data, systems), [index])
+    run_stage(run, "pictures", [index], lambda: keep_pictures(run, data, systems))
     for one in further:
-        _stage(run, one.name, lambda: one.work(run, data, recipe), [run / n for n in one.makes])  # noqa: B023
+        makes = [run / name for name in one.makes]
+        run_stage(run, one.name, makes, lambda: one.work(run, data, recipe))  # noqa: B023
     if is_cifar10(data.train.class_names):
         systems = with_study_figures(systems)
     results = {
@@ -184,19 +180,6 @@ def _one_seed(
         "seeds": {},
     }
     write_json(run / "results.json", results)
-
-
-def _stage(run: RunFolder, name: str, work: Callable[[], None], makes: Iterable[Path]) -> None:
-    """Runs a stage unless it is finished and its files are there, and says how long it took."""
-    with run.stage(name, makes) as due:
-        if not due:
-            return
-        work()
-    _say(f"{name:<20}{run.seconds()[name]:>9.1f} s")
-
-
-def _say(line: str) -> None:
-    Console(stderr=True, highlight=False).print(line)
 
 
 def _join_seeds(run: RunFolder, folders: list[Path]) -> None:

@@ -27,7 +27,7 @@ from vicinal.files import read_json, read_rows, replacing
 from vicinal.recipe import Evaluation, Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
-from vicinal.study.learners import Data, Learners, mined_neighbours
+from vicinal.study.learners import Data, mined_neighbours, read_learned
 from vicinal.study.probes import full_probe, probes
 from vicinal.study.retrieved import anomalies, retrieval
 from vicinal.training.log import PARTS
@@ -40,24 +40,20 @@ class Measure:
     """Measures the systems from the representations that the learners left.
 
     Attributes:
-        learners: Reads representations.
+        run: The run folder.
         data: The images.
         recipe: Every number.
-        run: The run folder.
+        device: ``cpu`` or ``cuda``.
     """
 
-    learners: Learners
+    run: RunFolder
     data: Data
     recipe: Recipe
-    run: RunFolder
+    device: str = "cpu"
 
     @property
     def _settings(self) -> Evaluation:
         return self.recipe.evaluation
-
-    @property
-    def _device(self) -> str:
-        return self.learners.engine.device
 
     def curves(self) -> Figures:
         """S1: the loss curves' ends, and which of them lie below where they began."""
@@ -93,9 +89,9 @@ class Measure:
 
     def linear_probe(self) -> Figures:
         """S3: probes of S1, beside the same on raw pixels and on the untrained encoder."""
-        figures = full_probe(*self._both("generated"), self.recipe, self._device)
+        figures = full_probe(*self._both("generated"), self.recipe, self.device)
         figures["baselines"] = {
-            name: full_probe(*self._both(name), self.recipe, self._device, brief=True)
+            name: full_probe(*self._both(name), self.recipe, self.device, brief=True)
             for name in ("pixels", "untrained")
         }
         return figures
@@ -106,7 +102,7 @@ class Measure:
         pca = pca_map(self._sample(test).array, seed=self.recipe.seed)
         self._map("no-variance-pca", self._sample(test), pca.points)
         return {
-            **probes(train, test, self.recipe, self._device),
+            **probes(train, test, self.recipe, self.device),
             **_collapse_figures(collapse(test.array)),
             "reference": _collapse_figures(collapse(self._read("generated", "test").array)),
         }
@@ -114,14 +110,12 @@ class Measure:
     def mined(self) -> Figures:
         """S5: the encoder of mined neighbours, and what was mined."""
         train, test = self._both("mined")
-        found, recall = mined_neighbours(
-            self._read("generated", "train"), self.recipe, self._device
-        )
+        found, recall = mined_neighbours(self._read("generated", "train"), self.recipe, self.device)
         shown = np.random.default_rng(self.recipe.seed).permutation(len(found))[:10]
         ids, labels = self.data.train.ids, self.data.train.labels
         other = None if labels is None else float(np.mean(labels[found] != labels[:, None]))
         return {
-            **probes(train, test, self.recipe, self._device),
+            **probes(train, test, self.recipe, self.device),
             "rankme": collapse(test.array).rankme.value,
             "mined_other_class": other,
             "search_recall": recall,
@@ -135,7 +129,7 @@ class Measure:
         train, test = self._both("spectral")
         tsne = self._tsne("spectral-tsne", self._sample(test))
         return {
-            **probes(train, test, self.recipe, self._device),
+            **probes(train, test, self.recipe, self.device),
             "class_agreement": tsne["class_agreement"],
             "search_recall": read_json(self.run / "spectral" / "search.json")["recall"],
         }
@@ -143,7 +137,7 @@ class Measure:
     def retrieval(self) -> Figures:
         """S7: nearest and farthest training images of test images, by S1 and by S5."""
         return {
-            name: retrieval(*self._both(name), self.data, self.recipe, self._device)
+            name: retrieval(*self._both(name), self.data, self.recipe, self.device)
             for name in ("generated", "mined")
         }
 
@@ -154,9 +148,9 @@ class Measure:
         return {
             name: anomalies(
                 *self._both(name),
-                self.learners.representations(name, "anomalies"),
+                self._read(name, "anomalies"),
                 self.recipe,
-                self._device,
+                self.device,
             )
             for name in ("generated", "mined", "pixels", "untrained")
         }
@@ -173,7 +167,7 @@ class Measure:
             seed=self.recipe.seed,
             labels=train.labels,
             silhouette_sample=self._settings.silhouette_sample,
-            device=self._device,
+            device=self.device,
         )
         kept = self._positions(len(train))
         sample, assignment = train.take(kept), found.assignment[kept]
@@ -196,7 +190,7 @@ class Measure:
     def _tsne_points(self, shown: Representations) -> NDArray[np.float32]:
         perplexity = self._settings.perplexity
         return tsne_map(
-            shown.array, perplexity=perplexity, seed=self.recipe.seed, device=self._device
+            shown.array, perplexity=perplexity, seed=self.recipe.seed, device=self.device
         )
 
     def _map(self, name: str, test: Representations, points: NDArray[np.float32]) -> Figures:
@@ -224,7 +218,7 @@ class Measure:
             pq.write_table(pa.table(columns), partial)
 
     def _read(self, learner: str, part: str) -> Representations:
-        return self.learners.representations(learner, part)
+        return read_learned(self.run, self.data, learner, part)
 
     def _both(self, learner: str) -> tuple[Representations, Representations]:
         return self._read(learner, "train"), self._read(learner, "test")

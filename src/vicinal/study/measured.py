@@ -1,0 +1,90 @@
+"""Measures S1 to S9 from what the learners left: two at a time where that is faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vicinal.files import write_json
+from vicinal.study.folder import RunFolder
+from vicinal.study.stages import run_stage, say, tell
+from vicinal.study.systems import MAPS, SYSTEMS, Figures, Measure
+
+# A system is small products, Python and large products by turns, so two threads are busy for part
+# of its time; `benchmarks/side_by_side.py` has what two processes gain.
+AT_ONCE = 2
+PAYS = 10_000
+"""Training images from which on it is faster, since a process takes seconds to begin."""
+LONGEST_FIRST = ("S3", "S8", "S5", "S9", "S7", "S4", "S2", "S6", "S1")
+"""So that no process is left with a long one at the end."""
+
+
+def measure_all(measure: Measure) -> None:
+    """Leaves each system's figures as ``S1.json`` … in the run folder, unless they are there.
+
+    Large sets are measured by processes side by side where there are cores for them. On a GPU
+    systems are measured in turn, as all would wait for the one device.
+
+    Raises:
+        InputError: If a file cannot be written.
+    """
+    if measure.device == "cpu" and torch.get_num_threads() > 1 and len(measure.data.train) >= PAYS:
+        _side_by_side(measure, [name for name in LONGEST_FIRST if _due(measure.run, name)])
+    for name in SYSTEMS:
+        run_stage(
+            measure.run,
+            _stage(name),
+            _makes(measure.run, name),
+            lambda: write_json(_figures(measure.run, name), SYSTEMS[name](measure)),  # noqa: B023 — called at once
+        )
+
+
+def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
+    """Measures systems in processes that share the cores; leaves undone what a killed one had."""
+    if len(names) < AT_ONCE:
+        return
+    # Processes that joblib starts run no script of the user's again, guarded or not.
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    run = measure.run
+    apart = Measure(RunFolder(run.path), measure.data, measure.recipe)  # the lock stays here
+    threads = torch.get_num_threads() // AT_ONCE
+    with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
+        pool = Parallel(batch_size=1, return_as="generator_unordered")
+    try:
+        for name, figures, seconds in pool(delayed(_measured)(apart, name) for name in names):
+            write_json(_figures(run, name), figures)
+            run.note(_stage(name), seconds)
+            tell(run, _stage(name))
+    except BrokenProcessPool:
+        say("a measuring process was killed, perhaps for its memory; going on with one at a time")
+    finally:
+        get_reusable_executor().shutdown(kill_workers=True)
+
+
+def _measured(measure: Measure, name: str) -> tuple[str, Figures, float]:
+    """A system's name, its figures, and the seconds it took."""
+    began = time.perf_counter()
+    return name, SYSTEMS[name](measure), time.perf_counter() - began
+
+
+def _due(run: RunFolder, name: str) -> bool:
+    return run.due(_stage(name), _makes(run, name))
+
+
+def _stage(name: str) -> str:
+    return f"measure {name}"
+
+
+def _figures(run: RunFolder, name: str) -> Path:
+    return run / f"{name}.json"
+
+
+def _makes(run: RunFolder, name: str) -> list[Path]:
+    maps = [run / "maps" / f"{drawn}.parquet" for drawn in MAPS.get(name, ())]
+    return [_figures(run, name), *maps]

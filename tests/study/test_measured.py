@@ -1,0 +1,199 @@
+"""Systems measured side by side: the same figures, whatever happens to the processes."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+from vicinal.errors import InputError, StorageError
+from vicinal.files import read_json, write_json
+from vicinal.images import load, load_anomalies
+from vicinal.recipes import read_recipe
+from vicinal.study import measured
+from vicinal.study.folder import RunFolder
+from vicinal.study.learners import Data
+from vicinal.study.measured import LONGEST_FIRST, measure_all
+from vicinal.study.run import Request, run_study
+from vicinal.study.systems import SYSTEMS, Measure
+
+TINY = (
+    "training.epochs=1",
+    "training.warmup_epochs=0",
+    "mined.epochs=1",
+    "encoder.widths=[8]",
+    "encoder.dimension=8",
+    "projector.widths=[16, 16]",
+    "evaluation.bootstrap=20",
+    "evaluation.short_epochs=1",
+    "evaluation.map_images=100",
+)
+LIMIT = 200
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of the digits, measured in turn; don't write to it."""
+    folder = tmp_path_factory.mktemp("study") / "run"
+    with one_thread():  # as each of two processes has on two cores
+        return run_study(Request(data="digits", limit=LIMIT, settings=TINY, run=folder))
+
+
+@pytest.fixture
+def learned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """What measures a copy of the run that has been through its learners alone, side by side."""
+    monkeypatch.setattr(measured, "PAYS", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    folder = RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
+    for name in SYSTEMS:
+        (folder / f"{name}.json").unlink()
+    shutil.rmtree(folder / "maps")
+    learned = {name: time for name, time in folder.seconds().items() if name.startswith("learn ")}
+    write_json(folder / "stages.json", learned)
+    recipe = read_recipe(str(folder / "recipe.toml"))
+    digits = load("digits", size=recipe.views.size, seed=recipe.seed, limit=LIMIT)
+    patches = load_anomalies("patches", size=recipe.views.size, channels=1, seed=recipe.seed)
+    return Measure(folder, Data(digits.train, digits.test, patches), recipe)
+
+
+def one_thread() -> Any:
+    torch.set_num_threads(1)
+    return threadpool_limits(1)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    return {name: read_json(folder / f"{name}.json") for name in SYSTEMS}
+
+
+def test_every_system_has_its_place_in_the_order() -> None:
+    assert sorted(LONGEST_FIRST) == sorted(SYSTEMS)
+
+
+def test_side_by_side_gives_the_figures_of_one_after_the_other(run: Path, learned: Measure) -> None:
+    measure_all(learned)
+    assert figures(learned.run.path) == figures(run)
+    maps = sorted(path.name for path in (run / "maps").iterdir())
+    assert sorted(path.name for path in (learned.run / "maps").iterdir()) == maps
+    for name in maps:
+        assert (learned.run / "maps" / name).read_bytes() == (run / "maps" / name).read_bytes()
+    assert {f"measure {name}" for name in SYSTEMS} <= learned.run.seconds().keys()
+
+
+def test_what_is_finished_is_not_measured_again(
+    learned: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_all(learned)
+    before = {path: path.stat().st_mtime_ns for path in learned.run.path.glob("S*.json")}
+    (learned.run / "S1.json").unlink()
+    (learned.run / "S4.json").unlink()
+    measure_all(learned)
+    after = {path: path.stat().st_mtime_ns for path in learned.run.path.glob("S*.json")}
+    assert {path.name for path in before if before[path] != after[path]} == {"S1.json", "S4.json"}
+
+
+def test_a_killed_process_leaves_the_rest_to_one_at_a_time(
+    run: Path,
+    learned: Measure,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    killed = []
+
+    def kill_then_write(path: Path, figures: Any) -> None:
+        if not killed:
+            killed.extend(get_reusable_executor(reuse=True)._processes)
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+        write_json(path, figures)
+
+    monkeypatch.setattr(measured, "write_json", kill_then_write)
+    with one_thread():
+        measure_all(learned)
+    assert len(killed) == 2
+    assert figures(learned.run.path) == figures(run)
+    assert capfd.readouterr().err.count("a measuring process was killed") == 1
+
+
+def test_a_damaged_file_is_one_line_from_another_process_too(learned: Measure) -> None:
+    damaged = learned.run / "mined" / "representations-train.parquet"
+    damaged.write_bytes(b"not parquet")
+    with pytest.raises(InputError, match=r"representations-train\.parquet: is damaged") as caught:
+        measure_all(learned)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_told_across_processes() -> None:
+    error = StorageError(Path("run") / "S1.json", "No space left on device")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.path, again.reason, str(again)) == (error.path, error.reason, str(error))
+
+
+def test_small_sets_a_gpu_and_one_core_stay_in_this_process(
+    run: Path, learned: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("another process")
+
+    monkeypatch.setattr(measured, "_side_by_side", refuse)
+    with pytest.raises(AssertionError, match="another process"):
+        measure_all(learned)
+    finished = Measure(RunFolder(run), learned.data, learned.recipe)
+    measure_all(Measure(finished.run, finished.data, finished.recipe, device="cuda"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    measure_all(finished)
+    monkeypatch.undo()
+    monkeypatch.setattr(measured, "_side_by_side", refuse)
+    measure_all(finished)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
+def test_an_interruption_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch; from vicinal.study import measured; from vicinal.cli import main;"
+        "measured.PAYS = 0; torch.get_num_threads = lambda: 2; main()"
+    )
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    command = [sys.executable, "-c", script, "study", "--run", "run", *settings]
+    study = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    stages = tmp_path / "run" / "stages.json"
+    while not (stages.is_file() and "learn spectral" in stages.read_text("utf-8")):
+        assert study.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(study.pid, signal.SIGINT)
+    _, told = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert "Traceback" not in told
+    assert "interrupted; finished work is kept" in told
+    for _ in range(100):  # joblib's watcher ends a moment later
+        if not alive(study.pid):
+            return
+        time.sleep(0.1)
+    pytest.fail("a process is left")
+
+
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
