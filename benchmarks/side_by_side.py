@@ -32,7 +32,7 @@ WAYS = {"in turn": sys.maxsize, "side by side": 0}  # images from which on proce
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
         run = asked.run or _studied(Path(scratch) / "run")

@@ -64,7 +64,7 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
     except BrokenProcessPool:
         say("a measuring process was killed, perhaps for its memory; going on with one at a time")
     finally:
-        get_reusable_executor().shutdown(kill_workers=True)
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def _measured(measure: Measure, name: str) -> tuple[str, Figures, float]:

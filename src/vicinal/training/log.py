@@ -137,10 +137,8 @@ class TrainingLog:
             logger.log_metrics({f"{split}/{name}": x for name, x in figured.items()}, step=epoch)
             logger.save()
         if self._bar.disable and split == "train" and self._worth_a_line(epoch):
-            self._console.print(
-                f"{self._title} epoch {epoch}/{self._epochs}  "
-                f"{rate:,.0f} images/s  {_brief(terms)}",
-                highlight=False,
+            self.say(
+                f"{self._title} epoch {epoch}/{self._epochs}  {rate:,.0f} images/s  {_brief(terms)}"
             )
 
     def say(self, line: str) -> None:
