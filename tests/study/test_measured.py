@@ -23,7 +23,7 @@ from vicinal.recipes import read_recipe
 from vicinal.study import measured
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data
-from vicinal.study.measured import LONGEST_FIRST, measure_all
+from vicinal.study.measured import LONGEST_FIRST, in_order, measure_all
 from vicinal.study.run import Request, run_study
 from vicinal.study.systems import SYSTEMS, Measure
 
@@ -86,6 +86,16 @@ def test_every_system_has_its_place_in_the_order() -> None:
     assert sorted(LONGEST_FIRST) == sorted(SYSTEMS)
 
 
+def test_times_are_told_in_the_systems_order() -> None:
+    ended = {"learn a": 1.0, "measure S3": 3.0, "measure S1": 2.0, "pictures": 4.0}
+    assert list(in_order(ended).items()) == [
+        ("learn a", 1.0),
+        ("measure S1", 2.0),
+        ("measure S3", 3.0),
+        ("pictures", 4.0),
+    ]
+
+
 def test_side_by_side_gives_the_figures_of_one_after_the_other(run: Path, learned: Measure) -> None:
     measure_all(learned)
     assert figures(learned.run.path) == figures(run)
@@ -145,7 +155,7 @@ def test_a_full_disk_is_told_across_processes() -> None:
     assert (again.path, again.reason, str(again)) == (error.path, error.reason, str(error))
 
 
-def test_small_sets_a_gpu_and_one_core_stay_in_this_process(
+def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
     run: Path, learned: Measure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -156,11 +166,20 @@ def test_small_sets_a_gpu_and_one_core_stay_in_this_process(
         measure_all(learned)
     finished = Measure(RunFolder(run), learned.data, learned.recipe)
     measure_all(Measure(finished.run, finished.data, finished.recipe, device="cuda"))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    measure_all(finished)
-    monkeypatch.undo()
-    monkeypatch.setattr(measured, "_side_by_side", refuse)
-    measure_all(finished)
+    with monkeypatch.context() as one_core:
+        one_core.setattr(torch, "get_num_threads", lambda: 1)
+        measure_all(finished)
+    with monkeypatch.context() as small_set:
+        small_set.setattr(measured, "PAYS", LIMIT + 1)
+        measure_all(finished)
+    pages = {"SC_PHYS_PAGES": measured.SETS * LIMIT, "SC_PAGE_SIZE": 64 * 4 - 1}
+    with monkeypatch.context() as little_memory:
+        little_memory.setattr(os, "sysconf", pages.__getitem__)
+        measure_all(finished)
+    with monkeypatch.context() as enough:
+        enough.setattr(os, "sysconf", (pages | {"SC_PAGE_SIZE": 64 * 4}).__getitem__)
+        with pytest.raises(AssertionError, match="another process"):
+            measure_all(learned)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vicinal.files import write_json
@@ -17,7 +19,10 @@ from vicinal.study.systems import MAPS, SYSTEMS, Figures, Measure
 # of its time; `benchmarks/side_by_side.py` has what two processes gain.
 AT_ONCE = 2
 PAYS = 10_000
-"""Training images from which on it is faster, since a process takes seconds to begin."""
+"""Training images, the fewest measured to be faster; a process takes seconds to begin."""
+SETS = 16
+"""Largest sets of representations that memory must hold: the study of CIFAR-10 needed 9.5 GB, most
+of it for raw pixels, 0.6 GB of them, standardised and rotated in both processes at once."""
 LONGEST_FIRST = ("S3", "S8", "S5", "S9", "S7", "S4", "S2", "S6", "S1")
 """So that no process is left with a long one at the end."""
 
@@ -25,13 +30,13 @@ LONGEST_FIRST = ("S3", "S8", "S5", "S9", "S7", "S4", "S2", "S6", "S1")
 def measure_all(measure: Measure) -> None:
     """Leaves each system's figures as ``S1.json`` … in the run folder, unless they are there.
 
-    Large sets are measured by processes side by side where there are cores for them. On a GPU
-    systems are measured in turn, as all would wait for the one device.
+    Large sets are measured by processes side by side where there are cores and memory for them.
+    On a GPU systems are measured in turn, as all would wait for the one device.
 
     Raises:
         InputError: If a file cannot be written.
     """
-    if measure.device == "cpu" and torch.get_num_threads() > 1 and len(measure.data.train) >= PAYS:
+    if _worth_it(measure):
         _side_by_side(measure, [name for name in LONGEST_FIRST if _due(measure.run, name)])
     for name in SYSTEMS:
         run_stage(
@@ -40,6 +45,31 @@ def measure_all(measure: Measure) -> None:
             _makes(measure.run, name),
             lambda: write_json(_figures(measure.run, name), SYSTEMS[name](measure)),  # noqa: B023 — called at once
         )
+
+
+def _worth_it(measure: Measure) -> bool:
+    """Whether two processes have cores and memory, and enough to do."""
+    train = measure.data.train
+    if measure.device != "cpu" or torch.get_num_threads() < AT_ONCE or len(train) < PAYS:
+        return False
+    widest = max(measure.recipe.encoder.dimension, train.pixels[0].size)
+    return _memory() >= SETS * len(train) * widest * np.dtype(np.float32).itemsize
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def in_order(seconds: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of a run's stages, the systems' from S1 on, whichever ended first."""
+    systems = iter([_stage(name) for name in SYSTEMS if _stage(name) in seconds])
+    measured = {_stage(name) for name in SYSTEMS}
+    names = [next(systems) if name in measured else name for name in seconds]
+    return {name: seconds[name] for name in names}
 
 
 def _side_by_side(measure: Measure, names: Sequence[str]) -> None:

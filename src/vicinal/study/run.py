@@ -26,7 +26,7 @@ from vicinal.study.folder import (
 )
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
-from vicinal.study.measured import measure_all
+from vicinal.study.measured import in_order, measure_all
 from vicinal.study.stages import run_stage, say
 from vicinal.study.systems import SYSTEMS, Measure
 from vicinal.training.device import Engine, open_engine
@@ -174,7 +174,7 @@ def _one_seed(
         "data": _describe(data, sources),
         "recipe": recipe.model_dump(mode="json"),
         "environment": environment,
-        "seconds": run.seconds(),
+        "seconds": in_order(run.seconds()),
         "systems": systems,
         "claims": judge(systems),
         "seeds": {},
