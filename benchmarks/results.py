@@ -67,7 +67,7 @@ def section(run: Path) -> str:
 def _two_at_a_time(data: dict[str, Any], environment: dict[str, Any]) -> str:
     if data["train"] < PAYS or environment["device"] != "cpu" or environment["threads"] < 2:
         return ""
-    return "; S1 to S9 are measured two at a time, each on half of the cores"
+    return "; S1 to S9 are measured two at a time, and theirs are parts of the time of all"
 
 
 def _copy(data: dict[str, Any]) -> str:

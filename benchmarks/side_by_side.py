@@ -111,8 +111,8 @@ def _print(
         [
             f"Side by side is {ratio(taken['in turn'], taken['side by side']):.2f}× as fast, the "
             "start of the processes included.",
-            f"CIFAR-10 (JPEG copy) and MNIST, {what}; {len(taken['in turn'])} rounds. A system "
-            "side by side has half of the threads, so it takes longer alone.",
+            f"CIFAR-10 (JPEG copy) and MNIST, {what}; {len(taken['in turn'])} rounds. Side "
+            "by side, each system's time is its part of that of all.",
         ],
     )
 

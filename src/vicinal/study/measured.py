@@ -52,7 +52,7 @@ def _worth_it(measure: Measure) -> bool:
     train = measure.data.train
     if measure.device != "cpu" or torch.get_num_threads() < AT_ONCE or len(train) < PAYS:
         return False
-    widest = max(measure.recipe.encoder.dimension, train.pixels[0].size)
+    widest = max(measure.recipe.encoder.dimension, train.size**2 * train.channels)
     return _memory() >= SETS * len(train) * widest * np.dtype(np.float32).itemsize
 
 
@@ -86,15 +86,27 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
     threads = torch.get_num_threads() // AT_ONCE
     with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
         pool = Parallel(batch_size=1, return_as="generator_unordered")
+    began, took = time.perf_counter(), dict[str, float]()
     try:
         for name, figures, seconds in pool(delayed(_measured)(apart, name) for name in names):
             write_json(_figures(run, name), figures)
+            took[name] = seconds
             run.note(_stage(name), seconds)
             tell(run, _stage(name))
     except BrokenProcessPool:
         say("a measuring process was killed, perhaps for its memory; going on with one at a time")
     finally:
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        _share(run, took, time.perf_counter() - began)
+
+
+def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
+    """Notes for each system its part of the seconds that all took together.
+
+    So the stages of a run add up to the time it took.
+    """
+    for name, own in took.items():
+        run.note(_stage(name), own * seconds / sum(took.values()))
 
 
 def _measured(measure: Measure, name: str) -> tuple[str, Figures, float]:
