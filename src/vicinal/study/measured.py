@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,8 +88,9 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
     with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
         pool = Parallel(batch_size=1, return_as="generator_unordered")
     began, took = time.perf_counter(), dict[str, float]()
+    measured = pool(delayed(_measured)(apart, name) for name in names)
     try:
-        for name, figures, seconds in pool(delayed(_measured)(apart, name) for name in names):
+        for name, figures, seconds in measured:
             write_json(_figures(run, name), figures)
             took[name] = seconds
             run.note(_stage(name), seconds)
@@ -96,6 +98,11 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
     except BrokenProcessPool:
         say("a measuring process was killed, perhaps for its memory; going on with one at a time")
     finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # that some were cancelled: the user hears of the reason
+            measured.close()
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
         _share(run, took, time.perf_counter() - began)
 
