@@ -17,10 +17,9 @@ from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
 from vicinal.recipe import Recipe
 from vicinal.study.folder import RunFolder
-from vicinal.study.learners import Data, Learners
+from vicinal.study.learners import Data
 from vicinal.study.summary import ROWS
 from vicinal.study.systems import SYSTEMS, Measure
-from vicinal.training.device import open_engine
 
 GOAL = 20
 TIMED = [name for name in SYSTEMS if name != "S1"]
@@ -67,13 +66,12 @@ def loaded(results: dict[str, Any]) -> Data:
 
 def timed(name: str, run: Path, data: Data, recipe: Recipe, device: str) -> dict[str, Any]:
     """Seconds and figures of a system, measured twice; the first time libraries load."""
-    engine = open_engine(device, "float32")
     with tempfile.TemporaryDirectory() as folder:
         for learner in run.iterdir():  # what is read; maps are written beside it
             if learner.is_dir() and learner.name not in ("maps", "pictures"):
                 (Path(folder) / learner.name).symlink_to(learner.resolve())
         there = RunFolder(Path(folder))
-        measure = Measure(Learners(data, recipe, there, engine), data, recipe, there)
+        measure = Measure(there, data, recipe, device)
         seconds = []
         for _ in range(2):
             began = time.perf_counter()
