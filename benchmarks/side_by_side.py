@@ -20,6 +20,7 @@ from data import source
 from measuring import interleaved, ratio, section, table
 from vicinal import Request, load, load_anomalies, read_recipe, run_study
 from vicinal.files import read_json
+from vicinal.recipe import Recipe
 from vicinal.study import measured
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import LEARNERS, Data
@@ -36,12 +37,13 @@ def main() -> None:
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
         run = asked.run or _studied(Path(scratch) / "run")
-        data, width = _data(run), _width(run)
+        recipe = read_recipe(str(run / "recipe.toml"))
+        data = _data(run, recipe)
         stages: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
 
         def measure(way: str) -> None:
             measured.PAYS = WAYS[way]
-            with _measuring(run, data) as measure:
+            with _measuring(run, data, recipe) as measure:
                 measured.measure_all(measure)
                 stages[way].append(measure.run.seconds())
 
@@ -53,7 +55,11 @@ def main() -> None:
             rounds=asked.rounds,
             warm_up=0,
         )
-    _print(stages, taken, f"{len(data.train):,} training images, {width:,} dimensions")
+    _print(
+        stages,
+        taken,
+        f"{len(data.train):,} training images, {recipe.encoder.dimension:,} dimensions",
+    )
 
 
 def _studied(folder: Path) -> Path:
@@ -70,10 +76,9 @@ def _studied(folder: Path) -> Path:
     )
 
 
-def _data(run: Path) -> Data:
+def _data(run: Path, recipe: Recipe) -> Data:
     """The images of a study."""
-    asked, recipe = read_json(run / "run.json"), read_recipe(str(run / "recipe.toml"))
-    size = recipe.views.size
+    asked, size = read_json(run / "run.json"), recipe.views.size
     splits = load(source("cifar10"), size=size, seed=recipe.seed, limit=asked["limit"])
     other = load_anomalies(source("mnist"), size=size, channels=3, seed=recipe.seed)
     data = Data(splits.train, splits.test, other)
@@ -82,18 +87,14 @@ def _data(run: Path) -> Data:
     return data
 
 
-def _width(run: Path) -> int:
-    return read_recipe(str(run / "recipe.toml")).encoder.dimension
-
-
 @contextmanager
-def _measuring(run: Path, data: Data) -> Iterator[Measure]:
+def _measuring(run: Path, data: Data, recipe: Recipe) -> Iterator[Measure]:
     """What measures a study's learners, into a folder of its own beside links to them."""
     with TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         for learner in LEARNERS:
             (folder / learner).symlink_to((run / learner).resolve())
-        yield Measure(folder, data, read_recipe(str(run / "recipe.toml")))
+        yield Measure(folder, data, recipe)
 
 
 def _print(

@@ -110,9 +110,7 @@ def test_side_by_side_gives_the_figures_of_one_after_the_other(run: Path, learne
     assert {f"measure {name}" for name in SYSTEMS} <= learned.run.seconds().keys()
 
 
-def test_what_is_finished_is_not_measured_again(
-    learned: Measure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_finished_is_not_measured_again(learned: Measure) -> None:
     measure_all(learned)
     before = {path: path.stat().st_mtime_ns for path in learned.run.path.glob("S*.json")}
     (learned.run / "S1.json").unlink()
