@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from measuring import say, section, table
@@ -160,11 +161,15 @@ def summed(events: Any, time: str) -> Profile:
     counts: Counter[str] = Counter()
     copies: Counter[tuple[str, str]] = Counter()
     copying = 0.0
+    # What runs on a GPU is counted where the host started it; there it would be there twice.
+    started = [e for e in events if e.device_type == DeviceType.CPU]
+    # By time, not by lineage: on a GPU the backward pass has a thread of its own.
+    steps = [e.time_range for e in started if e.name.startswith("ProfilerStep")]
     # An operator and its backward carry one number, so the loss's can be told apart.
-    loss = {e.sequence_nr for e in events if e.sequence_nr >= 0 and LOSS in lineage(e)}
-    for event in events:
-        names = list(lineage(event))
-        if not any(name.startswith("ProfilerStep") for name in names):
+    loss = {e.sequence_nr for e in started if e.sequence_nr >= 0 and LOSS in lineage(e)}
+    for event in started:
+        names, began = list(lineage(event)), event.time_range.start
+        if not any(step.start <= began < step.end for step in steps):
             continue
         kind = kind_of(event, names, loss)
         spent[kind] += getattr(event, time) / STEPS

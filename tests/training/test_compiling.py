@@ -12,7 +12,7 @@ from torch import Tensor
 from vicinal.images import load
 from vicinal.recipe import Training
 from vicinal.recipes import override, read_recipe
-from vicinal.training.compiling import compiled, compiled_parts
+from vicinal.training.compiling import compile_networks, compiled
 from vicinal.training.device import open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
@@ -42,7 +42,7 @@ def double(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("asked", "device", "expected"),
-    [("auto", "cpu", 0), ("off", "cpu", 0), ("on", "cpu", 2), ("auto", "cuda", 2)],
+    [("auto", "cpu", 0), ("off", "cpu", 0), ("on", "cpu", 1), ("auto", "cuda", 1)],
 )
 def test_auto_compiles_on_cuda_only(
     asked: Any, device: str, expected: int, monkeypatch: pytest.MonkeyPatch
@@ -52,9 +52,9 @@ def test_auto_compiles_on_cuda_only(
     model = torch.nn.Linear(2, 2)
     names = list(model.state_dict())
     training = Training(compile=asked)
-    half = compiled_parts(model, double, training, torch.device(device), pytest.fail)
-    half(model(torch.ones(1, 2)))
-    half(model(torch.ones(1, 2)))
+    compile_networks(model, training, torch.device(device), pytest.fail)
+    model(torch.ones(1, 2))
+    model(torch.ones(1, 2))
     assert compiler.compiled == expected
     assert compiler.calls == 2 * expected
     assert list(model.state_dict()) == names
@@ -64,21 +64,21 @@ def test_a_failing_compiler_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     compiler = Compiler(RuntimeError("no C++ compiler\nand a long trace"))
     monkeypatch.setattr(torch, "compile", compiler)
     said: list[str] = []
-    half = compiled(double, "loss", said.append)
+    twice = compiled(double, "networks", said.append)
     for _ in range(3):
-        assert torch.equal(half(torch.ones(2)), torch.full((2,), 2.0))
+        assert torch.equal(twice(torch.ones(2)), torch.full((2,), 2.0))
     assert compiler.calls == 1
     assert said == [
-        "torch.compile of the loss failed (no C++ compiler): training goes on without it"
+        "torch.compile of the networks failed (no C++ compiler): training goes on without it"
     ]
 
 
 def test_without_gradients_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler()
     monkeypatch.setattr(torch, "compile", compiler)
-    half = compiled(double, "loss", pytest.fail)
+    twice = compiled(double, "networks", pytest.fail)
     with torch.no_grad():
-        half(torch.ones(2))
+        twice(torch.ones(2))
     assert compiler.compiled == 0
 
 

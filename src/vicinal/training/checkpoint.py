@@ -126,7 +126,9 @@ class Checkpoint:
         # weights_only: a checkpoint may come from a stranger and must not run code.
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # Its settings are the recipe's: the file may come from another device, whose are others.
+        settings = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": settings})
         self.rows = state.get("losses", [])
         self.within = state.get("within", {})
         return int(state["epoch"])

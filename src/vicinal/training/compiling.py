@@ -1,4 +1,4 @@
-"""torch.compile of a step's two halves, the networks and the loss, where it is asked for."""
+"""torch.compile of the networks, where it is asked for."""
 
 from __future__ import annotations
 
@@ -15,34 +15,29 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def compiled_parts(
-    model: nn.Module,
-    objective: Callable[Arguments, Result],
-    training: Training,
-    device: torch.device,
-    say: Callable[[str], None],
-) -> Callable[Arguments, Result]:
-    """Has the model's forward, and the objective that it returns, compiled if the recipe says so.
+def compile_networks(
+    model: nn.Module, training: Training, device: torch.device, say: Callable[[str], None]
+) -> None:
+    """Has the model's forward compiled if the recipe says so.
 
-    The model keeps its weights, their names and what it is wrapped in. Each half compiles by
-    itself. On several ranks nothing is compiled.
+    The model keeps its weights, their names and what it is wrapped in. The loss is not compiled:
+    it takes a hundredth of a step, and its weights, which differ from run to run, would have it
+    compiled again each time. On several ranks nothing is compiled.
 
     Args:
         model: The encoder with its projector; its ``forward`` is replaced.
-        objective: The loss of two views' embeddings.
         training: The recipe's section.
         device: Where the training runs.
         say: Prints a line.
     """
-    # On several ranks BatchNorm and loss exchange numbers, which would cut both into pieces.
+    # On several ranks BatchNorm exchanges numbers, which would cut the networks into pieces.
     if (
         ranks.world_size() > 1
         or training.compile == "off"
         or (training.compile == "auto" and device.type != "cuda")
     ):
-        return objective
+        return
     model.forward = compiled(model.forward, "networks", say)
-    return compiled(objective, "loss", say)
 
 
 def compiled(

@@ -79,7 +79,11 @@ class Lars(torch.optim.Optimizer):
         velocities = [self.state[weight]["momentum_buffer"] for weight in weights]
         torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, gradients)
-        torch._foreach_add_(weights, velocities, alpha=-group["lr"])
+        rate = group["lr"]
+        if isinstance(rate, Tensor):  # in a CUDA graph, which must not read it back
+            torch._foreach_sub_(weights, torch._foreach_mul(velocities, rate))
+        else:
+            torch._foreach_add_(weights, velocities, alpha=-rate)
 
 
 def _adapted_gradients(weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:

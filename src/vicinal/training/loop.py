@@ -21,8 +21,9 @@ from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.compiling import compiled_parts
+from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import ArrayFeed, Feed, Position
+from vicinal.training.graphed import graphed, set_rate
 from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
@@ -135,6 +136,13 @@ def pretrain(
     def rate(step: int) -> float:
         return learning_rate(step, epochs * steps, steps, recipe.training)
 
+    def take(view_a: Tensor, view_b: Tensor) -> Tensor:
+        terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective, rows)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(terms.total)
+        optimizer.step()
+        return _stacked(terms, recipe)
+
     with opened_log(
         run / "losses.csv",
         title,
@@ -145,7 +153,8 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
-        terms_of = compiled_parts(model, objective, recipe.training, fabric.device, log.say)
+        compile_networks(model, recipe.training, fabric.device, log.say)
+        taken = graphed(take, optimizer, recipe.training, fabric.device, log.say)
         for epoch in recovery.epochs(done, epochs):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
@@ -154,12 +163,8 @@ def pretrain(
             began = time.perf_counter()
             views = feed.batches(generator, steps, batch, after)
             for step, (view_a, view_b) in enumerate(views, start=first):
-                _set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
-                terms = terms_of(wrapped(view_a), wrapped(view_b), recipe.objective, rows)
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(terms.total)
-                optimizer.step()
-                sums += (parts := _stacked(terms, recipe))
+                set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
+                sums += (parts := taken(view_a, view_b))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, parts):
                     break
@@ -167,6 +172,7 @@ def pretrain(
                     position = Position(step + 1, generator.get_state(), sums)
                     checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
+                taken = graphed(take, optimizer, recipe.training, fabric.device, log.say)
                 continue
             seconds = time.perf_counter() - began
             log.record(epoch + 1, "train", named(sums / steps), seconds, (steps - first) * batch)
@@ -262,11 +268,6 @@ def _first_rows(encoder: nn.Module, views: Tensor, batch: int) -> Tensor:
         first: Tensor = encoder(views[:SAMPLE])
         return first
     return ranks.all_rows(encoder(views), batch)[:SAMPLE]
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

@@ -1,0 +1,121 @@
+"""A training step as one CUDA graph: the host starts it by one call instead of a thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vicinal import ranks
+from vicinal.recipe import Training
+
+Step = Callable[[Tensor, Tensor], Tensor]
+"""One step of a training on two views (B, C, H, W), to the terms (4,) of its loss."""
+Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+"""Records what a function does, and returns what does it again and where its result lies then."""
+
+WARM_UP = 3
+"""Steps taken as they come before one is recorded: compiling, cuDNN's trials, the first states."""
+
+
+def graphed(
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    training: Training,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Step:
+    """The step, replayed as a CUDA graph from the fourth call on, where the recipe compiles.
+
+    A step of a small network is over before the host has started the next one's kernels; a graph
+    starts them all at once. Every call must have views of the same shape, and the optimiser's
+    state must stay where it is: make another one after loading a checkpoint. On a CPU, on several
+    ranks and with ``training.compile = "off"`` it is the step itself.
+
+    Args:
+        step: Forward, backward and the optimiser's step; reads nothing back from the device.
+        optimizer: Its groups' learning rates become tensors on the device, which the graph reads.
+        training: The recipe's section.
+        device: Where the training runs.
+        say: Prints a line; called once, if the step cannot be recorded.
+    """
+    if device.type != "cuda" or training.compile == "off" or ranks.world_size() > 1:
+        return step
+    _read_from_device(optimizer, device)
+    return replayed(step, _aside, _cuda_graph, say)
+
+
+def replayed(
+    step: Step,
+    aside: Callable[[Callable[[], Tensor]], Tensor],
+    capture: Capture,
+    say: Callable[[str], None],
+) -> Step:
+    """The step by ``capture``, after `WARM_UP` calls taken by ``aside``.
+
+    Args:
+        step: As in `graphed`.
+        aside: Does what it is given, in a way that prepares for recording it.
+        capture: Records without doing.
+        say: As in `graphed`.
+    """
+    taken = 0
+    replay: Callable[[], None] | None = None
+    views: tuple[Tensor, Tensor]
+    terms: Tensor
+
+    def call(view_a: Tensor, view_b: Tensor) -> Tensor:
+        nonlocal taken, replay, views, terms
+        taken += 1
+        if taken <= WARM_UP:
+            return aside(lambda: step(view_a, view_b))
+        if taken == WARM_UP + 1:
+            views = torch.empty_like(view_a), torch.empty_like(view_b)
+            try:
+                replay, terms = capture(lambda: step(*views))
+            except Exception as error:  # whatever an operator that cannot be recorded raises
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                say(f"no CUDA graph of a step ({reason}): training goes on without it")
+        if replay is None:
+            return step(view_a, view_b)
+        for held, given in zip(views, (view_a, view_b), strict=True):
+            held.copy_(given)
+        replay()
+        return terms
+
+    return call
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives all groups a learning rate, where a graph reads it if there is one."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _read_from_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+
+
+def _aside(work: Callable[[], Tensor]) -> Tensor:
+    """Does the work on a stream of its own, as what is to be recorded must have been done."""
+    here, there = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    there.wait_stream(here)
+    with torch.cuda.stream(there):
+        result = work()
+    here.wait_stream(there)
+    return result
+
+
+def _cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    graph = torch.cuda.CUDAGraph()
+    # Other threads, such as one that reads a file ahead, may use the device meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        result = work()
+    return graph.replay, result
