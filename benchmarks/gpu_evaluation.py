@@ -6,20 +6,18 @@ apart the figures are.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from again import measuring, studied
 from gpu import arguments, parsed, sitting, where
 from measuring import say, table
 from vicinal.files import read_json, write_json
-from vicinal.images import load, load_anomalies
 from vicinal.recipe import Recipe
-from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data
 from vicinal.study.summary import ROWS
-from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.study.systems import SYSTEMS
 
 GOAL = 20
 TIMED = [name for name in SYSTEMS if name != "S1"]
@@ -35,10 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--against-cpu", action="store_true")
     asked = parsed(parser)
-    if not (asked.run / "results.json").is_file():
-        raise SystemExit(f"{asked.run}: no finished study; run gpu_study.py first, or give --run")
-    results = read_json(asked.run / "results.json")
-    recipe, data = Recipe.model_validate(results["recipe"]), loaded(results)
+    recipe, data = studied(asked.run)
     devices = list(dict.fromkeys([asked.device, *(["cpu"] if asked.against_cpu else [])]))
     with sitting(asked.minutes):
         for device in devices:
@@ -51,27 +46,9 @@ def main() -> None:
     report(asked.out, devices)
 
 
-def loaded(results: dict[str, Any]) -> Data:
-    """The images of the study."""
-    described, size = results["data"], results["recipe"]["views"]["size"]
-    seed = results["recipe"]["seed"]
-    splits = load(described["source"], size=size, seed=seed, limit=described["limit"])
-    other = described["anomalies"]
-    anomalies = None
-    if other:
-        channels = splits.train.channels
-        anomalies = load_anomalies(other["source"], size=size, channels=channels, seed=seed)
-    return Data(splits.train, splits.test, anomalies)
-
-
 def timed(name: str, run: Path, data: Data, recipe: Recipe, device: str) -> dict[str, Any]:
     """Seconds and figures of a system, measured twice; the first time libraries load."""
-    with tempfile.TemporaryDirectory() as folder:
-        for learner in run.iterdir():  # what is read; maps are written beside it
-            if learner.is_dir() and learner.name not in ("maps", "pictures"):
-                (Path(folder) / learner.name).symlink_to(learner.resolve())
-        there = RunFolder(Path(folder))
-        measure = Measure(there, data, recipe, device)
+    with measuring(run, data, recipe, device) as measure:
         seconds = []
         for _ in range(2):
             began = time.perf_counter()

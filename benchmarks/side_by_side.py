@@ -2,8 +2,7 @@
 
 A study's learners are measured both ways, as the study itself does it: S1 to S9 in turn, on all
 threads, and by two processes that share the threads, their start included. ``--run`` names a
-finished study of the benchmarks' CIFAR-10 and MNIST files; without one, 10,000 images train for an
-epoch first.
+finished study; without one, 10,000 images of CIFAR-10 train for an epoch first.
 """
 
 from __future__ import annotations
@@ -11,20 +10,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from again import measuring, studied
 from data import source
 from measuring import interleaved, ratio, section, table
-from vicinal import Request, load, load_anomalies, read_recipe, run_study
-from vicinal.files import read_json
-from vicinal.recipe import Recipe
+from vicinal import Request, run_study
 from vicinal.study import measured
-from vicinal.study.folder import RunFolder
-from vicinal.study.learners import LEARNERS, Data
-from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.study.systems import SYSTEMS
 
 IMAGES = 10_000  # the fewest that the study measures side by side
 WAYS = {"in turn": sys.maxsize, "side by side": 0}  # images from which on processes are started
@@ -37,13 +31,12 @@ def main() -> None:
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
         run = asked.run or _studied(Path(scratch) / "run")
-        recipe = read_recipe(str(run / "recipe.toml"))
-        data = _data(run, recipe)
+        recipe, data = studied(run)
         stages: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
 
         def measure(way: str) -> None:
             measured.PAYS = WAYS[way]
-            with _measuring(run, data, recipe) as measure:
+            with measuring(run, data, recipe) as measure:
                 measured.measure_all(measure)
                 stages[way].append(measure.run.seconds())
 
@@ -58,7 +51,8 @@ def main() -> None:
     _print(
         stages,
         taken,
-        f"{len(data.train):,} training images, {recipe.encoder.dimension:,} dimensions",
+        f"{data.train.name}, {len(data.train):,} training images, "
+        f"{recipe.encoder.dimension:,} dimensions",
     )
 
 
@@ -76,27 +70,6 @@ def _studied(folder: Path) -> Path:
     )
 
 
-def _data(run: Path, recipe: Recipe) -> Data:
-    """The images of a study."""
-    asked, size = read_json(run / "run.json"), recipe.views.size
-    splits = load(source("cifar10"), size=size, seed=recipe.seed, limit=asked["limit"])
-    other = load_anomalies(source("mnist"), size=size, channels=3, seed=recipe.seed)
-    data = Data(splits.train, splits.test, other)
-    if any(asked[name] != images.fingerprint for name, images in data.parts().items()):
-        sys.exit(f"{run}: not a study of {source('cifar10')} with {source('mnist')}")
-    return data
-
-
-@contextmanager
-def _measuring(run: Path, data: Data, recipe: Recipe) -> Iterator[Measure]:
-    """What measures a study's learners, into a folder of its own beside links to them."""
-    with TemporaryDirectory() as scratch:
-        folder = RunFolder(Path(scratch))
-        for learner in LEARNERS:
-            (folder / learner).symlink_to((run / learner).resolve())
-        yield Measure(folder, data, recipe)
-
-
 def _print(
     stages: dict[str, list[dict[str, float]]], taken: dict[str, list[float]], what: str
 ) -> None:
@@ -112,7 +85,7 @@ def _print(
         [
             f"Side by side is {ratio(taken['in turn'], taken['side by side']):.2f}× as fast, the "
             "start of the processes included.",
-            f"CIFAR-10 (JPEG copy) and MNIST, {what}; {len(taken['in turn'])} rounds. Side "
+            f"{what} (cifar10 is the JPEG copy); {len(taken['in turn'])} rounds. Side "
             "by side, each system's time is its part of that of all.",
         ],
     )

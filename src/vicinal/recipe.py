@@ -135,7 +135,7 @@ class Training(Section):
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the processor has it natively."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Whether torch.compile makes the networks' kernels, and a step is a CUDA graph; auto: on CUDA."""
+    """Whether networks go through torch.compile, and a step is a CUDA graph; auto: on CUDA."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
     """Steps between two checkpoints within an epoch; 0 for one after every epoch alone."""
     buffer: Count = 10_000
