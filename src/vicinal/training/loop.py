@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,7 @@ from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import ArrayFeed, Feed, Position
-from vicinal.training.graphed import graphed, set_rate
+from vicinal.training.graphed import Step, graphed, set_rate
 from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
@@ -136,13 +136,6 @@ def pretrain(
     def rate(step: int) -> float:
         return learning_rate(step, epochs * steps, steps, recipe.training)
 
-    def take(view_a: Tensor, view_b: Tensor) -> Tensor:
-        terms = objective(wrapped(view_a), wrapped(view_b), recipe.objective, rows)
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(terms.total)
-        optimizer.step()
-        return _stacked(terms, recipe)
-
     with opened_log(
         run / "losses.csv",
         title,
@@ -154,7 +147,7 @@ def pretrain(
         loggers=loggers,
     ) as log:
         compile_networks(model, recipe.training, fabric.device, log.say)
-        taken = graphed(take, optimizer, recipe.training, fabric.device, log.say)
+        take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
         for epoch in recovery.epochs(done, epochs):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
@@ -164,7 +157,7 @@ def pretrain(
             views = feed.batches(generator, steps, batch, after)
             for step, (view_a, view_b) in enumerate(views, start=first):
                 set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
-                sums += (parts := taken(view_a, view_b))
+                sums += (parts := take(view_a, view_b))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, parts):
                     break
@@ -172,13 +165,34 @@ def pretrain(
                     position = Position(step + 1, generator.get_state(), sums)
                     checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
-                taken = graphed(take, optimizer, recipe.training, fabric.device, log.say)
+                # The optimiser's state lies elsewhere now, where a recorded step would not see it.
+                take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
                 continue
             seconds = time.perf_counter() - began
             log.record(epoch + 1, "train", named(sums / steps), seconds, (steps - first) * batch)
             _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
             checkpoint.save(epoch + 1, log.rows)
     return encoder.eval()
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fabric: Fabric,
+    recipe: Recipe,
+    rows: int | None,
+    say: Callable[[str], None],
+) -> Step:
+    """Two views through the model, the loss and its gradient, new weights: as `graphed` has it."""
+
+    def take(view_a: Tensor, view_b: Tensor) -> Tensor:
+        terms = objective(model(view_a), model(view_b), recipe.objective, rows)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(terms.total)
+        optimizer.step()
+        return _stacked(terms, recipe)
+
+    return graphed(take, optimizer, recipe.training, fabric.device, say)
 
 
 def objective(z_a: Tensor, z_b: Tensor, recipe: Objective, rows: int | None) -> Terms:
