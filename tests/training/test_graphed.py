@@ -130,6 +130,7 @@ def test_a_learning_rate_on_the_device_is_read_there(optimizer: str) -> None:
         weights = [nn.Parameter(torch.arange(1.0, 7).reshape(2, 3)), nn.Parameter(torch.ones(3))]
         training = Training.model_validate({"optimizer": optimizer})
         built = build_optimizer(weights, training)
+        assert isinstance(built, Lars) == (optimizer == "lars")
         built.param_groups[0]["lr"] = rate
         for value in (0.2, 0.05):
             set_rate(built, value)
@@ -157,9 +158,3 @@ def test_a_checkpoint_keeps_the_state_and_not_the_settings_of_its_device(tmp_pat
         torch.equal(here.state[p]["exp_avg"], there.state[p]["exp_avg"]) for p in model.parameters()
     )
     here.step()
-
-
-def test_lars_is_built_for_this() -> None:
-    assert isinstance(
-        build_optimizer([nn.Parameter(torch.ones(2))], Training(optimizer="lars")), Lars
-    )

@@ -21,7 +21,7 @@ def compile_networks(
     """Has the model's forward compiled if the recipe says so.
 
     The model keeps its weights, their names and what it is wrapped in. The loss is not compiled:
-    it takes a hundredth of a step, and its weights, which differ from run to run, would have it
+    it takes a small part of a step, and its weights, which differ from run to run, would have it
     compiled again each time. On several ranks nothing is compiled.
 
     Args:
@@ -30,14 +30,16 @@ def compile_networks(
         device: Where the training runs.
         say: Prints a line.
     """
-    # On several ranks BatchNorm exchanges numbers, which would cut the networks into pieces.
-    if (
-        ranks.world_size() > 1
-        or training.compile == "off"
-        or (training.compile == "auto" and device.type != "cuda")
-    ):
-        return
-    model.forward = compiled(model.forward, "networks", say)
+    if compiles(training, device):
+        model.forward = compiled(model.forward, "networks", say)
+
+
+def compiles(training: Training, device: torch.device) -> bool:
+    """Whether the recipe has this training compiled: not on several ranks."""
+    # There BatchNorm exchanges numbers, which would cut the networks into pieces.
+    if ranks.world_size() > 1:
+        return False
+    return training.compile == "on" or (training.compile == "auto" and device.type == "cuda")
 
 
 def compiled(

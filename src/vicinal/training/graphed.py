@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vicinal import ranks
 from vicinal.recipe import Training
+from vicinal.training.compiling import compiles
 
 Step = Callable[[Tensor, Tensor], Tensor]
 """One step of a training on two views (B, C, H, W), to the terms (4,) of its loss."""
@@ -40,7 +40,7 @@ def graphed(
         device: Where the training runs.
         say: Prints a line; called once, if the step cannot be recorded.
     """
-    if device.type != "cuda" or training.compile == "off" or ranks.world_size() > 1:
+    if device.type != "cuda" or not compiles(training, device):
         return step
     _read_from_device(optimizer, device)
     return replayed(step, _aside, _cuda_graph, say)
