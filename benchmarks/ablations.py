@@ -1,11 +1,12 @@
 """What each choice of a recipe buys: python benchmarks/ablations.py [SETTINGS ...] > table.
 
 Trains the laptop recipe on all of CIFAR-10 (JPEG copy) with each argument's settings (as
-``vicinal study --set`` takes them, several joined by spaces; "" is the recipe itself), embeds,
-and judges by the converged linear probe. Every row is appended to docs/ablations.csv; without
-arguments nothing is trained, and the table is printed from that file.
+``vicinal study --set`` takes them, several joined by spaces; "" is the recipe itself; form=NAME
+is an encoder of earlier.py), embeds, and judges by the converged linear probe. Every row is
+appended to docs/ablations.csv; without arguments nothing is trained, and the table is printed
+from that file.
 
-    python benchmarks/ablations.py --epochs 2 --seed 0 "" "training.batch_size=256"
+    python benchmarks/ablations.py --epochs 2 --seed 0 "" "training.batch_size=256" "form=last-two"
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import vicinal
 from data import source
+from earlier import split, take
 from measuring import machine, say, section, table
 from probed import trained
 from vicinal.files import read_rows
@@ -36,10 +38,9 @@ def main() -> None:
     asked = parser.parse_args()
     recipe = vicinal.read_recipe(asked.recipe)
     for settings in asked.settings:
-        changed = vicinal.override(
-            recipe,
-            [*settings.split(), f"training.epochs={asked.epochs}", f"seed={asked.seed}"],
-        )
+        own, form = split(settings)
+        fixed = [f"training.epochs={asked.epochs}", f"seed={asked.seed}"]
+        changed = take(form, vicinal.override(recipe, [*own, *fixed]))
         done = trained(vicinal.load(source("cifar10"), size=changed.views.size), changed)
         say(f"{settings or 'as it is'}: {done.minutes:.1f} min, {100 * done.probe:.2f} %")
         keep(asked.recipe, settings, asked.epochs, asked.seed, done.minutes, done.probe)
