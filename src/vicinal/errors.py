@@ -14,6 +14,16 @@ class InputError(ValueError):
     """
 
 
+def said_by(error: BaseException) -> str:
+    """What an exception says, on one line of at most 200 characters, or else its type's name."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def begun_by(error: BaseException) -> str:
+    """As `said_by`, of its first line only: torch's errors go on with traces of their own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 class StorageError(InputError):
     """A file could not be written: the disk is full, or the folder read-only or gone.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.images.names import on_one_line
 from vicinal.images.skipped import BadPictureError
 
@@ -114,8 +114,7 @@ def reason(error: Exception) -> str:
         return "needs more memory than there is"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"cannot be read as an image ({said[:200]})"
+    return f"cannot be read as an image ({said_by(error)})"
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.images.classes import coded
 from vicinal.images.skipped import BadPictureError, Skipped
 
@@ -91,9 +91,8 @@ def load(name: str, cache: Path) -> tuple[HubImages, HubImages | None]:
         # Since version 4 the library never runs code that comes with a data set.
         found = datasets.load_dataset(name, cache_dir=str(cache))
     except Exception as error:  # network, names, files: the library has a hundred ways to say so
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"hub:{name}: could not be loaded ({reason[:200]}); check the name and the connection"
+            f"hub:{name}: could not be loaded ({said_by(error)}); check the name and the connection"
         ) from None
     train = found["train"] if "train" in found else found[next(iter(found))]
     test = next((found[split] for split in _TEST if split in found), None)

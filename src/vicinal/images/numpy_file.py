@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.images.classes import coded
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import checked_pixels
@@ -71,8 +71,8 @@ def _read(file: Path, where: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
     except InputError:
         raise
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        said = getattr(error, "strerror", None) or " ".join(str(error).split())
+        said = getattr(error, "strerror", None) or said_by(error)
         raise InputError(
-            f"{where}: cannot be read ({said or type(error).__name__}); give an .npy file, or an "
-            ".npz with images and labels"
+            f"{where}: cannot be read ({said}); give an .npy file, or an .npz with "
+            "images and labels"
         ) from None

@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.images import folder, parquet
 
 _PIECE_BYTES = 128 << 20  # of decoded pixels
@@ -69,10 +69,9 @@ def pieces(source: str, size: int, count: int | None = None) -> list[Piece]:
     except InputError:
         raise
     except Exception as error:  # every kind of place has errors of its own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"data {source!r}: cannot be listed ({reason}); check the address, the credentials "
-            "and that fsspec's package for it is installed"
+            f"data {source!r}: cannot be listed ({said_by(error)}); check the address, the "
+            "credentials and that fsspec's package for it is installed"
         ) from None
 
 

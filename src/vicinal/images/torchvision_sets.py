@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.images.imageset import ImageSet, Splits
 
 _CLASSES = {
@@ -79,9 +79,8 @@ def _fetch(dataset: Any, name: str, folder: Path) -> None:
                     shutil.rmtree(folder / made.name)
                 os.replace(made, folder / made.name)
     except Exception as error:  # network, checksum, disk: torchvision wraps them in many ways
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{name} is not in {folder} and could not be fetched ({reason[:200]}); put {places} "
+            f"{name} is not in {folder} and could not be fetched ({said_by(error)}); put {places} "
             "there, or use a copy of yours with --data parquet:PATTERN or --data folder:PATH"
         ) from None
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vicinal import ranks
-from vicinal.errors import InputError
+from vicinal.errors import InputError, begun_by
 from vicinal.files import replacing
 from vicinal.training.feed import Position
 
@@ -112,9 +112,8 @@ class Checkpoint:
             try:
                 return self._load(path)
             except Exception as error:  # torch.load raises nearly anything on a damaged file
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 refused = refused or InputError(
-                    f"{path}: not a checkpoint of this recipe ({reason}); "
+                    f"{path}: not a checkpoint of this recipe ({begun_by(error)}); "
                     "remove it to train from the start"
                 )
                 _LOG.warning("%s: damaged; looking for the one before it", path)

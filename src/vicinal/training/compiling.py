@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vicinal import ranks
+from vicinal.errors import begun_by
 from vicinal.recipe import Training
 
 Arguments = ParamSpec("Arguments")
@@ -70,8 +71,8 @@ def compiled(
             result = made(*args, **kwargs)
         except Exception as error:  # whatever a compiler, or its absence, raises
             works = False
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            say(f"torch.compile of the {name} failed ({reason}): training goes on without it")
+            why = begun_by(error)
+            say(f"torch.compile of the {name} failed ({why}): training goes on without it")
             return function(*args, **kwargs)
         works = True
         return result

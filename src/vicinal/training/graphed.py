@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vicinal.errors import begun_by
 from vicinal.recipe import Training
 from vicinal.training.compiling import compiles
 
@@ -75,8 +76,7 @@ def replayed(
             try:
                 replay, terms = capture(lambda: step(*views))
             except Exception as error:  # whatever an operator that cannot be recorded raises
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                say(f"no CUDA graph of a step ({reason}): training goes on without it")
+                say(f"no CUDA graph of a step ({begun_by(error)}): training goes on without it")
         if replay is None:
             return step(view_a, view_b)
         for held, given in zip(views, (view_a, view_b), strict=True):

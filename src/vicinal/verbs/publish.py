@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from vicinal.encoder.saved import Preparation, load_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, said_by
 from vicinal.study.card import model_card
 from vicinal.study.folder import encoder_file
 
@@ -114,8 +114,7 @@ def _asking(repo_id: str, failed: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{repo_id}: the Hugging Face Hub {failed} ({reason[:300]}); check the name, the "
+            f"{repo_id}: the Hugging Face Hub {failed} ({said_by(error)}); check the name, the "
             "network and `hf auth login`"
         ) from error
