@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 
 import vicinal.encoder
-from vicinal.encoder.plain import POOLED, Plain
+from vicinal.encoder.plain import POOLED, Plain, plain
 from vicinal.recipe import Recipe
 
 
@@ -58,20 +58,23 @@ class Earlier(Plain):
         return torch.cat(read, dim=1)
 
 
-def split(settings: str) -> tuple[list[str], Form]:
-    """The settings that the recipe takes, and the encoder's form, at most one of ``form=NAME``."""
+def split(settings: str) -> tuple[list[str], Form | None]:
+    """The settings that the recipe takes, and the encoder's form, if there is a ``form=NAME``."""
     words = settings.split()
     named = [word.removeprefix(PREFIX) for word in words if word.startswith(PREFIX)]
     if unknown := sorted(set(named) - set(FORMS)):
         sys.exit(f"{PREFIX}{unknown[0]}: should be one of {', '.join(FORMS)}")
-    form = FORMS[named[0]] if named else Form()
+    form = FORMS[named[0]] if named else None
     return [word for word in words if not word.startswith(PREFIX)], form
 
 
-def take(form: Form, recipe: Recipe) -> Recipe:
+def take(form: Form | None, recipe: Recipe) -> Recipe:
     """Makes `plain` build the form in this process; the recipe with the dimension it has."""
-    if recipe.encoder.backbone != "plain":
+    vicinal.encoder.BACKBONES["plain"] = plain
+    if form is None:
         return recipe
+    if recipe.encoder.backbone != "plain" or len(recipe.encoder.widths) != len(form.sides):
+        sys.exit(f"{PREFIX}: only a plain encoder of {len(form.sides)} stages has forms")
     vicinal.encoder.BACKBONES["plain"] = _builder(form)
     dimension = _dimension(recipe.encoder.widths, form.sides)
     return vicinal.override(recipe, [f"encoder.dimension={dimension}"])

@@ -42,6 +42,17 @@ def test_forms_read_less_of_the_same_maps(earlier: ModuleType) -> None:
     torch.testing.assert_close(forms["last-mean"], mean)
 
 
+def test_without_a_form_any_encoder_is_as_it_is(earlier: ModuleType) -> None:
+    photos = vicinal.read_recipe("photos")
+    earlier.take(earlier.FORMS["last-mean"], vicinal.read_recipe("laptop"))
+    settings, form = earlier.split("seed=1")
+    assert (settings, form) == (["seed=1"], None)
+    assert earlier.take(form, photos) is photos
+    assert built(photos)(torch.randn(1, 3, 96, 96)).shape == (1, photos.encoder.dimension)
+    with pytest.raises(SystemExit, match="only a plain encoder of 3 stages"):
+        earlier.take(earlier.FORMS["last-mean"], photos)
+
+
 def test_an_unknown_form_is_one_line(earlier: ModuleType) -> None:
     with pytest.raises(SystemExit, match="form=other: should be one of last-mean, "):
         earlier.split("form=other")
