@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vicinal.recipe import Recipe
-from vicinal.study.speed import measure_speed
+from vicinal.study.speed import measure_training
 from vicinal.training.device import Engine
 
 MINUTES = 8.0
@@ -28,8 +28,8 @@ def fitted_to(
         channels: Their channels.
         minutes: What the training may take.
     """
-    speed = measure_speed(recipe, engine, channels=channels, seconds=_TRIAL_SECONDS)
-    return with_epochs(recipe, epochs_within(minutes, images, speed.training, recipe))
+    rate = measure_training(recipe, engine, channels=channels, seconds=_TRIAL_SECONDS)
+    return with_epochs(recipe, epochs_within(minutes, images, rate, recipe))
 
 
 def epochs_within(minutes: float, images: int, images_per_second: float, recipe: Recipe) -> int:

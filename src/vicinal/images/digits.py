@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits, load_sample_image
 
 from vicinal.images.imageset import ImageSet, Splits, hold_out
 
@@ -17,6 +16,8 @@ def load() -> Splits:
 
     The scans' 0..16 become 0..255. An id is the digit's position in scikit-learn's set.
     """
+    from sklearn.datasets import load_digits  # seconds to import: for whom it is needed
+
     bunch = load_digits()
     digits = ImageSet(
         name="digits",
@@ -38,6 +39,8 @@ def load_patches(*, size: int, seed: int) -> ImageSet:
         size: Height and width of a patch, in pixels.
         seed: Seed of the draw.
     """
+    from sklearn.datasets import load_sample_image
+
     # By name: `load_sample_images` has them in the order of the folder, each machine its own.
     photos = ("china", "flower")
     rng = np.random.default_rng(seed)

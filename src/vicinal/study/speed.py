@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from vicinal.training.device import Engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
-MOST_IMAGES = 64
-"""Images a step: a whole batch of a large encoder would take longer than a user waits."""
+FIRST_IMAGES = 8
+"""Images of a try that is not counted: in it the libraries choose and compile their kernels."""
+LEAST_IMAGES = 64
+"""Images of a step that is: with fewer, what a step costs whatever its size would count most."""
 
 
 @dataclass(frozen=True)
@@ -46,55 +49,73 @@ class Speed:
 
 
 def measure_speed(recipe: Recipe, engine: Engine, *, channels: int, seconds: float) -> Speed:
-    """Trains for about ``seconds`` by the loop that trains anything, and embeds for as long.
-
-    A first step is not counted: in it the libraries choose and compile their kernels.
-    """
-    batch = min(recipe.training.batch_size, MOST_IMAGES)
-    training = recipe.training.model_copy(
-        # Compiling takes longer than what is measured here, and would count in it.
-        update={"batch_size": batch, "warmup_epochs": 0.0, "test_images": 1, "compile": "off"}
-    )
-    recipe = recipe.model_copy(update={"training": training})
-    first = _training_rate(recipe, engine, channels, steps=1)
-    steps = max(1, round(first * seconds / batch))
+    """Trains for about ``seconds`` by the loop that trains anything, and embeds for half of it."""
     return Speed(
         recipe=recipe.name,
-        training=_training_rate(recipe, engine, channels, steps),
-        embedding=_embedding_rate(recipe, engine, channels, seconds),
+        training=measure_training(recipe, engine, channels=channels, seconds=seconds),
+        embedding=_measure_embedding(recipe, engine, channels, seconds / 2),
         epochs=recipe.training.epochs,
     )
 
 
-def _training_rate(recipe: Recipe, engine: Engine, channels: int, steps: int) -> float:
-    """Images a second of an epoch of so many steps, as the loop's own log has it."""
+def measure_training(recipe: Recipe, engine: Engine, *, channels: int, seconds: float) -> float:
+    """Images a second in training, each of them two views, measured for about ``seconds``.
+
+    A batch is the recipe's, or what the machine trains on in so long if that is less.
+    """
+    # Compiling takes longer than what is measured here, and would count in it.
+    update = {"warmup_epochs": 0.0, "test_images": 1, "compile": "off"}
+
+    def train(images: int) -> float:
+        # Memory is mapped in a first epoch. A large encoder has time for one, and it matters less.
+        epochs = 2 if images >= 2 * LEAST_IMAGES else 1
+        batch = min(recipe.training.batch_size, images // epochs)
+        training = recipe.training.model_copy(update={**update, "batch_size": batch})
+        tried = recipe.model_copy(update={"training": training})
+        return _epoch_rate(tried, engine, channels, images // epochs // batch * batch, epochs)
+
+    return _rate(train, seconds)
+
+
+def _rate(run: Callable[[int], float], seconds: float) -> float:
+    """Images a second, as ``run`` has it over as many images as take about ``seconds``.
+
+    Their number grows until the rate no more than doubles, so that little of it is start-up.
+    """
+    rate = run(FIRST_IMAGES)
+    while True:
+        images = max(LEAST_IMAGES, round(rate * seconds))
+        rate = run(images)
+        if images / rate >= seconds / 2:
+            return rate
+
+
+def _epoch_rate(recipe: Recipe, engine: Engine, channels: int, images: int, epochs: int) -> float:
+    """Images a second of the last of some epochs of so many, as the loop's own log has it."""
     half = (0.5,) * channels
     pairs = GeneratedNeighbours(Augment(recipe.views, half, half))
-    train = Material(_noise(recipe, steps * recipe.training.batch_size, channels), pairs)
+    train = Material(_noise(recipe, images, channels), pairs)
     test = Material(train.pixels[:1], pairs)
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1, quiet=True)
-        return float(read_rows(Path(folder) / "losses.csv")[0]["images_per_second"])
+        pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=epochs, quiet=True)
+        return float(read_rows(Path(folder) / "losses.csv")[-1]["images_per_second"])
 
 
-def _embedding_rate(recipe: Recipe, engine: Engine, channels: int, seconds: float) -> float:
+def _measure_embedding(recipe: Recipe, engine: Engine, channels: int, seconds: float) -> float:
     half = (0.5,) * channels
     size = recipe.views.size
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
-    noise = _noise(recipe, MOST_IMAGES, channels)
-    images = ImageSet("noise", noise, np.arange(len(noise)).astype(np.str_))
     preparation = Preparation(size, channels, half, half)
 
-    def run() -> None:
+    def run(images: int) -> float:
+        noise = _noise(recipe, images, channels)
+        named = ImageSet("noise", noise, np.arange(images).astype(np.str_))
+        began = time.perf_counter()
         bf16 = engine.precision == "bf16"
-        embed(encoder, images, preparation, device=engine.device, bf16=bf16)
+        embed(encoder, named, preparation, device=engine.device, bf16=bf16)
+        return images / (time.perf_counter() - began)
 
-    run()
-    began, done = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - began) < seconds or not done:
-        run()
-        done += len(noise)
-    return done / elapsed
+    return _rate(run, seconds)
 
 
 def _noise(recipe: Recipe, count: int, channels: int) -> NDArray[np.uint8]:
