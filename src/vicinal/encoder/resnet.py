@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from vicinal.errors import InputError
 
@@ -79,6 +78,9 @@ def _network(channels: int, size: int, widths: tuple[int, ...], padding: int) ->
             f"views.size: a resnet18 halves its map three times and needs images of at "
             f"least 10 pixels, found {size}; use backbone 'small'"
         )
+    # Seconds to import, for most commands in vain.
+    from torchvision.models.resnet import BasicBlock, ResNet
+
     network: nn.Module = ResNet(BasicBlock, [2, 2, 2, 2])
     network.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=padding, bias=False)
     network.maxpool = nn.Identity()
