@@ -78,7 +78,7 @@ def _network(channels: int, size: int, widths: tuple[int, ...], padding: int) ->
             f"views.size: a resnet18 halves its map three times and needs images of at "
             f"least 10 pixels, found {size}; use backbone 'small'"
         )
-    # Seconds to import, for most commands in vain.
+    # Slow to import, and only this needs it.
     from torchvision.models.resnet import BasicBlock, ResNet
 
     network: nn.Module = ResNet(BasicBlock, [2, 2, 2, 2])

@@ -16,7 +16,8 @@ def load() -> Splits:
 
     The scans' 0..16 become 0..255. An id is the digit's position in scikit-learn's set.
     """
-    from sklearn.datasets import load_digits  # seconds to import: for whom it is needed
+    # Slow to import, and only these two need it.
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     digits = ImageSet(

@@ -42,7 +42,7 @@ def measure_recipes(recipes: Sequence[Recipe], device: str) -> Speeds:
         InputError: If the device is not to be had.
     """
     console = Console(stderr=True)
-    share = min(MOST_SECONDS, SECONDS / len(recipes)) / 1.5  # the half of it to embed
+    share = min(MOST_SECONDS, SECONDS / len(recipes))
     speeds, precision = [], []
     measured: dict[tuple[object, ...], Speed] = {}
     for recipe in recipes:
@@ -51,7 +51,7 @@ def measure_recipes(recipes: Sequence[Recipe], device: str) -> Speeds:
         if work not in measured:
             with console.status(f"measuring {recipe.name}"):
                 measured[work] = measure_speed(recipe, engine, channels=3, seconds=share)
-        # On a processor `gpu` takes the steps of `seed`.
+        # Another recipe's steps may cost the same: on a processor `gpu` takes those of `seed`.
         own = replace(measured[work], recipe=recipe.name, epochs=recipe.training.epochs)
         speeds.append(own)
         precision.append(engine.precision)

@@ -49,11 +49,11 @@ class Speed:
 
 
 def measure_speed(recipe: Recipe, engine: Engine, *, channels: int, seconds: float) -> Speed:
-    """Trains for about ``seconds`` by the loop that trains anything, and embeds for half of it."""
+    """Trains by the loop that trains anything for two thirds of ``seconds``, then embeds."""
     return Speed(
         recipe=recipe.name,
-        training=measure_training(recipe, engine, channels=channels, seconds=seconds),
-        embedding=_measure_embedding(recipe, engine, channels, seconds / 2),
+        training=measure_training(recipe, engine, channels=channels, seconds=2 / 3 * seconds),
+        embedding=_measure_embedding(recipe, engine, channels, seconds / 3),
         epochs=recipe.training.epochs,
     )
 
@@ -63,14 +63,15 @@ def measure_training(recipe: Recipe, engine: Engine, *, channels: int, seconds: 
 
     A batch is the recipe's, or what the machine trains on in so long if that is less.
     """
-    # Compiling takes longer than what is measured here, and would count in it.
-    update = {"warmup_epochs": 0.0, "test_images": 1, "compile": "off"}
 
     def train(images: int) -> float:
         # Memory is mapped in a first epoch. A large encoder has time for one, and it matters less.
         epochs = 2 if images >= 2 * LEAST_IMAGES else 1
         batch = min(recipe.training.batch_size, images // epochs)
-        training = recipe.training.model_copy(update={**update, "batch_size": batch})
+        training = recipe.training.model_copy(
+            # Compiling takes longer than what is measured here, and would count in it.
+            update={"batch_size": batch, "warmup_epochs": 0.0, "test_images": 1, "compile": "off"}
+        )
         tried = recipe.model_copy(update={"training": training})
         return _epoch_rate(tried, engine, channels, images // epochs // batch * batch, epochs)
 
@@ -106,12 +107,12 @@ def _measure_embedding(recipe: Recipe, engine: Engine, channels: int, seconds: f
     size = recipe.views.size
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
     preparation = Preparation(size, channels, half, half)
+    bf16 = engine.precision == "bf16"
 
     def run(images: int) -> float:
         noise = _noise(recipe, images, channels)
         named = ImageSet("noise", noise, np.arange(images).astype(np.str_))
         began = time.perf_counter()
-        bf16 = engine.precision == "bf16"
         embed(encoder, named, preparation, device=engine.device, bf16=bf16)
         return images / (time.perf_counter() - began)
 
