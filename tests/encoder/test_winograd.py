@@ -56,6 +56,22 @@ def test_in_bf16_outputs_and_gradients_are_within_its_rounding(side: int) -> Non
         assert (ours - theirs).norm() <= 0.025 * theirs.norm()
 
 
+@pytest.mark.parametrize("amx", [False, True])
+def test_in_bf16_a_processor_with_amx_takes_larger_maps_directly(
+    amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vicinal.encoder.winograd._has_amx", lambda: amx)
+    torch.manual_seed(0)
+    layer = WinogradConv2d(8, 8, 3, padding=1, bias=False)
+    plain = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+    plain.load_state_dict(layer.state_dict())
+    for side, direct in ((4, False), (8, amx)):
+        images = torch.randn(2, 8, side, side)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(layer(images), plain(images)) == direct
+        assert not torch.equal(layer(images), plain(images))  # in float32 AMX has no part
+
+
 def test_without_gradients_and_on_small_maps_it_is_the_plain_layer() -> None:
     torch.manual_seed(0)
     layer = WinogradConv2d(4, 4, 3, padding=1, bias=False)

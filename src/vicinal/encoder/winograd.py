@@ -12,6 +12,7 @@ oneDNN's direct convolution has 6e-7, and 1.5 % in bfloat16, where it has 0.3 %.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from torch import Tensor, nn
 
 LEAST_CHANNELS = 128
 """With fewer the transforms take as long as the multiplications that they spare."""
+LARGEST_WITH_AMX = 16
+"""Positions of the largest map that gains in bfloat16 where the processor has AMX, whose products
+are so fast that the transforms of larger maps cost more than they spare; oneDNN's own backward
+pass is slow only on maps of one tile (`benchmarks/step.py`; docs/benchmarks.md)."""
 
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
@@ -55,12 +60,20 @@ class WinogradConv2d(nn.Conv2d):
         height, width = input.shape[2:]
         # Maps of 2×2 and less fill so little of a tile that nothing is spared.
         filled = 6 * -(-height // 4) * -(-width // 4) <= height * width
+        if dtype is torch.bfloat16 and _has_amx():
+            filled = filled and height * width <= LARGEST_WITH_AMX
         trains = input.device.type == "cpu" and torch.is_grad_enabled()
         if trains and filled and dtype in (torch.float32, torch.bfloat16):
             with torch.autocast("cpu", enabled=False):
                 output: Tensor = _Winograd.apply(input.to(dtype), self.weight)
             return output
         return super().forward(input)
+
+
+@cache
+def _has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16 (Intel's AMX)."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 def use_winograd(network: nn.Module) -> None:
