@@ -42,14 +42,15 @@ def section(run: Path) -> str:
         f"{environment['processor']}, {environment['threads']} threads, "
         f"torch {environment['torch']}, vicinal {environment['vicinal']}",
         "",
-        "| system | figure | this run | the study |",
-        "| --- | --- | --- | --- |",
+        "| system | figure | this run | the study | beside it |",
+        "| --- | --- | --- | --- | --- |",
         *(
             f"| {figure['system']} | {figure['what']} | {as_text(figure['value'], figure['name'])} "
-            f"| {as_text(figure['study'], figure['name'])} |"
+            f"| {as_text(figure['study'], figure['name'])} | {figure['beside'] or '–'} |"
             for figure in headline(run)["figures"]
         ),
         "",
+        *_by_epochs(results["systems"]),
         *(
             f"{claim['id']}. **{VERDICTS[claim['holds']]}**: {claim['claim']}"
             for claim in results["claims"]
@@ -62,6 +63,43 @@ def section(run: Path) -> str:
         + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _by_epochs(systems: dict[str, Any]) -> list[str]:
+    """The figures of the encoders that trainings kept, a table for each that did."""
+    lines: list[str] = []
+    for system in ("S1", "S4"):
+        kept = systems[system].get("by_epochs") or []
+        if not kept:
+            continue
+        votes = list(kept[0]["knn"] or {})
+        titles = ["probe, converged", "short", *(f"{k}-NN" for k in votes), "RankMe"]
+        titles += ["AUROC", "silhouette"]
+        lines += [f"{system} by epochs:", "", f"| epochs | {' | '.join(titles)} |"]
+        lines += [f"| --- |{' --- |' * len(titles)}"]
+        for one in kept:
+            cells = [_percent(one["probe_accuracy"], one["interval"])]
+            cells += [_percent(one["probe_accuracy_short"], one["interval_short"])]
+            cells += [_percent(one["knn"][k]["value"], one["knn"][k]["interval"]) for k in votes]
+            cells += [f"{one['rankme']:.1f}"]
+            cells += [_four(one["auroc"]), _four(one["silhouette"])]
+            lines.append(f"| {one['epochs']} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def _percent(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "–"
+    span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * value:.1f} %{span}"
+
+
+def _four(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "–"
+    span = figure["interval"]
+    return f"{figure['value']:.4f}" + (f" ({span[0]:.4f} to {span[1]:.4f})" if span else "")
 
 
 def _two_at_a_time(data: dict[str, Any], environment: dict[str, Any]) -> str:

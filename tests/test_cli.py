@@ -54,15 +54,33 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
+KEEP = ("--set", "training.keep_epochs=[1]")
+
+
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
-    done = vicinal("study", "--limit", "300", "--seeds", "2", *quick(), cwd=folder)
+    done = vicinal("study", "--limit", "300", "--seeds", "2", *quick(), *KEEP, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "report: runs/digits-digits-1/report.html" in done.stdout
     assert "to explore: runs/digits-digits-1/explore.html" in done.stdout
     assert "linear probe, converged" in done.stdout
     return folder / "runs" / "digits-digits-1"
+
+
+def test_a_study_measures_the_encoders_that_its_trainings_kept(digits_run: Path) -> None:
+    systems = json.loads((digits_run / "results.json").read_text("utf-8"))["systems"]
+    for system, learner in (("S1", "generated"), ("S4", "no-variance")):
+        (kept,) = systems[system]["by_epochs"]
+        assert (digits_run / learner / "encoder-epoch-1.safetensors").is_file()
+        low, high = kept["interval"]
+        assert low <= kept["probe_accuracy"] <= high
+        assert kept["rankme"] >= 1
+        assert 0 <= kept["auroc"]["value"] <= 1
+        assert all(one["interval"] is not None for one in kept["knn"].values())
+    page = (digits_run / "report.html").read_text("utf-8")
+    assert page.count("The encoder as it was after so many epochs") == 2
+    assert '"S1-epochs"' in page
 
 
 def test_results_have_the_public_shape(digits_run: Path) -> None:

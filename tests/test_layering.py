@@ -107,18 +107,25 @@ def test_alternatives_do_not_import_each_other(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= LONG_FILES.get(module_name(path), 300)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= LONG.get(f"{module_name(path)}.{node.name}", 60), node.name
 
 
+# Files that may be longer: each is one subject, read from top to bottom.
+LONG_FILES = {
+    "vicinal.report.charts": 360,  # every chart of the report
+    "vicinal.training.loop": 330,  # how an encoder is trained
+}
+
 # Functions that may be longer, with the reason beside.
 LONG = {
     "vicinal.cli.start.study": 90,  # one option a line: the command's whole interface
     "vicinal.cli.start.explore": 75,  # likewise
-    "vicinal.training.loop.pretrain": 95,  # the page everybody reads: one piece on purpose
+    "vicinal.training.loop.pretrain": 105,  # the page everybody reads: one piece on purpose
+    "vicinal.verbs.train.train": 65,  # a third of it says what can be asked
     "vicinal.evaluations.softmax.fit_softmax": 76,  # one convex problem with its two closures
     "vicinal.objectives.vicreg.vicreg": 80,  # its docstring pins four conventions' denominators
 }

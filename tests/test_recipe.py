@@ -151,3 +151,9 @@ def test_field_names_lists_every_leaf() -> None:
     assert "objective.variance" in names
     assert "seed" in names
     assert len(names) == len(set(names))
+
+
+def test_epochs_that_are_kept_must_come() -> None:
+    assert override(read_recipe("seed"), ["training.keep_epochs=[1, 30]"]).training.keep_epochs
+    with pytest.raises(InputError, match="keep_epochs has 31, but there are only 30 epochs"):
+        override(read_recipe("seed"), ["training.keep_epochs=[1, 31]"])

@@ -138,6 +138,8 @@ class Training(Section):
     """Whether networks go through torch.compile, and a step is a CUDA graph; auto: on CUDA."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
     """Steps between two checkpoints within an epoch; 0 for one after every epoch alone."""
+    keep_epochs: tuple[Count, ...] = ()
+    """Epochs after which the encoder as it then is stays beside the last, in a file of its own."""
     buffer: Count = 10_000
     """Streamed images that wait in each rank's memory to be shuffled, at most."""
     test_images: Count = 10_000

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vicinal.errors import InputError
 from vicinal.images import load
@@ -153,3 +154,29 @@ def test_a_damaged_checkpoint_is_named(
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"checkpoint.pt: not a checkpoint"):
         pretrain(*materials, recipe, tmp_path, engine.fabric, epochs=1)
+
+
+def test_a_kept_encoder_is_that_of_a_training_of_so_many_epochs(
+    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+) -> None:
+    constant = "training.schedule=constant"  # so a longer training begins as a shorter one
+    keeping = override(recipe, [constant, "training.keep_epochs=[2, 1]"])
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    def keep(epochs: int, encoder: nn.Module) -> None:
+        kept[epochs] = {name: values.clone() for name, values in encoder.state_dict().items()}
+
+    for name, epochs in (("whole", 3), ("short", 2)):
+        (tmp_path / name).mkdir()
+        encoder = pretrain(
+            *materials,
+            keeping,
+            tmp_path / name,
+            engine.fabric,
+            epochs=epochs,
+            keep=keep if name == "whole" else None,
+        )
+    assert list(kept) == [1, 2]
+    after_two = encoder.state_dict()
+    assert all(torch.equal(kept[2][name], values) for name, values in after_two.items())
+    assert not all(torch.equal(kept[1][name], values) for name, values in after_two.items())

@@ -177,7 +177,12 @@ class VICReg(
             seed = int(check_random_state(seed).randint(2**31))
         changes = [*self.settings, f"seed={seed}"]
         changes += [] if self.epochs is None else [f"training.epochs={self.epochs}"]
-        return override(recipe, changes)
+        resolved = override(recipe, changes)
+        if resolved.training.keep_epochs:
+            raise InputError(
+                "training.keep_epochs: an estimator keeps its last encoder alone; leave it out"
+            )
+        return resolved
 
     def _pixels(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.evaluations.probe_result import wilson_interval
 from vicinal.evaluations.score import Score
 from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.representations.representations import Representations
@@ -86,13 +87,15 @@ def _result(
     ballot = np.arange(count)[:, None] * classes + voters[:, :k]
     votes = np.bincount(ballot.ravel(), weights[:, :k].ravel(), minlength=count * classes)
     predictions = votes.reshape(count, classes).argmax(axis=1)
+    right = int((predictions == labels).sum())
     accuracy = Score(
         name=f"knn_accuracy_k{k}",
-        value=float((predictions == labels).mean()),
+        value=right / count,
         low=0.0,
         high=1.0,
         better="higher",
         chance=1 / classes,
         n=count,
+        interval=wilson_interval(right, count),
     )
     return KnnResult(k=k, accuracy=accuracy, predictions=predictions)

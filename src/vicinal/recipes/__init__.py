@@ -127,6 +127,12 @@ def _check_together(recipe: Recipe, where: str) -> None:
             )
     if recipe.views.blur_kernel % 2 == 0:
         raise InputError(f"{where}: views.blur_kernel = {recipe.views.blur_kernel}: must be odd")
+    last = max(recipe.training.keep_epochs, default=0)
+    if last > recipe.training.epochs:
+        raise InputError(
+            f"{where}: training.keep_epochs has {last}, but there are only "
+            f"{recipe.training.epochs} epochs (training.epochs)"
+        )
 
 
 def _unknown(key: str, where: str) -> str:

@@ -85,6 +85,61 @@ def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dic
     return charts
 
 
+def epochs_chart(kept: Sequence[Mapping[str, Any]]) -> Chart:
+    """Accuracies of the encoders that a training kept, by epochs, with their intervals."""
+    lines = {
+        "probe, converged": [(one["probe_accuracy"], one["interval"]) for one in kept],
+        "probe, short": [(one["probe_accuracy_short"], one["interval_short"]) for one in kept],
+    }
+    for k in kept[0]["knn"] or {}:
+        votes = [one["knn"][k] for one in kept]
+        lines[f"{k} nearest vote"] = [(vote["value"], vote["interval"]) for vote in votes]
+    colours = ("#1f7ac8", "#d9760a", "#2b8a3e", "#a3266b")
+    epochs = [one["epochs"] for one in kept]
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": epochs,
+                "y": [value for value, _ in points],
+                "error_y": _intervals(points),
+                "line": {"color": colour, "width": 2},
+                "marker": {"color": colour, "size": 7},
+                "hovertemplate": "%{y:.1%}",
+            }
+            for (name, points), colour in zip(lines.items(), colours, strict=False)
+        ],
+        "layout": {
+            "title": {"text": "Accuracy by epochs"},
+            "xaxis": {"title": {"text": "epochs"}, "rangemode": "tozero"},
+            "yaxis": {"tickformat": ".0%"},
+            "hovermode": "x unified",
+        },
+        "height": 300,
+        "alt": "accuracy by epochs: "
+        + ", ".join(
+            f"{name} from {points[0][0]:.1%} after {epochs[0]} to {points[-1][0]:.1%} "
+            f"after {epochs[-1]}"
+            for name, points in lines.items()
+            if points[0][0] is not None and points[-1][0] is not None
+        ),
+    }
+
+
+def _intervals(points: Sequence[tuple[float | None, Sequence[float] | None]]) -> dict[str, Any]:
+    """Plotly's error bars of values with intervals; 0 where there is none."""
+    bounds = [(value, *(interval or (value, value))) for value, interval in points]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0 if v is None or high is None else high - v for v, _, high in bounds],
+        "arrayminus": [0 if v is None or low is None else v - low for v, low, _ in bounds],
+        "thickness": 1,
+    }
+
+
 def map_chart(alt: str, panels: Sequence[Mapping[str, Any]], legends: Sequence[str]) -> Chart:
     """Maps side by side in one figure, so that one legend toggles a class in all of them.
 

@@ -50,6 +50,8 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
     drawn: dict[str, charts.Chart] = {}
     for system, learner in (("S1", "generated"), ("S4", "no-variance"), ("S5", "mined")):
         drawn |= charts.loss_charts(system, folder.losses.get(learner, {}))
+        if kept := dig(systems, f"{system}.by_epochs"):
+            drawn[f"{system}-epochs"] = charts.epochs_chart(kept)
     for figure in MAPS:
         if map_figure := _map_figure(figure, folder):
             drawn[f"{figure}-maps"] = map_figure

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicinal.report.run_folder import dig
+from vicinal.study.figures import in_words
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Line:
         bar: Whether it has a natural scale from 0 to 1 and so a bar.
         study: The study's own figure, on CIFAR-10 only.
         compared: Whether the study has such a figure at all.
+        beside: How it compares with the study's figure, in words.
         spread: Its mean, standard deviation and values over seeds, if several were run.
     """
 
@@ -29,6 +31,7 @@ class Line:
     bar: bool
     study: float | None
     compared: bool
+    beside: str | None
     spread: Mapping[str, Any] | None
 
 
@@ -109,12 +112,20 @@ def overview(results: Mapping[str, Any]) -> list[Row]:
                 bar=kind in ("percent", "four"),
                 study=dig(found, study) if study else None,
                 compared=study is not None,
+                beside=_beside(found, path, kind),
                 spread=seeds.get(f"{system}.{path}"),
             )
             for label, path, kind, study in figures
         ]
         rows.append(Row(system, name, what, lines, why_skipped(system, found)))
     return rows
+
+
+def _beside(system: Any, path: str, kind: str) -> str | None:
+    """A figure beside the study's in words, None where the study has none."""
+    *place, name = path.split(".")
+    compared = dig(system, ".".join([*place, "study_beside", name]))
+    return in_words(compared, share=kind == "percent") if compared else None
 
 
 def why_skipped(system: str, found: Any) -> str | None:

@@ -154,6 +154,8 @@ class Learners:
             for part in parts
             if learner != "spectral" or part != "anomalies"
         ]
+        if learner in ("generated", "no-variance"):
+            names += [kept_encoder(Path(), n).name for n in self.recipe.training.keep_epochs]
         return [self.run / learner / name for name in names]
 
     def _train(self, learner: str, recipe: Recipe) -> None:
@@ -216,6 +218,15 @@ def learn_generated(
     """Trains S1: two augmented views of an image; writes what `pretrain` writes into ``folder``."""
     preparation = preparation_of(train)
     pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
+
+    def keep(epochs: int, encoder: nn.Module) -> None:
+        save_encoder(
+            encoder,
+            kept_encoder(folder, epochs),
+            recipe=recipe.encoder,
+            preparation=preparation,
+        )
+
     return pretrain(
         Material(train.pixels, pairs),
         Material(test.pixels, pairs),
@@ -225,7 +236,13 @@ def learn_generated(
         epochs=recipe.training.epochs,
         title=title,
         loggers=loggers,
+        keep=keep,
     )
+
+
+def kept_encoder(folder: Path, epochs: int) -> Path:
+    """Where the encoder lies that a training in ``folder`` kept after so many epochs."""
+    return folder / f"encoder-epoch-{epochs}.safetensors"
 
 
 def read_learned(run: RunFolder, data: Data, learner: str, part: str) -> Representations:

@@ -43,6 +43,7 @@ def probes(
         "probe_accuracy": converged.accuracy.value,
         "probe_accuracy_short": short.accuracy.value,
         "interval": converged.accuracy.interval,
+        "interval_short": short.accuracy.interval,
         "train_accuracy": converged.train_accuracy.value,
         "chance": converged.accuracy.chance,
         "regularisation": converged.regularisation,

@@ -16,6 +16,7 @@ from vicinal.images import keep_skipped, load, load_anomalies
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.claims import judge, over_seeds, spread
+from vicinal.study.epochs import by_epochs, measure_epochs
 from vicinal.study.figures import is_cifar10, with_study_figures
 from vicinal.study.folder import (
     RunFolder,
@@ -160,7 +161,10 @@ def _one_seed(
         files = learners.files(name)
         run_stage(run, f"learn {name}", files, lambda: learn(learners))  # noqa: B023 — called at once
     measure_all(Measure(run, data, recipe, engine.device))
+    measure_epochs(run, data, recipe, engine)
     systems = {name: read_json(run / f"{name}.json") for name in SYSTEMS}
+    for name, figures in by_epochs(run, recipe).items():
+        systems[name]["by_epochs"] = figures
     systems["S6"]["reference_class_agreement"] = systems["S2"]["tsne"]["class_agreement"]
     index = run / "pictures" / "index.parquet"
     run_stage(run, "pictures", [index], lambda: keep_pictures(run, data, systems))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicinal.files import read_json
+from vicinal.study.figures import in_words
 
 # System, what is measured, where the figure lies in results.json's "systems".
 ROWS = (
@@ -42,7 +43,9 @@ def headline(run: Path) -> dict[str, Any]:
         for key in path[:-1]:
             place = place.get(key) or {}
         figure = {"system": system, "what": what, "name": path[-1], "value": place.get(path[-1])}
-        found.append(figure | {"study": place.get("study_figure")})
+        compared = (place.get("study_beside") or {}).get(path[-1])
+        words = compared and in_words(compared, share=path[-1] in ACCURACIES)
+        found.append(figure | {"study": place.get("study_figure"), "beside": words})
     return {
         "run": str(run),
         "results": str(run / "results.json"),
@@ -62,7 +65,8 @@ def print_summary(run: Path) -> None:
         table.add_column(title, justify="right" if title.startswith("th") else "left")
     for figure in found["figures"]:
         texts = [as_text(figure[key], figure["name"]) for key in ("value", "study")]
-        table.add_row(figure["system"], figure["what"], *texts[: 2 if on_cifar else 1])
+        texts += [figure["beside"] or ""]
+        table.add_row(figure["system"], figure["what"], *texts[: 3 if on_cifar else 1])
     console = Console(highlight=False)
     console.print(table)
     verdicts = {True: "holds", False: "does not hold", None: "not measurable here"}

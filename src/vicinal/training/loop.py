@@ -90,6 +90,7 @@ def pretrain(
     title: str = "train",
     quiet: bool = False,
     loggers: Sequence[Logger] = (),
+    keep: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
     """Trains an encoder on pairs of views, and goes on where an interrupted run stopped.
 
@@ -108,6 +109,8 @@ def pretrain(
         title: What the progress bar calls this training.
         quiet: Whether there is neither a bar nor a line.
         loggers: Lightning's loggers, which get what ``losses.csv`` gets, by the epoch.
+        keep: Called with the number of epochs done and the encoder after each of the recipe's
+            ``training.keep_epochs``, on the first rank.
 
     Returns:
         The encoder in evaluation mode, images (B, C, H, W) to representations (B, F).
@@ -171,6 +174,8 @@ def pretrain(
             seconds = time.perf_counter() - began
             log.record(epoch + 1, "train", named(sums / steps), seconds, (steps - first) * batch)
             _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
+            if keep is not None and epoch + 1 in recipe.training.keep_epochs and ranks.is_first():
+                keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
             checkpoint.save(epoch + 1, log.rows)
     return encoder.eval()
 

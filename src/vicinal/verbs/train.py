@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from vicinal import ranks
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
@@ -24,7 +26,7 @@ from vicinal.study.folder import (
     open_run,
     recipe_for,
 )
-from vicinal.study.learners import preparation_of
+from vicinal.study.learners import kept_encoder, preparation_of
 from vicinal.training.device import Engine
 from vicinal.training.launch import open_ranks
 from vicinal.training.loop import Material, Trainable, pretrain
@@ -99,7 +101,8 @@ def train(
     with _opened_run(path, identity, chosen, resume=resume) as folder:
         ranks.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
-        stage = folder.stage("train", [encoder, losses])
+        kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
+        stage = folder.stage("train", [encoder, losses, *kept])
         with stage if ranks.is_first() else nullcontext(False) as due:
             if ranks.from_first(lambda: due):
                 _learn(source, chosen, folder, engine)
@@ -167,6 +170,10 @@ def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -
         environment = describe_environment(recipe.seed, engine.device, engine.precision)
         environment["ranks"] = ranks.world_size()
         write_json(folder / "environment.json", environment)
+
+    def save(encoder: nn.Module, path: Path) -> None:
+        save_encoder(encoder, path, recipe=recipe.encoder, preparation=source.preparation)
+
     encoder = pretrain(
         source.train,
         source.test,
@@ -174,14 +181,10 @@ def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -
         folder.path,
         engine.fabric,
         epochs=recipe.training.epochs,
+        keep=lambda epochs, kept: save(kept, kept_encoder(folder.path, epochs)),
     )
     if ranks.is_first():
-        save_encoder(
-            encoder,
-            folder / "encoder.safetensors",
-            recipe=recipe.encoder,
-            preparation=source.preparation,
-        )
+        save(encoder, folder / "encoder.safetensors")
 
 
 def _last_losses(path: Path) -> dict[str, float]:
