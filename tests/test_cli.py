@@ -119,7 +119,7 @@ def test_a_finished_run_resumes_without_work_and_the_report_draws_again(
     shutil.copytree(digits_run, tmp_path / "runs" / digits_run.name)
     copy = tmp_path / "runs" / digits_run.name
     weights = (copy / "generated" / "encoder.safetensors").stat().st_mtime_ns
-    again = ("study", "--limit", "300", "--seeds", "2", "--resume", "--json", *quick())
+    again = ("study", "--limit", "300", "--seeds", "2", "--resume", "--json", *quick(), *KEEP)
     done = vicinal(*again, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "learn" not in done.stderr
