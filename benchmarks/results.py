@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hang_on import FILE, table
 from vicinal.files import read_json, replacing
 from vicinal.study.measured import PAYS
 from vicinal.study.summary import as_text, headline
@@ -56,6 +57,7 @@ def section(run: Path) -> str:
             for claim in results["claims"]
         ),
         "",
+        *_hanging(run),
         f"S1 trained at a median of {results['systems']['S1']['images_per_second']:,.0f} images/s. "
         "Stage times in seconds, on a shared machine (a resumed stage counts from where it "
         f"went on{_two_at_a_time(data, environment)}): "
@@ -86,6 +88,20 @@ def _by_epochs(systems: dict[str, Any]) -> list[str]:
             lines.append(f"| {one['epochs']} | {' | '.join(cells)} |")
         lines.append("")
     return lines
+
+
+def _hanging(run: Path) -> list[str]:
+    """What the figures hang on, where `hang_on.py` tried other settings."""
+    if not (run / FILE).is_file():
+        return []
+    tried = read_json(run / FILE)
+    return [
+        "What the figures hang on: each under settings that the study leaves unsaid "
+        "(`python benchmarks/hang_on.py RUN`).",
+        "",
+        table(tried["rows"], tried["on_cifar"]),
+        "",
+    ]
 
 
 def _percent(value: float | None, interval: list[float] | None) -> str:
