@@ -1,4 +1,4 @@
-.PHONY: help setup test test-slow check coverage audit mutation soak format study results bench
+.PHONY: help setup test test-slow test-all check coverage audit mutation soak format study results bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -7,16 +7,19 @@ setup:  ## Make .venv with Vicinal and what its tests need
 	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 
 test:  ## Run the tests that take seconds
-	.venv/bin/pytest -m 'not slow'
+	.venv/bin/pytest -m 'not slow and not ci'
 
-test-slow:  ## Run all tests, real data too
+test-slow:  ## Run the tests of every feature
 	.venv/bin/pytest
+
+test-all:  ## Run what CI runs
+	.venv/bin/pytest -m ''
 
 check:  ## Lint, format check and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy --strict src
 
-coverage:  ## Run the tests and show which lines and branches none of them takes
-	.venv/bin/pytest --cov
+coverage:  ## Run all tests and show which lines and branches none of them takes
+	.venv/bin/pytest -m '' --cov
 
 audit:  ## Look for known holes: in our code (bandit), in what it depends on (pip-audit, by network)
 	.venv/bin/pip install -q -e '.[audit]' && .venv/bin/bandit -q -c pyproject.toml -r src && .venv/bin/pip-audit

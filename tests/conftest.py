@@ -1,10 +1,36 @@
 import os
+import sys
 from pathlib import Path
+
+# Before torch is loaded, here and in every process that is started from here: tests run side by
+# side, a thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
+
+# Tests find `forked` by its name, and so do the processes it starts.
+sys.path.insert(0, str(Path(__file__).parent))
+
+MOST_PROCESSES = 4  # each holds torch, and so does the one that it forks
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core; none but this one where only files or single tests are named."""
+    if all(".py" in argument for argument in config.args):
+        config.option.dist = "no"
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST_PROCESSES, cores or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process ends long after the others."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,8 @@
 
 import inspect
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from vicinal.recipe import Recipe, Section
 from vicinal.recipes import field_names
 
@@ -30,15 +29,8 @@ QUICK = (
 
 
 def vicinal(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "vicinal.cli", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
+    return forked.run(*arguments, cwd=cwd, env=environment)
 
 
 def quick(*settings: str) -> list[str]:
@@ -231,15 +223,7 @@ def completed(words: str, cwd: Path) -> list[str]:
     """What bash is told to offer for the last of the words."""
     asked = {"_VICINAL_COMPLETE": "complete_bash", "COMP_WORDS": words}
     asked["COMP_CWORD"] = str(len(words.split(" ")) - 1)
-    done = subprocess.run(
-        [sys.executable, "-m", "vicinal"],
-        cwd=cwd,
-        env=os.environ | asked,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.split()
+    return forked.run(cwd=cwd, env=asked).stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -315,13 +299,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 def test_the_readmes_python_runs_as_it_stands(digits_run: Path) -> None:
     block = README.split("```python\n")[1].split("```")[0]
-    done = subprocess.run(
-        [sys.executable, "-c", block],
-        cwd=digits_run.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(program=block, cwd=digits_run.parents[1])
     assert done.returncode == 0, done.stderr
     assert "probe_accuracy" in done.stdout
 

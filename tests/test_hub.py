@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import forked
 import vicinal
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
@@ -129,19 +128,13 @@ def run(tmp_path: Path) -> Path:
 
 
 def python(program: str, *arguments: str | Path, endpoint: str, home: Path) -> Any:
-    environment = os.environ | {
+    environment = {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
         "HF_TOKEN": "hf_standin",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return forked.run(*arguments, program=program, cwd=Path.cwd(), env=environment)
 
 
 ROUND_TRIP = """

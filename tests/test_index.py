@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+import forked
 from vicinal.cli import main
 from vicinal.errors import InputError
 from vicinal.representations import kinds
@@ -340,10 +340,5 @@ def test_an_index_is_searched_where_faiss_was_patched(tmp_path: Path) -> None:
     )
     rows = np.random.default_rng(0).normal(size=(500, 8))
     source = save(tmp_path / "all.parquet", rows)
-    done = subprocess.run(
-        [sys.executable, "-c", program, source, tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(source, tmp_path, program=program, cwd=tmp_path)
     assert done.stdout.split() == ["True"] * 3, done.stderr

@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
+import forked
 from vicinal.cli import main
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
@@ -350,13 +350,7 @@ def test_the_shell_completes_commands() -> None:
         "COMP_WORDS": "vicinal dup",
         "COMP_CWORD": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", "from vicinal.cli import main; main()"],
-        env=os.environ | asked,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(cwd=Path.cwd(), env=asked)
     assert done.stdout.split() == ["duplicates"], done.stderr
 
 

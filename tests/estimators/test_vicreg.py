@@ -1,6 +1,4 @@
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+import forked
 from vicinal import ImageSet, InputError, VICReg, embed, load, load_encoder, read_recipe
 
 TINY = (
@@ -177,12 +176,6 @@ def test_refuses_settings_in_one_line(digits: ImageSet) -> None:
 def test_the_readmes_example_runs_as_it_stands(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     block = next(part for part in readme.split("```python\n")[1:] if "VICReg(" in part)
-    done = subprocess.run(
-        [sys.executable, "-c", block.split("```")[0]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(program=block.split("```")[0], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "encoder.safetensors").is_file()

@@ -1,13 +1,9 @@
 """The whole command on photographs: what comes out, what is resumed, what is refused."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import forked
 from vicinal.evaluations.anomaly import anomaly_scores
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest_and_farthest
@@ -22,23 +19,15 @@ from vicinal.representations.neighbours import nearest_and_farthest
 QUICK = ("--recipe", "laptop", "--set", "training.epochs=2", "--set", "training.batch_size=32")
 
 
-def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "vicinal.cli", "explore", *words],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has Ctrl-C ignored, and children inherit it.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+def started(*words: str, cwd: Path) -> forked.Forked:
+    environment = {"XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "200"}
+    return forked.start("explore", *words, cwd=cwd, env=environment)
 
 
 def explored(*words: str, cwd: Path) -> tuple[int, str, str]:
     process = started(*words, cwd=cwd)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate()
+    assert process.returncode is not None
     return process.returncode, out, err
 
 
@@ -143,11 +132,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, place: Path
     began = time.monotonic()
     while not losses.is_file() or losses.read_text().count("train") < 3:
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() - began < 600
+        assert time.monotonic() - began < forked.SECONDS
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     try:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 130

@@ -1,14 +1,15 @@
 """The guides' commands and programs, as they stand in them, on few pictures and few epochs."""
 
 import csv
-import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import forked
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 SMALL = (
@@ -29,17 +30,29 @@ def blocks(name: str) -> list[tuple[str, str]]:
 
 
 def run(language: str, text: str, place: Path) -> str:
-    program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
-    command = f"{sys.executable} -m vicinal.cli "
-    done = subprocess.run(
-        [*program, re.sub(r"^vicinal ", command, text, flags=re.MULTILINE)],
-        cwd=place,
-        env=os.environ | {"XDG_CACHE_HOME": str(place / "cache"), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    """Runs a program, or commands line by line; gives what they printed."""
+    environment = {"XDG_CACHE_HOME": str(place / "cache"), "COLUMNS": "200"}
+    if language == "python":
+        return checked(forked.run(program=text, cwd=place, env=environment), text)
+    said = ""
+    for line in text.splitlines():
+        command, *arguments = shlex.split(line, comments=True)
+        if command == "vicinal":
+            done = forked.run(*arguments, cwd=place, env=environment)
+        else:
+            done = subprocess.run(
+                [command, *arguments],
+                cwd=place,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=600,
+            )
+        said += checked(done, line)
+    return said
+
+
+def checked(done: subprocess.CompletedProcess[str], text: str) -> str:
     assert done.returncode == 0, f"{text}\n{done.stderr}"
     return done.stdout
 

@@ -1,27 +1,20 @@
 """The guide's commands and programs, as they stand in it and in its order."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import forked
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "formats.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", GUIDE, re.DOTALL)
 HUB = "push_to_hub"  # tests/test_hub.py runs those two calls, on a stand-in
 
 
-def python(*arguments: str, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=os.environ | {"XDG_CACHE_HOME": str(cwd / "cache"), "HF_HOME": str(cwd / "hf")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(*arguments: str, cwd: Path, program: str | None = None) -> str:
+    places = {"XDG_CACHE_HOME": str(cwd / "cache"), "HF_HOME": str(cwd / "hf")}
+    done = forked.run(*arguments, program=program, cwd=cwd, env=places)
     assert done.returncode == 0, (arguments, done.stderr)
     return done.stdout
 
@@ -36,8 +29,10 @@ def test_the_commands_and_programs_run(tmp_path: Path) -> None:
             program += text if HUB not in text else ""
             continue
         for line in text.splitlines():
-            python("-m", *line.split(), cwd=tmp_path)
-    said = python("-c", program, cwd=tmp_path).split("\n")
+            command, *arguments = line.split()
+            assert command == "vicinal"
+            run(*arguments, cwd=tmp_path)
+    said = run(program=program, cwd=tmp_path).split("\n")
     assert re.fullmatch(r"\((\d+), (\d+)\)", said[0])
     differences = [float(line) for line in said[1:4]]
     assert max(differences) < 1e-5

@@ -236,7 +236,7 @@ def run(script: str, *arguments: str, place: Path, **environment: str) -> list[l
         env=os.environ | {"PATH": path, "HOME": str(place)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

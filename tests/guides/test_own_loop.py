@@ -1,10 +1,10 @@
 """The guide's programs, as they stand in it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import forked
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "own-loop.md").read_text("utf-8")
 PLAIN, LIGHTNING = (part.split("```")[0] for part in GUIDE.split("```python\n")[1:])
@@ -16,9 +16,7 @@ def test_the_loop_is_twenty_odd_lines() -> None:
 
 @pytest.mark.parametrize("program", [PLAIN, PLAIN + LIGHTNING], ids=["plain", "lightning"])
 def test_runs_as_it_stands(program: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = forked.run(program=program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     losses = [
         float(line.split()[1])

@@ -1,12 +1,11 @@
 """The guide's programs, as they stand in it: what a store finds is what the exact search finds."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import forked
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
 
@@ -27,9 +26,7 @@ def test_a_store_finds_what_the_exact_search_finds(
     ids = np.array([f"beach/{i:04d}.jpg" for i in range(len(array))])
     labels = np.array(["sea", "sand"] * 150)
     Embeddings(array, ids, labels=labels).save(tmp_path / "photos.parquet")
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = forked.run(program=program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     truth = nearest(array, array, 5, exclude_self=True)

@@ -1,23 +1,16 @@
 """The guide's programs, one after the other, as they stand in it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+import forked
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "your-own.md").read_text("utf-8")
 
 
 def test_the_programs_run_one_after_the_other(tmp_path: Path) -> None:
     program = "\n".join(part.split("```")[0] for part in GUIDE.split("```python\n")[1:])
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = forked.run(program=program, cwd=tmp_path, env=cache)
     assert done.returncode == 0, done.stderr
     counted, probed, shape = done.stdout.splitlines()
     assert counted == "400 ('flower', 'temple')"

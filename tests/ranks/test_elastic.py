@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import forked
+
 KILLED = Path(__file__).with_name("killed.py")
 TRAIN = (
     *("train", "digits", "--limit", "200", "--device", "cpu", "--run", "run"),
@@ -42,13 +44,8 @@ def train_losses(folder: Path) -> list[tuple[str, float]]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float]]:
     """The losses of an uninterrupted training on one process."""
     folder = tmp_path_factory.mktemp("alone")
-    subprocess.run(
-        [sys.executable, "-m", "vicinal", *TRAIN],
-        cwd=folder,
-        env=environment(folder),
-        check=True,
-        timeout=SECONDS,
-    )
+    done = forked.run(*TRAIN, cwd=folder, env=environment(folder))
+    assert done.returncode == 0, done.stderr
     return train_losses(folder)
 
 

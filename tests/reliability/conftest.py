@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import forked
+
 # A forked process finds `killed` by its name, and is told this path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
 def context() -> ForkServerContext:
-    import killed
-
-    return killed.server()
+    return forked.server()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ most of what is killed here.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import re
 import signal
@@ -27,25 +26,6 @@ class Moment:
     seconds: float | None = None
     file: int = 0
     phase: str = ""
-
-
-def server() -> ForkServerContext:
-    """Where processes come from that have imported everything before they begin."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "torch",
-            "lightning.fabric",
-            "openTSNE",
-            "sklearn.datasets",
-            "vicinal.explore",
-            "vicinal.report",
-            "vicinal.study.run",
-            "vicinal.study.summary",
-            "vicinal.verbs.train",
-        ]
-    )
-    return context
 
 
 def run(

@@ -1,11 +1,12 @@
 """Freed memory: kept inside, handed back outside. As glibc counts it."""
 
 import ctypes
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import forked
 from vicinal.training.memory import kept_memory
 
 # A process of its own, for what other tests left in the heap would serve the block too.
@@ -39,10 +40,9 @@ with kept_memory():
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"),
     reason="glibc ≥ 2.33 only",
 )
-def test_large_blocks_are_mapped_outside_and_kept_inside() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", COUNTED], capture_output=True, text=True, check=True
-    )
+def test_large_blocks_are_mapped_outside_and_kept_inside(tmp_path: Path) -> None:
+    done = forked.run(program=COUNTED, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     outside, inside = ([int(word) for word in line.split()] for line in done.stdout.splitlines())
     assert outside[0] >= 2**28  # a mapping of its own, gone with the block
     assert outside[1] < 2**28

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -286,6 +286,7 @@ def watched_page(browser: Browser, address: str, options: dict[str, Any]) -> tup
     """
     context = browser.new_context(**options)
     context.set_default_timeout(120_000)
+    expect.set_options(timeout=120_000)  # a busy machine
     page, wrong = context.new_page(), []
     ours = (address, "data:", "blob:")
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)

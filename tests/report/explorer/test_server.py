@@ -53,7 +53,7 @@ def ask(
     served: ExplorerServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, bytes, dict[str, str]]:
     """Status, content and headers of an answer; ``path`` is below the token."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.server_port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", served.server_port, timeout=600)
     try:
         connection.request(method, f"/{served.token}/{path}", headers=headers)
         answer = connection.getresponse()
@@ -64,7 +64,7 @@ def ask(
 
 def send(served: ExplorerServer, request: bytes) -> bytes:
     """The first line of the answer to raw bytes."""
-    with socket.create_connection(("127.0.0.1", served.server_port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", served.server_port), timeout=600) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         with connection.makefile("rb") as answer:
@@ -149,7 +149,7 @@ def test_only_this_machine_is_listened_to(served: ExplorerServer) -> None:
 
 def test_a_slow_request_is_let_go(served: ExplorerServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vicinal.report.explorer.request_head.SECONDS", 0.3)
-    with socket.create_connection(("127.0.0.1", served.server_port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", served.server_port), timeout=600) as connection:
         connection.sendall(b"GET / HT")
         assert connection.recv(100).startswith(b"HTTP/1.0 408")
 
