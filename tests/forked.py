@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+TORCHRUN = "from torch.distributed.run import main; main()"  # what `torchrun` is
 SECONDS = 1800  # a machine may be busy with something else
 PRELOADED = (
     "torch",

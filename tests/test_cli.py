@@ -25,6 +25,8 @@ QUICK = (
     "projector.widths=[16, 16]",
     "evaluation.bootstrap=50",
     "evaluation.short_epochs=2",
+    "evaluation.map_images=100",
+    "evaluation.probe_holdout=0.5",
 )
 
 

@@ -88,6 +88,7 @@ def test_the_study_and_its_evaluation_again(scripts: Scripts, tmp_path: Path) ->
     chosen = ("--data", "digits", "--recipe", "digits", "--images", "200", "--epochs", "1")
     shortened = (
         *("--set", "evaluation.map_images=60", "--set", "evaluation.bootstrap=20"),
+        *("--set", "evaluation.probe_holdout=0.5"),
         *("--set", "mined.epochs=1", "--set", "evaluation.short_epochs=1"),
     )
     study = (*CPU, *chosen, *shortened, "--seeds", "0", "--out", "study")

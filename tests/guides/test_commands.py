@@ -18,8 +18,10 @@ SMALL = (
 )
 # A study's guide trains whole learners; these make them small.
 QUICK = (
-    "--limit 300 --set training.epochs=2 --set training.warmup_epochs=0 --set encoder.widths=[8] "
-    "--set encoder.dimension=8 --set evaluation.bootstrap=50 --set evaluation.short_epochs=2"
+    "--limit 100 --set training.epochs=2 --set training.warmup_epochs=0 --set mined.epochs=1 "
+    "--set encoder.widths=[8] --set encoder.dimension=8 --set evaluation.bootstrap=50 "
+    "--set evaluation.short_epochs=2 --set evaluation.map_images=100 "
+    "--set evaluation.probe_holdout=0.5"
 )
 
 

@@ -1,4 +1,4 @@
-"""Ten thousand damaged picture files: no crash, no hang, no memory that grows.
+"""A thousand damaged picture files, ten thousand in CI: no crash, no hang, no memory that grows.
 
 The decoding runs in a process of its own (this file as a script), so that a crash in a decoder
 written in C is a failed test and not the end of all of them.
@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FILES = 10_000
-WARM = 2_000  # files after which buffers of Pillow's and the allocator's are there
+WARM = 0.2  # of the files, after which buffers of Pillow's and the allocator's are there
 KINDS = {
     "JPEG": ({}, {"progressive": True}, {"quality": 40, "subsampling": 2}),
     "PNG": ({}, {"optimize": True}),
@@ -116,7 +115,7 @@ def main(seed: int, count: int) -> None:
             said["refused"] += 1
             said["unclear"] += "\n" in str(error) or not str(error).startswith(f"file {number}: ")
         slowest = max(slowest, time.process_time() - began)
-        if number == WARM:
+        if number == int(WARM * count):
             warm = resident()
     found = {"slowest": slowest, "grown": resident() - warm, "kinds": len(whole)}
     found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -132,15 +131,16 @@ def resident() -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux shows it")
-def test_no_damaged_file_crashes_hangs_or_leaks() -> None:
-    script = [sys.executable, __file__, "0", str(FILES)]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=900, check=False)
+@pytest.mark.parametrize("files", [1_000, pytest.param(10_000, marks=pytest.mark.ci)])
+def test_no_damaged_file_crashes_hangs_or_leaks(files: int) -> None:
+    script = [sys.executable, __file__, "0", str(files)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert found["kinds"] > 80
-    assert found["decoded"] + found["refused"] == FILES
+    assert found["decoded"] + found["refused"] == files
     assert found["unclear"] == 0
-    assert min(found["decoded"], found["refused"]) > FILES / 10  # both ways are gone
+    assert min(found["decoded"], found["refused"]) > files / 10  # both ways are gone
     assert found["slowest"] < 20  # seconds: a file that says it has 179 million pixels is allowed
     assert found["grown"] < 64 << 20
     assert found["peak"] < 4 << 30

@@ -257,7 +257,7 @@ def test_bad_input_is_refused(tmp_path: Path):
         assert message in refusal(source, data_dir=tmp_path / "cache", **options)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_the_study_on_the_real_files(shared_data: Path, tmp_path: Path):
     splits = load(f"parquet:{shared_data}/cifar10-{{split}}.parquet", size=32, data_dir=tmp_path)
     assert splits.train.pixels.shape == (50_000, 32, 32, 3)

@@ -63,13 +63,8 @@ def check(folder: Path, alone: list[tuple[str, float]]) -> None:
 @pytest.mark.slow
 def test_a_killed_rank_is_started_again(tmp_path: Path, alone: list[tuple[str, float]]) -> None:
     agent = ["--standalone", "--nproc-per-node", "2", "--max-restarts", "3", "--", KILLED]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *agent, *TRAIN],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
+    done = forked.run(
+        *agent, *TRAIN, program=forked.TORCHRUN, cwd=tmp_path, env=environment(tmp_path)
     )
     assert done.returncode == 0, done.stderr
     check(tmp_path, alone)
@@ -105,6 +100,7 @@ def two_hosts() -> Iterator[tuple[list[str], list[str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_rank_killed_on_another_host_is_started_again(
     tmp_path: Path, alone: list[tuple[str, float]]
 ) -> None:

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+import forked
 from vicinal import ranks
 from vicinal.objectives import vicreg
 from vicinal.objectives.across import gathers
@@ -53,10 +54,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]
     """What groups of 2, 3 and 4 real processes found."""
     folder = tmp_path_factory.mktemp("ranks")
     processes = [
-        subprocess.Popen([sys.executable, WORKER, str(number), folder], env=quiet(folder))
+        forked.start(
+            number, folder, program=WORKER.read_text("utf-8"), cwd=folder, env=quiet(folder)
+        )
         for number in range(max(WORLDS))
     ]
-    assert [process.wait(timeout=900) for process in processes] == [0] * max(WORLDS)
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * max(WORLDS), said
     return {world: torch.load(folder / f"{world}.pt", weights_only=False) for world in WORLDS}
 
 
@@ -176,22 +180,24 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def test_two_ranks_train_as_one(tmp_path: Path) -> None:
     """The command itself: alone, with --devices 2, and with two ranks of torchrun."""
-    train = ["-m", "vicinal", "train", "digits", *TINY]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    commands = {
-        "one": [*train, "--run", "one"],
-        "two": [*train, "--run", "two", "--devices", "2"],
-        "torchrun": [*torchrun, *train[1:], "--run", "torchrun"],
-    }
-    for arguments in commands.values():
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=quiet(tmp_path),
+    train, places = ["train", "digits", *TINY], {"cwd": tmp_path, "env": quiet(tmp_path)}
+    ended = [
+        forked.run(*train, "--run", "one", **places),
+        subprocess.run(
+            [sys.executable, "-m", "vicinal", *train, "--run", "two", "--devices", "2"],
+            **places,
             capture_output=True,
             text=True,
-            timeout=900,
-        )
+            timeout=forked.SECONDS,
+        ),
+        forked.run(
+            *("--standalone", "--nproc-per-node", "2", "-m", "--"),
+            *("vicinal", *train, "--run", "torchrun"),
+            program=forked.TORCHRUN,
+            **places,
+        ),
+    ]
+    for done in ended:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("encoder:") == 1  # rank 0 alone speaks
         assert done.stderr.count("train epoch 2/2") == 1

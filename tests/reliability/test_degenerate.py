@@ -31,6 +31,7 @@ TINY = (
     "evaluation.perplexity=3",
     "evaluation.clusters=3",
     "evaluation.knn=[5]",
+    "evaluation.probe_holdout=0.5",
 )
 RNG = np.random.default_rng(0)
 

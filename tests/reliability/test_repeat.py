@@ -18,6 +18,7 @@ TINY = (
     "evaluation.bootstrap=50",
     "evaluation.short_epochs=2",
     "evaluation.map_images=100",
+    "evaluation.probe_holdout=0.5",
 )
 SETTINGS = [part for setting in TINY for part in ("--set", setting)]
 CLOCKED = {"started", "images_per_second"}  # besides results.json's own "seconds"

@@ -38,6 +38,7 @@ TINY = (
     "evaluation.bootstrap=20",
     "evaluation.short_epochs=1",
     "evaluation.map_images=100",
+    "evaluation.probe_holdout=0.5",
 )
 LIMIT = 200
 

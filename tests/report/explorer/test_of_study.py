@@ -32,6 +32,7 @@ TINY = (
     "projector.widths=[16, 16]",
     "evaluation.bootstrap=20",
     "evaluation.short_epochs=1",
+    "evaluation.probe_holdout=0.5",
     f"evaluation.map_images={SHOWN}",
 )
 
