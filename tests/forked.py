@@ -25,7 +25,6 @@ TORCHRUN = "from torch.distributed.run import main; main()"  # what `torchrun` i
 SECONDS = 1800  # a machine may be busy with something else
 PRELOADED = (
     "torch",
-    "torch.fx.experimental.symbolic_shapes",
     "lightning.fabric",
     "openTSNE",
     "plotly.graph_objects",
