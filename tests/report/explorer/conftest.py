@@ -264,7 +264,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip("needs Chromium (Debian's package chromium)")
     flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    # What stands in for a GPU draws the maps; the rest of a page takes the CPU half the time without.
+    # The stand-in for a GPU draws the maps; the rest of a page is drawn in half the time without.
     flags += ["--disable-gpu-compositing", "--disable-gpu-rasterization"]
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=program, args=flags, timeout=120_000)
