@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -149,7 +150,12 @@ def pictures(folder: Path, count: int, classes: tuple[str, ...] = ()) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("classes", "needs"), [((), "labels"), (("cat",), "two classes"), (("cat", "dog"), None)]
+    ("classes", "needs"),
+    [
+        ((), "labels"),
+        (("cat",), "two classes among the training images"),
+        (("cat", "dog"), None),
+    ],
 )
 def test_a_folder_of_pictures_with_and_without_labels(
     classes: tuple[str, ...], needs: str | None, tmp_path: Path
@@ -178,7 +184,12 @@ def test_a_folder_of_pictures_with_and_without_labels(
     for learner in ("generated", "no-variance", "mined"):
         assert len(list((tmp_path / "run" / learner).glob("events.out.tfevents.*"))) == 1
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert ("needs labels" in page) == (needs is not None) or needs == "two classes"
+    said = set(re.findall(r"needs (?:labels|two classes)[\w ]*", page))
+    assert said == {
+        None: set(),
+        "labels": {"needs labels"},
+    }.get(needs, {f"needs {needs}", "needs two classes among the test images"})
+    assert (f"Probe: needs {needs}." in page) == (needs is not None)
 
 
 @pytest.mark.parametrize(

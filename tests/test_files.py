@@ -1,5 +1,6 @@
 """Files are replaced whole or not at all."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_nan_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"a": float("nan")})
-    assert list(tmp_path.iterdir()) == []
+def test_a_number_that_json_lacks_becomes_null_at_any_depth(tmp_path: Path) -> None:
+    data = {"a": math.nan, "b": [1.5, (math.inf, {"c": -math.inf})], "d": True}
+    write_json(tmp_path / "a.json", data)
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, [None, {"c": None}]], "d": True}
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import os
 import platform
 import re
@@ -95,9 +96,27 @@ def _host() -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes plain data as readable JSON; NaN and infinity, which JSON lacks, are refused."""
+    """Writes plain data as readable JSON, as `as_json` has it."""
+    text = as_json(data)
     with replacing(path) as partial:
-        partial.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", "utf-8")
+        partial.write_text(text + "\n", "utf-8")
+
+
+def as_json(data: Any) -> str:
+    """Plain data as readable JSON; NaN and infinity, which JSON lacks, become null.
+
+    A figure that cannot be had, such as the accuracy of a class without test images, is NaN in
+    arrays; it must not end a run whose other figures are there.
+    """
+    return json.dumps(_with_nulls(data), indent=1, allow_nan=False)
+
+
+def _with_nulls(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _with_nulls(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_nulls(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def read_json(path: Path) -> Any:

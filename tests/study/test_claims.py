@@ -78,9 +78,17 @@ def test_without_labels_or_anomalies_claims_say_so() -> None:
     systems = deepcopy(SYSTEMS)
     del systems["S3"]["groups"]
     systems["S8"] = {"skipped": "no anomaly set"}
-    systems["S2"]["tsne"]["class_agreement"] = None
+    systems["S2"]["tsne"] = {"class_agreement": None, "needs": "labels"}
+    systems["S5"] = {"probe_accuracy": None, "mined_other_class": None, "needs": "two classes"}
+    systems["S9"]["mined"]["nmi"] = None
     claims = {claim["id"]: claim for claim in judge(systems)}
-    for number, reason in ((1, "needs labels"), (2, "vehicles and animals"), (8, "no anomaly set")):
+    for number, reason in (
+        (1, "needs labels"),
+        (2, "vehicles and animals"),
+        (4, "needs two classes"),
+        (8, "no anomaly set"),
+        (9, "a figure is missing"),
+    ):
         assert claims[number]["holds"] is None
         assert reason in claims[number]["why"]
     assert claims[3]["holds"] is True

@@ -18,6 +18,8 @@ from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.score import Score
 from vicinal.representations.neighbours import nearest
 
+FEWEST = 4
+"""Points that t-SNE needs."""
 _EXACT = 50_000  # images up to which exact neighbours cost less than openTSNE's index
 _ONE_THREAD = 3_000  # images up to which a second thread saves seconds at most
 _BARNES_HUT = 1_500  # images up to which Barnes-Hut beats transforms
@@ -90,8 +92,8 @@ def tsne_map(
         InputError: If there are fewer than 4 representations or one is not finite.
     """
     checked(array, "a map")
-    if len(array) < 4:
-        raise InputError(f"a t-SNE map needs at least 4 images, found {len(array)}")
+    if len(array) < FEWEST:
+        raise InputError(f"a t-SNE map needs at least {FEWEST} images, found {len(array)}")
     perplexity = min(perplexity, (len(array) - 1) / 3)
     if device != "cpu" and len(array) <= _EXACT and find_spec("torchdr") is not None:
         points = exact_tsne(array, perplexity, seed, device)

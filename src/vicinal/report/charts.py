@@ -191,6 +191,7 @@ def confusion_chart(names: Sequence[str], counts: Sequence[Sequence[float]]) -> 
     """Confusion matrix: a row a true class, shaded by the share of that class."""
     table = np.asarray(counts, dtype=np.float64)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
+    shown_classes = int(table.any(axis=1).sum())  # one without test images has no share
     shown = [plotly_text(name) for name in names]
     hover = [
         [
@@ -221,7 +222,7 @@ def confusion_chart(names: Sequence[str], counts: Sequence[Sequence[float]]) -> 
             "yaxis": {**_classes(names), "showgrid": False},
         },
         "square": True,
-        "alt": f"Confusion matrix; {np.trace(share) / max(len(table), 1):.0%} of a class, "
+        "alt": f"Confusion matrix; {np.trace(share) / max(shown_classes, 1):.0%} of a class, "
         "on average, is recognised",
     }
 

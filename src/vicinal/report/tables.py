@@ -22,6 +22,7 @@ class Line:
         study: The study's own figure, on CIFAR-10 only.
         compared: Whether the study has such a figure at all.
         beside: How it compares with the study's figure, in words.
+        needs: What the run says is lacking for it; None where it says nothing.
         spread: Its mean, standard deviation and values over seeds, if several were run.
     """
 
@@ -32,6 +33,7 @@ class Line:
     study: float | None
     compared: bool
     beside: str | None
+    needs: str | None
     spread: Mapping[str, Any] | None
 
 
@@ -113,6 +115,7 @@ def overview(results: Mapping[str, Any]) -> list[Row]:
                 study=dig(found, study) if study else None,
                 compared=study is not None,
                 beside=_beside(found, path, kind),
+                needs=dig(found, ".".join([*path.split(".")[:-1], "needs"])),
                 spread=seeds.get(f"{system}.{path}"),
             )
             for label, path, kind, study in figures

@@ -22,7 +22,10 @@ def judge(systems: Systems) -> list[dict[str, Any]]:
         For each claim ``id``, ``claim``, ``holds`` (True, False, or None where it cannot
         be measured here), ``why`` (a sentence) and ``figures`` (numbers by name).
     """
-    return [_judged(number, text, rule, systems) for number, (text, rule) in CLAIMS.items()]
+    return [
+        _judged(number, text, rule, {name: systems[name] for name in read})
+        for number, (text, read, rule) in CLAIMS.items()
+    ]
 
 
 def over_seeds(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -57,8 +60,15 @@ def _judged(
         return claim | {"why": str(reason)}
     known = {name: value for name, value in figures.items() if value is not None}
     if len(known) < len(figures):
-        return claim | {"figures": known, "why": "Not measurable here: needs labels."}
+        return claim | {"figures": known, "why": f"Not measurable here: {_lacking(systems)}."}
     return claim | {"holds": holds(), "figures": known, "why": why}
+
+
+def _lacking(systems: Systems) -> str:
+    """What the systems that a claim reads say is lacking, or their parts: of these the first."""
+    parts = [part for system in systems.values() for part in (system, *system.values())]
+    needs = [part["needs"] for part in parts if isinstance(part, dict) and part.get("needs")]
+    return f"needs {needs[0]}" if needs else "a figure is missing"
 
 
 class _NotMeasurableError(Exception):
@@ -80,6 +90,8 @@ def _vehicles(systems: Systems) -> Verdict:
         raise _NotMeasurableError(
             "Not measurable here: needs classes that are vehicles and animals."
         )
+    if None in groups.values():
+        raise _NotMeasurableError("Not measurable here: needs test images of both groups.")
     return (
         groups,
         lambda: (
@@ -201,17 +213,19 @@ def _clusters(systems: Systems) -> Verdict:
     )
 
 
-CLAIMS: dict[int, tuple[str, Callable[[Systems], Verdict]]] = {
-    1: ("t-SNE beats PCA as a map", _maps),
-    2: ("Vehicles are told apart better than animals", _vehicles),
-    3: ("Without the variance term the representation collapses", _collapse),
-    4: ("Generated neighbours beat mined neighbours", _mined),
-    5: ("VICReg beats Laplacian Eigenmaps on probe and map", _spectral),
-    6: ("S1's nearest images share the query's class more often than S5's", _nearest),
-    7: ("S5's farthest images are chosen by colour more than S1's", _colour),
-    8: ("The anomaly set is detected better by S5 than by S1", _anomalies),
+CLAIMS: dict[int, tuple[str, tuple[str, ...], Callable[[Systems], Verdict]]] = {
+    # its sentence, the systems it is about, its rule
+    1: ("t-SNE beats PCA as a map", ("S2",), _maps),
+    2: ("Vehicles are told apart better than animals", ("S3",), _vehicles),
+    3: ("Without the variance term the representation collapses", ("S1", "S4"), _collapse),
+    4: ("Generated neighbours beat mined neighbours", ("S3", "S5"), _mined),
+    5: ("VICReg beats Laplacian Eigenmaps on probe and map", ("S3", "S6", "S2"), _spectral),
+    6: ("S1's nearest images share the query's class more often than S5's", ("S7",), _nearest),
+    7: ("S5's farthest images are chosen by colour more than S1's", ("S7",), _colour),
+    8: ("The anomaly set is detected better by S5 than by S1", ("S8",), _anomalies),
     9: (
         "Clusters agree with classes better in S1 than in S5, although S5's silhouette is higher",
+        ("S9",),
         _clusters,
     ),
 }

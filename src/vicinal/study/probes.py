@@ -21,11 +21,10 @@ Figures = dict[str, Any]
 def probes(
     train: Representations, test: Representations, recipe: Recipe, device: str = "cpu"
 ) -> Figures:
-    """The linear probe in both protocols; all None with a reason where labels are missing."""
-    if train.labels is None or test.labels is None:
-        return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "labels"}
-    if len(set(train.labels.tolist())) < 2:
-        return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "two classes"}
+    """The linear probe in both protocols; None and the reason where classes are missing."""
+    lacking = needed(train, test)
+    if lacking is not None:
+        return {"probe_accuracy": None, "probe_accuracy_short": None, "needs": lacking}
     settings = recipe.evaluation
     converged = converged_probe(
         train, test, holdout=settings.probe_holdout, seed=recipe.seed, device=device
@@ -50,6 +49,25 @@ def probes(
         "per_class": converged.per_class.tolist(),
         "confusion": converged.confusion.tolist(),
     }
+
+
+def needed(train: Representations, test: Representations) -> str | None:
+    """What figures of classes lack that are learned on ``train`` and judged on ``test``.
+
+    Returns:
+        What a sentence that begins with "needs" ends with; None where nothing is lacking.
+    """
+    unlabelled = [
+        part for part, images in (("training", train), ("test", test)) if images.labels is None
+    ]
+    if unlabelled:
+        return "labels" if len(unlabelled) == 2 else f"labels of the {unlabelled[0]} images"
+    return None if several_classes(train) else "two classes among the training images"
+
+
+def several_classes(images: Representations) -> bool:
+    """Whether there are labels of two classes or more, so that classes can be told apart."""
+    return images.labels is not None and len(np.unique(images.labels)) > 1
 
 
 def full_probe(
@@ -84,12 +102,22 @@ def full_probe(
 
 
 def _vehicles_and_animals(confusion: NDArray[np.int64]) -> Figures:
-    """CIFAR-10's two groups: accuracy, and confusion within the group and with the other."""
+    """CIFAR-10's two groups: accuracy, and confusion within the group and with the other.
+
+    None for a group of which there is no test image.
+    """
     vehicles = [CIFAR10.index(name) for name in VEHICLES]
     animals = [i for i in range(len(CIFAR10)) if i not in vehicles]
-    figures = {}
-    for group in group_accuracy(confusion, [("vehicles", vehicles), ("animals", animals)]):
-        figures[f"accuracy, {group.name}"] = group.accuracy.value
-        figures[f"confused within {group.name}"] = group.confused_within.value
-        figures[f"confused with the others, {group.name}"] = group.confused_between.value
+    figures: Figures = {}
+    for name, classes in (("vehicles", vehicles), ("animals", animals)):
+        shares: tuple[float | None, ...] = (None, None, None)
+        if confusion[classes].any():
+            (group,) = group_accuracy(confusion, [(name, classes)])
+            shares = tuple(
+                score.value
+                for score in (group.accuracy, group.confused_within, group.confused_between)
+            )
+        figures[f"accuracy, {name}"] = shares[0]
+        figures[f"confused within {name}"] = shares[1]
+        figures[f"confused with the others, {name}"] = shares[2]
     return figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from vicinal.evaluations.retrieval import Retrieved, colour_gap, one_query_per_c
 from vicinal.recipe import Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.learners import Data
+from vicinal.study.probes import needed
 
 Figures = dict[str, Any]
 TOP_CLASSES = 3
@@ -32,11 +32,9 @@ def retrieval(
     k = recipe.evaluation.retrieved
     found = retrieve(test, train, k=k, shown=np.arange(len(test)), device=device)
     saturation, brightness = colour_gap(data.test.pixels, data.train.pixels[found.farthest.indices])
-    precision, per_class = found.nearest.precision, found.nearest.precision_per_class
     return {
         "k": k,
-        "precision_at_k": None if precision is None else precision.value,
-        "per_class": None if per_class is None else [_number(x) for x in per_class],
+        **_precision(found.nearest, train, test),
         "saturation_gap": saturation.value,
         "brightness_gap": brightness.value,
         "hubness": found.nearest.hubness.value,
@@ -50,6 +48,17 @@ def retrieval(
             }
             for query in one_query_per_class(test, seed=recipe.seed).tolist()
         ],
+    }
+
+
+def _precision(found: Retrieved, train: Representations, test: Representations) -> Figures:
+    """The share of the query's class, of all and of each; None and the reason without classes."""
+    lacking = needed(train, test)
+    if lacking is not None or found.precision is None or found.precision_per_class is None:
+        return {"precision_at_k": None, "per_class": None, "needs": lacking}
+    return {
+        "precision_at_k": found.precision.value,
+        "per_class": found.precision_per_class.tolist(),
     }
 
 
@@ -108,8 +117,3 @@ def _listed(found: Retrieved, query: int, gallery: Representations) -> list[Figu
 
 def _label(representations: Representations, row: int) -> int | None:
     return None if representations.labels is None else int(representations.labels[row])
-
-
-def _number(value: float) -> float | None:
-    """None for NaN, which JSON lacks."""
-    return None if math.isnan(value) else float(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.errors import InputError
+from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.files import read_json, write_json
 from vicinal.images import keep_skipped, load, load_anomalies
 from vicinal.recipe import Recipe
@@ -223,6 +224,11 @@ def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Dat
 def _check(data: Data, recipe: Recipe) -> None:
     """Refuses, before any work, sets too small for what the recipe asks."""
     train, test = len(data.train), len(data.test)
+    if min(train, test) < FEWEST_ON_A_MAP:
+        raise InputError(
+            f"{data.train.name}: {train} training and {test} test images; a study needs "
+            f"{FEWEST_ON_A_MAP} of each, so add images"
+        )
     needs = {
         "mined.neighbours": min(train, test) - 1,
         "spectral.neighbours": train - 1,

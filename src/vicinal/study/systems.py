@@ -28,7 +28,7 @@ from vicinal.recipe import Evaluation, Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data, mined_neighbours, read_learned
-from vicinal.study.probes import full_probe, probes
+from vicinal.study.probes import full_probe, needed, probes, several_classes
 from vicinal.study.retrieved import anomalies, retrieval
 from vicinal.training.log import PARTS
 
@@ -113,7 +113,9 @@ class Measure:
         found, recall = mined_neighbours(self._read("generated", "train"), self.recipe, self.device)
         shown = np.random.default_rng(self.recipe.seed).permutation(len(found))[:10]
         ids, labels = self.data.train.ids, self.data.train.labels
-        other = None if labels is None else float(np.mean(labels[found] != labels[:, None]))
+        other = None
+        if labels is not None and several_classes(train):
+            other = float(np.mean(labels[found] != labels[:, None]))
         return {
             **probes(train, test, self.recipe, self.device),
             "rankme": collapse(test.array).rankme.value,
@@ -165,12 +167,13 @@ class Measure:
             train.array,
             k=self._settings.clusters,
             seed=self.recipe.seed,
-            labels=train.labels,
+            labels=train.labels if several_classes(train) else None,
             silhouette_sample=self._settings.silhouette_sample,
             device=self.device,
         )
         kept = self._positions(len(train))
         sample, assignment = train.take(kept), found.assignment[kept]
+        lacking = needed(train, train)
         points = self._tsne_points(sample)
         self._write_map(f"clusters-{learner}", sample, points, assignment)
         agreement = {"nmi": found.nmi, "ari": found.ari, "matched_accuracy": found.matched_accuracy}
@@ -178,6 +181,7 @@ class Measure:
             "silhouette": found.silhouette.value,
             "silhouette_interval": found.silhouette.interval,
             **{name: score and score.value for name, score in agreement.items()},
+            **({} if lacking is None else {"needs": lacking}),
             "centroids": [
                 None if np.isnan(centre).any() else centre.tolist()
                 for centre in centroids_on_map(points, assignment, k=len(found.centroids))
@@ -197,9 +201,15 @@ class Measure:
         """Writes a map, and says how well it keeps classes and neighbours together."""
         self._write_map(name, test, points)
         k = min(self._settings.map_neighbours, len(test) - 1)
-        agreement = None if test.labels is None else class_agreement(points, test.labels, k=k).value
         kept = trustworthiness(test.array, points, k=k, seed=self.recipe.seed).value
-        return {"class_agreement": agreement, "trustworthiness": kept}
+        figures: Figures = {"class_agreement": None, "trustworthiness": kept}
+        if test.labels is None:
+            figures["needs"] = "labels"
+        elif several_classes(test):
+            figures["class_agreement"] = class_agreement(points, test.labels, k=k).value
+        else:
+            figures["needs"] = "two classes among the test images"
+        return figures
 
     def _write_map(
         self,

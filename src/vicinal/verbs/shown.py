@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vicinal.files import as_json
+
 _RIGHT = ("rank", "distance", "score", "p_value", "size", "probability")
 
 
 def print_json(data: Any) -> None:
-    """Prints plain data as one JSON document; nothing else may go to standard output."""
-    print(json.dumps(data, indent=1, allow_nan=False))
+    """Prints plain data as one JSON document, to which standard output is kept."""
+    print(as_json(data))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
