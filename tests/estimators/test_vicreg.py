@@ -1,4 +1,5 @@
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,17 @@ def test_refuses_settings_in_one_line(digits: ImageSet) -> None:
     ):
         with pytest.raises(InputError, match=message):
             tiny(**settings).fit(digits)
+
+
+@pytest.mark.parametrize("rate", ["1e30", "1e3"])
+def test_a_diverging_training_names_what_the_caller_can_change(rate: str, digits: ImageSet) -> None:
+    model = tiny(epochs=2, settings=[*TINY, f"training.learning_rate={rate}"])
+    with pytest.raises(InputError, match="also at half the learning rate") as refused:
+        model.fit(digits.pixels)
+    line = str(refused.value)
+    assert f"settings=['training.learning_rate={float(rate) / 10:g}']" in line
+    assert "checkpoint" not in line
+    assert tempfile.gettempdir() not in line
 
 
 def test_the_readmes_example_runs_as_it_stands(tmp_path: Path) -> None:

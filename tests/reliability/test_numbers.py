@@ -1,6 +1,7 @@
 """Numbers that are not finite, and representations that collapse."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from vicinal.training import loop
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.training.rank import CollapseWatch, effective_rank
+from vicinal.training.recovery import DivergedError
 from vicinal.verbs.train import train
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
@@ -116,6 +118,63 @@ def test_a_bad_number_takes_the_training_back_once_at_half_the_rate(
     rows = (tmp_path / "losses.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["1", "1", "2", "2", "3", "3"]
     assert "nan" not in "".join(rows)
+
+
+class Scaled:
+    """The objective, its total a chosen number of times larger in some steps, from 1."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, by: dict[int, float]) -> None:
+        self.whole, self.by, self.seen = loop.objective, by, 0
+        monkeypatch.setattr(loop, "objective", self)
+
+    def __call__(self, z_a: Tensor, z_b: Tensor, recipe: object, rows: int | None) -> object:
+        terms = self.whole(z_a, z_b, recipe, rows)  # type: ignore[arg-type]
+        if not z_a.requires_grad:
+            return terms
+        self.seen += 1
+        return type(terms)(terms.total * self.by.get(self.seen, 1.0), terms.parts)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+def test_a_finite_loss_that_explodes_is_no_success(
+    optimizer: str, recipe: Recipe, engine: Engine, material: Material, tmp_path: Path
+) -> None:
+    changes = ["training.learning_rate=1e3", f"training.optimizer={optimizer}"]
+    wild = override(recipe, changes)
+    with pytest.raises(
+        DivergedError, match=r"the loss explodes \(to \S+e\+\d\d\) in step 2 of epoch 1"
+    ):
+        pretrain(material, material, wild, tmp_path, engine.fabric, epochs=3)
+    sent = pickle.loads(pickle.dumps(DivergedError("a", "b", 1.0, "c")))
+    assert (str(sent), sent.rate) == (str(DivergedError("a", "b", 1.0, "c")), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("by", "taken_back"),
+    [
+        (dict.fromkeys(range(1, 40), 1e9), False),  # a high start, and as high ever after
+        ({1: 1e12, 2: 1e12}, False),  # a high start that falls
+        ({STEPS: 1e12, STEPS + 3: 1e12}, False),  # single wild steps
+        (dict.fromkeys(range(STEPS + 2, 2 * STEPS + 1), 1e8), True),
+    ],
+)
+def test_an_explosion_is_told_from_high_starts_and_wild_steps(
+    by: dict[int, float],
+    taken_back: bool,
+    recipe: Recipe,
+    engine: Engine,
+    material: Material,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Scaled(monkeypatch, by)
+    pretrain(material, material, recipe, tmp_path, engine.fabric, epochs=3)
+    assert (tmp_path / "recovery.json").is_file() == taken_back
+    rows = (tmp_path / "losses.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["1", "1", "2", "2", "3", "3"]
+    if taken_back:
+        noted = json.loads((tmp_path / "recovery.json").read_text())
+        assert (noted["epoch"], noted["step"]) == (2, 2)
 
 
 def test_a_resumed_training_keeps_the_lower_rate(

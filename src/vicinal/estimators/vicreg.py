@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import checked_pixels, shape_of_rows, squares
@@ -24,9 +24,10 @@ from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.points import checked_points
-from vicinal.training.device import open_engine
+from vicinal.training.device import Engine, open_engine
 from vicinal.training.log import PARTS
 from vicinal.training.loop import Material, pretrain
+from vicinal.training.recovery import DivergedError
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 Pixels = NDArray[np.uint8]
@@ -94,7 +95,8 @@ class VICReg(
 
         Raises:
             InputError: If there are fewer than two pictures, they or a setting cannot be used,
-                or the loss stops being finite.
+                or the loss explodes or stops being
+                finite.
         """
         recipe = self._resolved()
         pixels = self._pixels(X, recipe.views.size, None, fitting=True)
@@ -107,16 +109,7 @@ class VICReg(
             torch.random.fork_rng(enabled=True, devices=_cuda(engine.device)),
             tempfile.TemporaryDirectory() as folder,
         ):
-            encoder = pretrain(
-                train,
-                none,
-                recipe,
-                Path(folder),
-                engine.fabric,
-                epochs=recipe.training.epochs,
-                title="VICReg",
-                quiet=not self.verbose,
-            )
+            encoder = self._trained(train, none, recipe, Path(folder), engine)
             losses = _losses(Path(folder) / "losses.csv")
         self.encoder_: nn.Module = encoder.cpu()
         self.preparation_ = Preparation(pixels.shape[1], pixels.shape[3], mean, std)
@@ -166,6 +159,32 @@ class VICReg(
         save_encoder(
             self.encoder_, path, recipe=self.recipe_.encoder, preparation=self.preparation_
         )
+
+    def _trained(
+        self, train: Material, none: Material, recipe: Recipe, folder: Path, engine: Engine
+    ) -> nn.Module:
+        """`pretrain` in a folder that the caller never sees, so that no message may name it."""
+        try:
+            return pretrain(
+                train,
+                none,
+                recipe,
+                folder,
+                engine.fabric,
+                epochs=recipe.training.epochs,
+                title="VICReg",
+                quiet=not self.verbose,
+            )
+        except DivergedError as error:
+            raise InputError(
+                f"VICReg: {error.trouble}, also at half the learning rate; nothing was "
+                f"fitted; lower it, such as settings=['training.learning_rate={error.rate / 10:g}']"
+            ) from None
+        except StorageError as error:
+            raise InputError(
+                f"VICReg: the training's checkpoint could not be written ({error.reason}) in "
+                f"{tempfile.gettempdir()}; make room there, or name another place by TMPDIR"
+            ) from None
 
     def _resolved(self) -> Recipe:
         """The recipe with everything in it that was asked for."""

@@ -97,7 +97,7 @@ def pretrain(
     Writes ``losses.csv`` (mean terms of each epoch, on train and on test views) and
     ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come
     from the seed and the epoch's number alone, so a resumed run takes the same steps. What a
-    loss that is not finite brings about is in `vicinal.training.recovery`.
+    loss that is not finite, or explodes, brings about is in `vicinal.training.recovery`.
 
     Args:
         train: Images that teach.
@@ -116,7 +116,7 @@ def pretrain(
         The encoder in evaluation mode, images (B, C, H, W) to representations (B, F).
 
     Raises:
-        InputError: If there are fewer than two images, or the loss stops being finite again.
+        InputError: If there are fewer than two images, or the loss explodes again.
     """
     if len(train) < 2:
         raise InputError(f"training needs at least 2 images, found {len(train)}")
@@ -134,7 +134,7 @@ def pretrain(
     batch = min(recipe.training.batch_size, len(feed))
     steps = len(feed) // batch  # a last, smaller batch is left out; shuffling spares no image
     rows = _global_rows(recipe, batch)
-    recovery = Recovery(checkpoint, title, recipe.training.learning_rate, steps, fabric.device)
+    recovery = Recovery(checkpoint, title, recipe, steps, fabric.device)
 
     def rate(step: int) -> float:
         return learning_rate(step, epochs * steps, steps, recipe.training)

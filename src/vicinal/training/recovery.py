@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vicinal import ranks
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
+from vicinal.recipe import Objective, Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import PARTS, Glance
 
@@ -18,16 +19,19 @@ EVERY = 100
 """Steps between two looks at the terms; on a GPU a look sees what has arrived since the last."""
 FACTOR = 0.5
 """What a retry multiplies the learning rate by."""
+EXPLODED = 1e6
+"""How many times its own scale a loss must keep above to count as exploded. A training that comes
+back from a wild start was seen at 2,000 times, one that did not at 10⁸ times and more."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """The first number that was not finite.
+    """The first number that went bad.
 
     Attributes:
         epoch: The epoch, from 1.
         step: The step in it, from 1.
-        what: The terms that were not finite, or that the weights were not.
+        what: The terms that are not finite, that the weights are not, or that the loss explodes.
     """
 
     epoch: int
@@ -35,7 +39,28 @@ class Trouble:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.what} not finite in step {self.step} of epoch {self.epoch}"
+        return f"{self.what} in step {self.step} of epoch {self.epoch}"
+
+
+class DivergedError(InputError):
+    """A training went bad again after it was taken back, at half the learning rate.
+
+    Attributes:
+        trouble: What went bad, and where.
+        rate: The recipe's learning rate, which is too high.
+        kept: What is left to use, as a sentence.
+    """
+
+    def __init__(self, title: str, trouble: str, rate: float, kept: str) -> None:
+        self.title, self.trouble, self.rate, self.kept = title, trouble, rate, kept
+        super().__init__(
+            f"{title}: {trouble}, also at half the learning rate; {kept}; "
+            f"lower training.learning_rate (now {rate:g}) and train in another folder"
+        )
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, str, float, str]]:
+        """From its arguments, not its message: a process that trains sends it to another."""
+        return DivergedError, (self.title, self.trouble, self.rate, self.kept)
 
 
 class Recovery:
@@ -48,20 +73,22 @@ class Recovery:
         checkpoint: The training's; one of no epoch is written if there is none yet, for a
             first epoch that goes wrong.
         title: What messages call this training.
-        rate: The recipe's learning rate, for messages.
+        recipe: The training's, for its learning rate and the scale of its objective.
         steps: Steps in an epoch.
         device: Where the terms lie.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, title: str, rate: float, steps: int, device: torch.device
+        self, checkpoint: Checkpoint, title: str, recipe: Recipe, steps: int, device: torch.device
     ) -> None:
-        self._checkpoint, self._title, self._rate = checkpoint, title, rate
+        self._checkpoint, self._title = checkpoint, title
+        self._rate, self._scale = recipe.training.learning_rate, _scale(recipe.objective)
         self._file = checkpoint.path.with_name("recovery.json")
         self._terms = torch.zeros(steps, len(PARTS), device=device)
         self._again, self._glance = False, Glance()
         if not checkpoint.path.is_file() and not checkpoint.previous.is_file():
             checkpoint.save(0)
+        self._began = float(checkpoint.rows[0][2]) if checkpoint.rows else None
         self._from: int | None = None
         self._from = ranks.from_first(self._noted)
 
@@ -88,7 +115,11 @@ class Recovery:
     def took_back(
         self, epoch: int, steps: int, model: nn.Module, say: Callable[[str], None]
     ) -> bool:
-        """Restores the last checkpoint if an epoch's terms or the weights are not finite.
+        """Restores the last checkpoint if an epoch's numbers went bad.
+
+        They did if a term or the weights are not finite, or if the loss explodes: all through the
+        second half of the epoch's steps it is more than 10⁶ times what it was at first, and than
+        what it is of embeddings without spread. So a wild step or a high start is no trouble.
 
         Args:
             epoch: The epoch, from 0.
@@ -100,17 +131,15 @@ class Recovery:
             Whether the epoch has to be done again.
 
         Raises:
-            InputError: If the training has been taken back before, or the checkpoint is damaged.
+            DivergedError: If the training has been taken back before.
+            InputError: If the checkpoint is damaged.
         """
         trouble = self._trouble(epoch, steps, model)
         if trouble is None:
             return False
         good = f"{self._checkpoint.path} holds the state after epoch {epoch}"
         if self._from is not None:
-            raise InputError(
-                f"{self._title}: {trouble}, also at half the learning rate; {good}; "
-                f"lower training.learning_rate (now {self._rate:g}) and train in another folder"
-            )
+            raise DivergedError(self._title, str(trouble), self._rate, good)
         if ranks.is_first():
             write_json(self._file, asdict(trouble) | {"learning_rate_factor": FACTOR})
         self._from, self._again = epoch + 1, True
@@ -129,9 +158,27 @@ class Recovery:
             step = int((~finite).any(1).nonzero()[0])
             parts = [n for n, ok in zip(PARTS, finite[step].tolist(), strict=True) if not ok]
             named = [part for part in parts if part != "total"] or ["total"]
-            verb = "term is" if len(named) == 1 else "terms are"
-            return Trouble(epoch + 1, step + 1, f"the {' and '.join(named)} {verb}")
+            verb = "term is not" if len(named) == 1 else "terms are not"
+            return Trouble(epoch + 1, step + 1, f"the {' and '.join(named)} {verb} finite")
         state = [t for t in model.state_dict().values() if t.is_floating_point()]
         if not bool(torch.stack([t.isfinite().all() for t in state]).all()):
-            return Trouble(epoch + 1, steps, "the weights are")
-        return None
+            return Trouble(epoch + 1, steps, "the weights are not finite")
+        return self._explosion(epoch, self._terms[:steps, 0].cpu())
+
+    def _explosion(self, epoch: int, totals: Tensor) -> Trouble | None:
+        """That the loss explodes, by an epoch's finite totals (S,); 0 of steps not taken here."""
+        begun = int((totals != 0).nonzero()[0]) if totals.any() else 0
+        if self._began is None:
+            self._began = float(totals[begun])
+        low = totals[begun:] <= EXPLODED * max(self._began, self._scale)
+        if low[len(low) // 2 :].any():
+            return None
+        last = int(low.nonzero()[-1]) if low.any() else -1
+        step = begun + last + 2  # the one after the last that was low, counted from 1
+        return Trouble(epoch + 1, step, f"the loss explodes (to {float(totals[-1]):.2g})")
+
+
+def _scale(objective: Objective) -> float:
+    """The order of an objective's values: what it is of embeddings without spread, and more."""
+    weights = objective.invariance + objective.variance + objective.covariance
+    return weights * max(1.0, objective.target_std)
