@@ -180,7 +180,7 @@ def test_a_diverging_training_names_what_the_caller_can_change(rate: str, digits
     with pytest.raises(InputError, match="also at half the learning rate") as refused:
         model.fit(digits.pixels)
     line = str(refused.value)
-    assert f"settings=['training.learning_rate={float(rate) / 10:g}']" in line
+    assert f"lower training.learning_rate in settings (now {float(rate):g})" in line
     assert "checkpoint" not in line
     assert tempfile.gettempdir() not in line
 

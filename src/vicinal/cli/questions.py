@@ -152,7 +152,7 @@ def duplicates(
     embeddings: EmbeddingsFile,
     threshold: Annotated[
         float | None,
-        typer.Option(help="The greatest distance of a pair. (default: from the set's own spread)"),
+        typer.Option(help="The greatest distance of a pair. (default: from how the set is spread)"),
     ] = None,
     index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
@@ -178,6 +178,8 @@ def duplicates(
     if as_json:
         print_json(found.to_json(whole))
         return
+    if warning := found.warning():
+        say(f"warning: {warning}, and choose one by --threshold")
     shown = ("group", "distance", "id_a", "id_b")
     print_table(shown, [[pair[name] for name in shown] for pair in listed[:SHOWN]])
     usual = "" if found.typical is None else f"; to the nearest it is usually {found.typical:.4g}"

@@ -177,8 +177,8 @@ class VICReg(
             )
         except DivergedError as error:
             raise InputError(
-                f"VICReg: {error.trouble}, also at half the learning rate; nothing was "
-                f"fitted; lower it, such as settings=['training.learning_rate={error.rate / 10:g}']"
+                f"VICReg: {error.trouble}, also at half the learning rate; nothing was fitted; "
+                f"lower training.learning_rate in settings (now {error.rate:g})"
             ) from None
         except StorageError as error:
             raise InputError(

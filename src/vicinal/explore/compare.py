@@ -10,20 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal.evaluations.same_picture import made_small
 from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.neighbours import nearest_and_farthest
+from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
+from vicinal.study.pictures import Pixels
 from vicinal.verbs.anomalies import rank_within
 from vicinal.verbs.duplicates import Duplicates, find_duplicates
 from vicinal.verbs.map import lists
 
 NEAR = 10
 FAR = 5
+_BLOCK = 256  # pictures made small at a time
 _SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
 
 
 def compare(
-    embeddings: Embeddings, folder: Path, *, false_alarms: float
+    embeddings: Embeddings, pixels: Pixels, folder: Path, *, false_alarms: float
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Columns for the points, and what the set as a whole says.
 
@@ -31,6 +34,7 @@ def compare(
 
     Args:
         embeddings: The pictures, at least two.
+        pixels: (N, H, W, C) uint8, in the same order, a second opinion on duplicates.
         folder: Where the files go.
         false_alarms: The share of the pictures that may be flagged as odd.
 
@@ -40,14 +44,14 @@ def compare(
     array = embeddings.array
     k = min(NEAR, len(array) - 1)
     near, far = nearest_and_farthest(array, array, k, exclude_self=True)
+    same = find_duplicates(embeddings, near=near, small=_small(pixels))
+    group = _write_duplicates(folder, embeddings, same)
     scored = min(_SCORED, k)
-    scores = near.distances[:, :scored].mean(axis=1, dtype=np.float64).astype(np.float32)
+    scores = _scores(near, group, scored)
     ranked = rank_within(scores, false_alarms=false_alarms)
     rank = np.empty(len(array), np.int32)
     rank[ranked.order] = np.arange(1, len(array) + 1)
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
-    same = find_duplicates(embeddings, near=near)
-    group = _write_duplicates(folder, embeddings, same)
     columns = {
         "score": pa.array(scores),
         "p_value": pa.array(ranked.p_values.astype(np.float32)),
@@ -69,10 +73,31 @@ def compare(
         "duplicates": {
             "threshold": same.threshold,
             "typical": same.typical,
+            "warning": same.warning(),
             "pairs": len(same.pairs),
             "groups": len(same.groups),
         },
     }
+
+
+def _scores(near: Neighbours, group: NDArray[np.int32], k: int) -> NDArray[np.float32]:
+    """How odd each picture is, (N,): its mean distance to the k nearest that are not its copies.
+
+    An odd picture stays odd where it lies twice in the set. Of one whose nearest are all copies,
+    the others are at least as far as the last of those.
+    """
+    copies = (group[near.indices] == group[:, None]) & (group[:, None] >= 0)
+    distances = np.where(copies, near.distances[:, -1:], near.distances)
+    first = np.argsort(copies, axis=1, kind="stable")[:, :k]
+    means = np.take_along_axis(distances, first, axis=1).mean(axis=1, dtype=np.float64)
+    scores: NDArray[np.float32] = means.astype(np.float32)
+    return scores
+
+
+def _small(pixels: Pixels) -> NDArray[np.float32]:
+    """All pictures made small, (N, 8, 8, C) float32, block by block."""
+    starts = range(0, len(pixels), _BLOCK)
+    return np.concatenate([made_small(pixels[start : start + _BLOCK]) for start in starts])
 
 
 def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) -> NDArray[np.int32]:

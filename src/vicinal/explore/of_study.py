@@ -33,16 +33,17 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     place = {name: row for row, name in enumerate(data.test.ids.tolist())}
     rows = np.array([place[name] for name in ids])
     shown = _shown(run, rows)
-    write_part(folder, "compare", compare(shown, folder, false_alarms=Request.false_alarms))
+    # A memory map of them all is not copied.
+    everything = len(rows) == len(data.test)
+    pixels = data.test.pixels if everything else data.test.pixels[rows]
+    rate = Request.false_alarms
+    write_part(folder, "compare", compare(shown, pixels, folder, false_alarms=rate))
     near = neighbours_of(read_part(folder, "compare"))
     s2 = read_json(run / "S2.json")
     told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
     write_part(folder, "map", (map_columns(maps, shown.array, near), {"maps": told}))
     write_part(folder, "group", find_groups(shown, folder, recipe.evaluation.clusters))
-    # A memory map of them all is not copied.
-    everything = len(rows) == len(data.test)
-    pixels = data.test.pixels if everything else data.test.pixels[rows]
-    describe(folder, shown, pixels, Request.false_alarms)
+    describe(folder, shown, pixels, rate)
     write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
     _write_figures(run, data, recipe, shown)
 

@@ -146,11 +146,11 @@ def _stages(
     _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
     everything = Embeddings.load(run / "embeddings.parquet")
     rate = request.false_alarms
-    _part(folder, "compare", lambda: compare(everything, run, false_alarms=rate))
+    pixels = Joined([part.images.pixels for part in parts])
+    _part(folder, "compare", lambda: compare(everything, pixels, run, false_alarms=rate))
     near = neighbours_of(read_part(run, "compare"))
     _part(folder, "map", lambda: lay_out(everything.array, near))
     _part(folder, "group", lambda: find_groups(everything, run))
-    pixels = Joined([part.images.pixels for part in parts])
     described = [run / "points.parquet", run / "health.json"]
     _stage(folder, "points", described, lambda: describe(run, everything, pixels, rate))
     ids = [str(row) for row in range(len(everything))]

@@ -13,12 +13,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vicinal.errors import InputError
+from vicinal.evaluations.duplicate_threshold import duplicate_threshold
+from vicinal.evaluations.same_picture import contrast, most_different, others, same
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest
 
-_HALVINGS = 10  # one picture in 1,500 of an evenly spread set is taken for a duplicate
-_FEWEST = 10  # distinct pictures below which quartiles say nothing
 _FIRST = 8  # nearest others that every picture is asked for
 _BLOCK = 16_384  # rows at a time
 
@@ -34,9 +34,12 @@ class Duplicates:
         pairs: Array (P, 2) int64 of rows, the first below the second, the nearest pair first.
         distances: Array (P,) float64, their L2 distances; 0 exactly for identical rows.
         groups: Rows of each group of pictures that pairs connect, the largest group first.
-        threshold: The greatest distance of a pair.
-        typical: The median distance of a distinct picture to its nearest other; None where there
-            are too few pictures to choose a threshold by.
+        threshold: The greatest distance of a pair; pairs beyond are the same by their pixels.
+        typical: The median distance of a distinct picture to its nearest other that is no
+            duplicate of it; None where there are too few pictures to choose a threshold by, or
+            one was given.
+        doubt: Why a chosen threshold is not sure, as the end of a sentence; None where it is, or
+            was given, or where pixels decided.
     """
 
     pairs: NDArray[np.int64]
@@ -44,6 +47,13 @@ class Duplicates:
     groups: tuple[NDArray[np.int64], ...]
     threshold: float
     typical: float | None
+    doubt: str | None = None
+
+    def warning(self) -> str | None:
+        """One line where the threshold is not sure."""
+        if self.doubt is None:
+            return None
+        return f"the threshold, {self.threshold:.4g}, is not sure: {self.doubt}; look at the pairs"
 
     def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
         """Each pair as plain data."""
@@ -61,6 +71,7 @@ class Duplicates:
         return {
             "threshold": self.threshold,
             "median_nearest": self.typical,
+            "warning": self.warning(),
             "pairs": self.listed(embeddings),
             "groups": [embeddings.ids[rows].tolist() for rows in self.groups],
         }
@@ -71,8 +82,17 @@ def find_duplicates(
     threshold: float | None = None,
     index: Index | None = None,
     near: Neighbours | None = None,
+    small: NDArray[np.float32] | None = None,
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
+
+    The threshold that is chosen where none is given does not depend on how many pictures have
+    copies, one in a thousand or all, nor on how many, up to some 30: see
+    `vicinal.evaluations.duplicate_threshold`. Copies are found that lie nearer than distinct
+    pictures do; how much nearer tells the number of false ones, at most 1 % of the pairs as far as
+    the law there holds. Where the pixels are given, they have the last word: pairs whose pixels
+    are the same are found as well unless they lie as far apart as random pictures may, and pairs
+    whose pixels are not alike are left out.
 
     Identical rows are told by equality, not by a rounded distance, and are always found. Of m
     identical rows the later ones are each paired with the first, which stands for all of them in
@@ -80,11 +100,13 @@ def find_duplicates(
 
     Args:
         embeddings: The pictures.
-        threshold: The greatest L2 distance of a pair; None for `default_threshold`.
+        threshold: The greatest L2 distance of a pair, whatever the pixels say; None to choose one.
         index: The index of the set, row for row; then nearly every pair of pictures that are not
             identical is found, as its recall says, and no pair that is none.
         near: The nearest others of each picture by the exact search, where they are known
             already: spares a search where no two pictures are identical.
+        small: Array (N, 8, 8, C) float32, the pictures as `made_small` has them; None to go by
+            representations alone.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -103,18 +125,31 @@ def find_duplicates(
         else _index_search(index, distinct)
     )
     close, distances = np.empty((0, 2), np.int64), np.empty(0)
-    typical = None
+    chosen = None
     if len(distinct) > 1 and threshold != 0:
         if near is None or len(copies):
             near = search(np.arange(len(distinct)), min(_FIRST, len(distinct) - 1), True)
+        array = embeddings.array if len(distinct) == len(first) else embeddings.array[distinct]
         if threshold is None:
-            threshold, typical = default_threshold(near.distances[:, 0])
+            chosen = duplicate_threshold(
+                array, near.indices[:, :_FIRST], near.distances[:, :_FIRST]
+            )
+            threshold = chosen.distance
         close, distances = _pairs_within(search, near, threshold)
+        if chosen is not None and small is not None:
+            close, distances = _by_pixels(array, small[distinct], close, distances, chosen.quarter)
     pairs = np.concatenate([exact, distinct[close]])
     lengths = np.concatenate([np.zeros(len(exact)), distances])
     threshold = threshold or 0.0
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
-    return Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold, typical)
+    return Duplicates(
+        pairs[order],
+        lengths[order],
+        _groups(pairs, len(first)),
+        threshold,
+        None if chosen is None else chosen.typical,
+        None if chosen is None or small is not None else chosen.doubt,
+    )
 
 
 def _first_equal(array: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -160,47 +195,23 @@ def _index_search(index: Index, distinct: NDArray[np.int64]) -> Search:
     return search
 
 
-def default_threshold(apart: NDArray[np.float32]) -> tuple[float, float | None]:
-    """A threshold from how far apart the pictures of this very set usually are.
-
-    Where points lie locally even in m dimensions, a nearest neighbour is farther than r with
-    probability exp(−c rᵐ). So the median and the third quartile of the nearest-neighbour
-    distances are in the ratio 2^(1/m), which gives m, and the distance below which only
-    ln 2 / 2¹⁰ (0.07 %) of all pictures would have a neighbour by chance is
-    median · (median / third quartile)¹⁰, in any number of dimensions. Pairs nearer than that are
-    too near for the set's own spread. It is at most half the median, for where all distances
-    are alike the quartiles say little. Median and quartile are of distinct rows and stay what
-    they are while less than half of those have a near-duplicate.
-
-    Args:
-        apart: Array (N,), the distance from each of N pictures to its nearest other, where
-            no two are equal.
-
-    Returns:
-        The threshold and the median; 0 and None for fewer than 10 rows.
-    """
-    if len(apart) < _FEWEST:
-        return 0.0, None
-    middle, upper = np.quantile(apart.astype(np.float64), [0.5, 0.75])
-    return float(middle * min(0.5, (middle / upper) ** _HALVINGS)), float(middle)
-
-
 def _pairs_within(
-    search: Search, near: Neighbours, threshold: float
+    search: Search, near: Neighbours, threshold: float | NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All pairs (P, 2) of rows at most ``threshold`` apart, and their distances (P,).
+    """All pairs (P, 2) of rows at most ``threshold`` from one of them, and their distances (P,).
 
     Args:
         search: Search among the rows.
         near: The nearest others of every row.
-        threshold: The greatest distance.
+        threshold: The greatest distance, of all rows or of each (N,).
     """
     count = len(near.indices)
     rows = np.arange(count)
+    limits = np.broadcast_to(threshold, count)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-    while len(rows) and threshold > 0:
+    while len(rows) and limits.any():
         k = near.indices.shape[1]
-        within = near.distances <= threshold
+        within = near.distances <= limits[rows, None]
         # A row whose k nearest all lie within may have more: it is asked again for more.
         more = within.all(axis=1) & (k < count)
         within[more] = False
@@ -217,6 +228,48 @@ def _pairs_within(
     # An exact search sees each pair from both ends, an index perhaps from one.
     once = np.unique(pairs[:, 0] * count + pairs[:, 1], return_index=True)[1]
     return pairs[once], lengths[once]
+
+
+def _by_pixels(
+    array: NDArray[np.float32],
+    small: NDArray[np.float32],
+    close: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    farthest: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs (P, 2) after the pixels were asked, and their distances (P,).
+
+    Args:
+        array: Representations (N, F) float32.
+        small: The pictures (N, 8, 8, C) float32.
+        close: Pairs (P, 2) by the representations.
+        distances: Array (P,), how far apart those are.
+        farthest: The distance beyond which pixels alone make no pair.
+    """
+    kept = ~others(small, close)
+    alike = _alike(small)
+    apart = np.empty(len(alike))
+    for start in range(0, len(alike), _BLOCK):
+        left, right = alike[start : start + _BLOCK].T
+        between = array[left].astype(np.float64) - array[right]
+        apart[start : start + _BLOCK] = np.sqrt(np.einsum("pf,pf->p", between, between))
+    both = np.concatenate([close[kept], alike[apart <= farthest]])
+    lengths = np.concatenate([distances[kept], apart[apart <= farthest]])
+    once = np.unique(both[:, 0] * len(array) + both[:, 1], return_index=True)[1]
+    return both[once], lengths[once]
+
+
+def _alike(small: NDArray[np.float32]) -> NDArray[np.int64]:
+    """All pairs (P, 2) of pictures (N, 8, 8, C) whose pixels are the same."""
+    flat = small.reshape(len(small), -1)
+    contrasts = contrast(small)
+    scale = np.float32(np.sqrt(flat.shape[1]))  # from a root mean square to an L2 distance
+    # Both of a pair may differ by the geometric mean of what each may; so one is within its own.
+    reach = most_different(contrasts) * scale
+    search = _exact_search(flat)
+    near = search(np.arange(len(flat)), min(_FIRST, len(flat) - 1), True)
+    pairs, lengths = _pairs_within(search, near, reach)
+    return pairs[same(lengths.astype(np.float32) / scale, contrasts[pairs])]
 
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:

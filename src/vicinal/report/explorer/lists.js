@@ -65,7 +65,7 @@ function duplicatesView() {
   const extra = numbers.flatMap((group) => groups[group].slice(1));
   return [
     title("Duplicates", pickButton(extra, "Select all but one of each")),
-    note(`${plural(numbers.length, "group")} of pictures that are nearly the same${Number.isFinite(typical) ? ` (two nearest pictures are usually ${short(typical)} apart)` : ""}.`),
+    note(`${plural(numbers.length, "group")} of pictures that are nearly the same${page.duplicates?.warning ? `; ${page.duplicates.warning}` : ""}${Number.isFinite(typical) ? ` (two nearest pictures are usually ${short(typical)} apart)` : ""}.`),
     ...paged(numbers, (group) => make("section", { className: "group", data: { group } },
       make("h3", {}, plural(groups[group].length, "picture"), make("small", {}, span(group))), ...tiles(groups[group], `Duplicate group ${group + 1}`, 56)), "groups", "Duplicate groups"),
   ];
