@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import pickle
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicinal.errors import begun_by, said_by
+from vicinal import cli
+from vicinal.errors import InputError, begun_by, option, said_by
+from vicinal.recipes import override, read_recipe
 
 
 @given(st.text())
@@ -19,3 +29,69 @@ def test_an_exception_without_words_is_named_and_one_of_many_lines_is_joined() -
     assert said_by(NotImplementedError()) == "NotImplementedError"
     assert said_by(ValueError("  bad\n  weights ")) == "bad weights"
     assert begun_by(ValueError("\nbad\n  weights ")) == "bad"
+
+
+def test_a_parameter_reads_for_whom_the_message_is_shown_to() -> None:
+    error = InputError(
+        f"{option('false_alarms', 2.0)}: or {option('out', Path('a b'))}, "
+        f"{option('resume', True)}, {option('settings', 'training.epochs=4')}, "
+        f"{option('data_dir')}, {option('k', 3)}"
+    )
+    assert str(error) == (
+        "false_alarms=2: or out='a b', resume=True, settings=['training.epochs=4'], data_dir, k=3"
+    )
+    command = "--false-alarms 2: or --out a b, --resume, --set training.epochs=4, --data-dir, --k 3"
+    assert error.on_command_line() == command
+    sent = pickle.loads(pickle.dumps(error))
+    assert (str(sent), sent.on_command_line()) == (str(error), command)
+    assert str(InputError("plain")) == InputError("plain").on_command_line() == "plain"
+
+
+@pytest.mark.parametrize("text", ["", "\x01\x02\x03", "a\x03\x01b", "{x} '\"", "\x00\n"])
+def test_no_value_upsets_the_message(text: str) -> None:
+    error = InputError(f"a {option('out', text)} b")
+    for said in (str(error), error.on_command_line()):
+        assert said.startswith("a ")
+        assert said.endswith(" b")
+        assert not set("\x01\x02\x03") & set(said)
+
+
+SOURCE = Path(__file__).parents[1] / "src" / "vicinal"
+MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent.name != "cli"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_message_of_the_library_speaks_of_options(path: Path) -> None:
+    """They are the command line's; `option` gives them to it."""
+    raised = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if type(node) is ast.Raise
+    ]
+    said = [
+        part.value
+        for error in raised
+        for part in parts(error)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    others = re.compile(r"`[^`]*`")  # another program's command line, whole
+    assert not [text for text in said if re.search(r"(?<![\w-])--[a-z]", others.sub("", text))]
+
+
+def parts(node: ast.AST) -> Iterator[ast.AST]:
+    """A tree's nodes but for those within a call of `option`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "option":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from parts(child)
+
+
+def test_the_command_line_shows_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["vicinal", "train", "digits", "--set", "epochs"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    assert "vicinal: --set epochs: write it as section.field=value" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"^settings=\['epochs'\]: write it"):
+        override(read_recipe("digits"), ["epochs"])

@@ -155,7 +155,7 @@ def test_the_command_says_what_it_checked(encoder: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "name", "message"),
     [
-        ("coreml", "x.mlmodel", "--to coreml: give one of onnx, torchscript, torch.export"),
+        ("coreml", "x.mlmodel", "to='coreml': give one of onnx, torchscript, torch.export"),
         ("onnx", "x.pt", r"name must end in \.onnx"),
         ("timm", "x.safetensors", "is Vicinal's 'plain', none of timm's"),
         ("safetensors", "encoder.safetensors", "is there already"),

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_MARKED = re.compile("\x01([^\x01-\x03]*)\x02([^\x01-\x03]*)\x03")
+
+
+def option(name: str, value: object = None, command: str | None = None) -> str:
+    """A parameter in an `InputError`'s message, which reads for whom it is shown to.
+
+    ``option("false_alarms", 2)`` reads ``false_alarms=2`` in Python and ``--false-alarms 2`` on the
+    command line; a setting, ``option("settings", "training.epochs=4")``, reads
+    ``settings=['training.epochs=4']`` and ``--set training.epochs=4``.
+
+    Args:
+        name: The parameter, as functions have it.
+        value: What it is or should be; True for a switch, None for the name alone.
+        command: What the command line shows, where its option is another.
+    """
+    if command is not None:
+        return _marked(f"{name}={value!r}", command)
+    flag = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+    if value is None:
+        return _marked(name, flag)
+    if value is True:
+        return _marked(f"{name}=True", flag)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    quoted = text if isinstance(value, int | float) else repr(text)
+    quoted = f"[{quoted}]" if name == "settings" else quoted
+    return _marked(f"{name}={quoted}", f"{flag} {text}")
+
+
+def _marked(*forms: str) -> str:
+    python, command = (re.sub("[\x01-\x03]", "", form) for form in forms)
+    return f"\x01{python}\x02{command}\x03"
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
-    The message is one line that says what is wrong, where, and how to mend it.
-    The command line prints it without a traceback and exits with status 2; any
+    The message is one line that says what is wrong, where, and how to mend it; parameters are
+    in it by `option`. The command line prints it without a traceback and exits with status 2; any
     other exception is a bug of ours and keeps its traceback.
     """
+
+    def __str__(self) -> str:
+        """The message for a program, with parameters as functions have them."""
+        return _MARKED.sub(lambda found: found[1], super().__str__())
+
+    def on_command_line(self) -> str:
+        """The message for the command line, with parameters as options."""
+        return _MARKED.sub(lambda found: found[2], super().__str__())
 
 
 def said_by(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import InputError, StorageError
+from vicinal.errors import InputError, StorageError, option
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
@@ -128,7 +128,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; run the study again with --resume") from None
+        raise InputError(
+            f"{path}: missing; run the study again with {option('resume', True)}"
+        ) from None
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); remove it and start again") from None
 
@@ -168,22 +170,23 @@ def _safe_cell(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def check_new(path: Path, option: str, suffix: str) -> Path:
+def check_new(path: Path, parameter: str, suffix: str) -> Path:
     """Returns a path at which a new file can be written.
 
     Args:
         path: Where the file shall go.
-        option: The option that named it, for the message.
+        parameter: The parameter that named it, for the message.
         suffix: How its name must end.
 
     Raises:
         InputError: If the name ends otherwise, something is there already, or there is no such
             folder.
     """
+    named = option(parameter, path)
     if path.suffix.lower() != suffix:
-        raise InputError(f"{option} {path}: the name must end in {suffix}")
+        raise InputError(f"{named}: the name must end in {suffix}")
     if path.exists() or path.is_symlink():
-        raise InputError(f"{option} {path}: is there already; remove it or give another name")
+        raise InputError(f"{named}: is there already; remove it or give another name")
     if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: no folder {path.parent}; make it first")
+        raise InputError(f"{named}: no folder {path.parent}; make it first")
     return path

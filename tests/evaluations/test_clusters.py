@@ -70,7 +70,7 @@ def test_a_point_alone_counts_0_and_equal_points_do_not_divide_by_0() -> None:
 
 
 def test_more_clusters_than_images_are_refused() -> None:
-    with pytest.raises(InputError, match=r"5 clusters .* distinct images, 2; use --set"):
+    with pytest.raises(InputError, match=r"5 clusters .* distinct images, 2; use k=2"):
         cluster(np.array([[0.0], [1.0], [1.0]], np.float32), k=5)
     with pytest.raises(InputError, match="two clusters"):
         silhouette(np.zeros((3, 2), np.float32), np.zeros(3, np.int64))

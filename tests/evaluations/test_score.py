@@ -242,11 +242,11 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
     ("call", "line"),
     [
         (lambda: conformal_threshold(np.ones(9, np.float32), 0.0),
-         "--false-alarms 0: give a rate between 0 and 1, such as 0.01"),
+         "false_alarms=0: give a rate between 0 and 1, such as 0.01"),
         (lambda: conformal_threshold(np.ones(9, np.float32), 1.0),
-         "--false-alarms 1: give a rate between 0 and 1, such as 0.01"),
+         "false_alarms=1: give a rate between 0 and 1, such as 0.01"),
         (lambda: conformal_threshold(np.ones(9, np.float32), 0.05),
-         "--false-alarms 0.05: 9 calibration images cannot tell so low a rate; ask for 0.1 or "
+         "false_alarms=0.05: 9 calibration images cannot tell so low a rate; ask for 0.1 or "
          "more, or give more normal images"),
         (lambda: collapse(np.full((3, 2), np.inf, np.float32)),
          "collapse: the representations hold NaN or infinite values; train again with a lower "
@@ -260,7 +260,7 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
          "3 neighbours on a map need more than 3 points"),
         (lambda: cluster(TRAIN.array, k=1),
          "1 clusters need at least 2 and at most as many as distinct images, 12; "
-         "use --set evaluation.clusters=2"),
+         "use k=2"),
         (lambda: silhouette(TRAIN.array, np.zeros(12, np.int64)),
          "a silhouette needs at least two clusters with points, found 1"),
         (lambda: silhouette(TRAIN.array, np.arange(12), sample=-1),

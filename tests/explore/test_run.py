@@ -65,7 +65,10 @@ def test_neighbours_and_scores_are_those_of_the_representation(
     np.testing.assert_array_equal(points["farthest"], far.indices[:, :5])
     own = everything.representations()
     scores = anomaly_scores(own, own, k=2, exclude_self=True)
-    np.testing.assert_allclose(points["score"], scores, rtol=1e-6)
+    alone = np.array(points["group"]) < 0  # a copy's score leaves its copies out
+    np.testing.assert_allclose(np.array(points["score"])[alone], scores[alone], rtol=1e-6)
+    assert (np.array(points["score"]) >= scores * (1 - 1e-6)).all()
+    assert alone.mean() > 0.7
     assert sorted(points["rank"]) == list(range(1, 122))
     assert points["rank"][int(np.argmax(scores))] == 1
     assert said["anomalies"]["flagged"] == sum(points["flagged"]) <= 1

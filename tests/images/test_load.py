@@ -214,7 +214,7 @@ def refusal(source: str, **options) -> str:
         ("digits:8", "did you mean digits?"),
         ("", "give one of digits, cifar10"),
         ("zzz", "give one of digits, cifar10, cifar100, mnist, fashion-mnist, parquet:PATTERN, "),
-        ("patches", "for --anomalies only"),
+        ("patches", "for anomalies only"),
     ],
 )
 def test_an_unknown_source_gets_the_valid_names_and_the_closest(
@@ -250,8 +250,8 @@ def test_bad_input_is_refused(tmp_path: Path):
         ("folder:~nobody-here/x", {}, "no such folder"),
         ("parquet:~nobody-here/x", {}, "no parquet file there"),
         ("~nobody-here/x", {}, "is not known"),
-        ("digits", {"size": 8, "limit": 1}, "--limit 1: training needs 2 images"),
-        ("digits", {"size": 8, "limit": -5}, "--limit -5"),
+        ("digits", {"size": 8, "limit": 1}, "limit=1: training needs 2 images"),
+        ("digits", {"size": 8, "limit": -5}, "limit=-5"),
         ("digits", {"size": 8, "test": "nowhere"}, "data 'nowhere' is not known"),
     ]:
         assert message in refusal(source, data_dir=tmp_path / "cache", **options)

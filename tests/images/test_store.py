@@ -128,7 +128,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot keep decoded images in .*file.*--data-dir"):
+    with pytest.raises(InputError, match=r"cannot keep decoded images in .*file.*data_dir"):
         kept(Listed(arrays(2, grey=True)), tmp_path / "file" / "store")
 
 

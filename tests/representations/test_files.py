@@ -161,7 +161,7 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     claim(str(out), PLAN, "out")
     assert (out / "embed.json").read_bytes() == (json.dumps(PLAN, indent=1) + "\n").encode()
     claim(str(out), PLAN, "out")  # begun by the same: it goes on
-    refused = "--out out: is there already"
+    refused = "out='out': is there already"
     for before, after, line in (
         ({}, {"plan": {"source": "y"}},
          f"{refused}, begun from another source or encoder; remove it or give another name"),

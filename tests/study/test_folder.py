@@ -23,7 +23,7 @@ def test_a_new_folder_keeps_the_full_recipe(tmp_path: Path) -> None:
 def test_a_folder_with_a_run_is_never_overwritten(tmp_path: Path) -> None:
     open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
     before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir()}
-    with pytest.raises(InputError, match="already holds a run; add --resume"):
+    with pytest.raises(InputError, match="already holds a run; add resume=True"):
         open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
     open_run(tmp_path / "run", IDENTITY, Recipe(), resume=True)
     assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before

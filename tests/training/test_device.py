@@ -7,7 +7,7 @@ from vicinal.training import device
 
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="use --device cpu"):
+    with pytest.raises(InputError, match="use device='cpu'"):
         device.resolve_device("cuda")
     assert device.resolve_device("auto") == "cpu"
 

@@ -88,7 +88,7 @@ def test_wandb_without_a_login_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_refuses_a_log_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="--log mlflow: give one of tensorboard, wandb"):
+    with pytest.raises(InputError, match="log='mlflow': give one of tensorboard, wandb"):
         check_log("mlflow")
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     for log in loggers.LOGS:

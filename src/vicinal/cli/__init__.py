@@ -82,7 +82,9 @@ def main() -> None:
     try:
         app(prog_name="vicinal")
     except InputError as error:
-        console.print(f"vicinal: {error}", style="red", markup=False, soft_wrap=True)
+        console.print(
+            f"vicinal: {error.on_command_line()}", style="red", markup=False, soft_wrap=True
+        )
         sys.exit(2)
     except (KeyboardInterrupt, Interrupted) as stop:
         command = str(stop)

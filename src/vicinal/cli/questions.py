@@ -33,7 +33,7 @@ def similar(
     vicinal similar photos.parquet NEW.jpg --encoder runs/photos --farthest
     """
     if grid is not None:
-        check_new(grid, "--grid", ".png")
+        check_new(grid, "grid", ".png")
     from vicinal.verbs.grid import write_grid
     from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table
@@ -76,7 +76,7 @@ def anomalies(
     vicinal anomalies new.parquet --reference good.parquet --false-alarms 0.05
     """
     if out is not None:
-        check_new(out, "--out", ".csv")
+        check_new(out, "out", ".csv")
     from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.anomalies import rank_anomalies
     from vicinal.verbs.pairing import load_with
@@ -122,7 +122,7 @@ def cluster(
     vicinal cluster photos.parquet --clusters 12
     """
     if out is not None:
-        check_new(out, "--out", ".csv")
+        check_new(out, "out", ".csv")
     from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.cluster import group
     from vicinal.verbs.shown import print_json, print_table, say
@@ -164,7 +164,7 @@ def duplicates(
     vicinal duplicates photos.parquet --out pairs.csv
     """
     if out is not None:
-        check_new(out, "--out", ".csv")
+        check_new(out, "out", ".csv")
     from vicinal.verbs.duplicates import find_duplicates
     from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table, say
@@ -201,7 +201,7 @@ def map_(
     vicinal map photos.parquet --out map.parquet
     embedding-atlas map.parquet --x x --y y --neighbors neighbors
     """
-    check_new(out, "--out", ".parquet")
+    check_new(out, "out", ".parquet")
     from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.map import map_of, write_map
     from vicinal.verbs.shown import print_json, say
@@ -237,7 +237,7 @@ def probe(
     vicinal probe photos.parquet --labels labels.csv --out predictions.csv
     """
     if out is not None:
-        check_new(out, "--out", ".csv")
+        check_new(out, "out", ".csv")
     from vicinal.representations.embeddings import Embeddings
     from vicinal.verbs.probe import predict
     from vicinal.verbs.shown import print_json, print_table, say

@@ -257,7 +257,7 @@ def embed(
         return
     if engine != "plain":
         raise InputError(f"--engine {engine}: writes a folder; name one that is no .parquet file")
-    file = check_new(Path(out), "--out", ".parquet")
+    file = check_new(Path(out), "out", ".parquet")
     from vicinal.images import keep_skipped
     from vicinal.verbs.embed import embed_source
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vicinal.encoder import PREFIX
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 EXAMPLES = 2
 """Images that a graph is traced with; a batch of one would be taken for a constant."""
@@ -57,7 +57,10 @@ class Prepared(nn.Module):
 
 def _write_onnx(network: Prepared, file: Path) -> None:
     if sum(t.numel() * t.element_size() for t in network.state_dict().values()) > _ONNX_BYTES:
-        raise InputError("--to onnx: an ONNX file holds less than 2 GB; use --to torch.export")
+        raise InputError(
+            f"{option('to', 'onnx')}: an ONNX file holds less than 2 GB; use "
+            f"{option('to', 'torch.export')}"
+        )
     torch.onnx.export(
         network,
         (network.example(),),
@@ -84,8 +87,9 @@ def _write_program(network: Prepared, file: Path) -> None:
 def _write_timm(network: Prepared, file: Path) -> None:
     if not network.backbone.startswith(PREFIX):
         raise InputError(
-            f"--to timm: the encoder is Vicinal's {network.backbone!r}, none of timm's networks; "
-            "use --to onnx, torch.export or safetensors"
+            f"{option('to', 'timm')}: the encoder is Vicinal's {network.backbone!r}, none of "
+            "timm's networks; "
+            f"use {option('to', 'onnx')}, torch.export or safetensors"
         )
     metadata = {
         "timm": network.backbone.removeprefix(PREFIX),

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.on_gpu import distance_sums, lloyd
 from vicinal.evaluations.score import Score
@@ -73,9 +73,10 @@ def cluster(
     checked(array, "clusters")
     distinct = len(np.unique(array, axis=0)) if len(array) <= 10 * k else len(array)
     if not 2 <= k <= distinct:
+        fit = max(2, min(k, distinct))
         raise InputError(
             f"{k} clusters need at least 2 and at most as many as distinct images, {distinct}; "
-            f"use --set evaluation.clusters={max(2, min(k, distinct))}"
+            f"use {option('k', fit, f'--set evaluation.clusters={fit}')}"
         )
     if device == "cpu":
         fitted = _fitted(array, k, starts, seed)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 
 def conformal_p_values(
@@ -42,11 +42,14 @@ def conformal_threshold(calibration: NDArray[np.float32], rate: float) -> float:
     """
     n = len(calibration)
     if not 0 < rate < 1:
-        raise InputError(f"--false-alarms {rate:g}: give a rate between 0 and 1, such as 0.01")
+        raise InputError(
+            f"{option('false_alarms', rate)}: give a rate between 0 and 1, such as 0.01"
+        )
     rank = conformal_rank(n, rate)
     if rank > n:
         raise InputError(
-            f"--false-alarms {rate:g}: {n} calibration images cannot tell so low a rate; ask for "
+            f"{option('false_alarms', rate)}: {n} calibration images cannot tell so low a rate; "
+            "ask for "
             f"{1 / (n + 1):.2g} or more, or give more normal images"
         )
     return float(np.sort(calibration)[rank - 1])

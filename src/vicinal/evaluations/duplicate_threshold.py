@@ -115,7 +115,8 @@ def _distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray
     one, other = left - centre, right - centre
     squares = np.einsum("rf,rf->r", one, one)[:, None] + np.einsum("cf,cf->c", other, other)
     squares -= 2 * one @ other.T
-    return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    found: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    return found
 
 
 @dataclass(frozen=True)

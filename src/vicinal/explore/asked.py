@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.encoder.saved import fingerprint, load_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.explore.fitting import MINUTES
 from vicinal.files import read_json
 from vicinal.images import SOURCES, Part, load_parts
@@ -71,11 +71,16 @@ def check(request: Request) -> None:
         InputError: As said.
     """
     if not request.minutes > 0:
-        raise InputError(f"--minutes {request.minutes:g}: give the training some time")
+        raise InputError(f"{option('minutes', request.minutes)}: give the training some time")
     if not 0 < request.false_alarms < 1:
-        raise InputError(f"--false-alarms {request.false_alarms:g}: give a rate between 0 and 1")
+        raise InputError(
+            f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
+        )
     if request.encoder is not None and (request.recipe is not None or request.settings):
-        raise InputError("--encoder: nothing is trained, so leave --recipe and --set out")
+        raise InputError(
+            f"{option('encoder')}: nothing is trained, so leave {option('recipe')} and "
+            f"{option('settings')} out"
+        )
 
 
 def named_source(data: str) -> str:

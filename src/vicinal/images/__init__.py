@@ -12,7 +12,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.images import csv_file, digits, folder, hub, numpy_file, parquet, torchvision_sets
 from vicinal.images.fitting import Fitting, Listed, with_same_classes
 from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
@@ -110,7 +110,7 @@ def load(
             than `MOST_SKIPPED` are bad.
     """
     if limit is not None and limit < 2:
-        raise InputError(f"--limit {limit}: training needs 2 images or more")
+        raise InputError(f"{option('limit', limit)}: training needs 2 images or more")
     data = _data_folder(data_dir)
     train, held = _parts(source, data)
     if train is None:
@@ -257,7 +257,7 @@ def _parts(source: str, data: Path, *more: str) -> Parts:
             "shard' takes tar files); give pictures as folder:PATH or parquet:PATTERN"
         )
     if source == "patches":
-        raise InputError("data 'patches': these are for --anomalies only; try digits")
+        raise InputError(f"data 'patches': these are for {option('anomalies')} only; try digits")
     close = difflib.get_close_matches(source.lower(), valid, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"data {source!r} is not known; {hint}give one of {', '.join(valid)}")

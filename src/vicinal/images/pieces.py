@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
-from vicinal.errors import InputError, said_by
+from vicinal.errors import InputError, option, said_by
 from vicinal.images import folder, parquet
 
 _PIECE_BYTES = 128 << 20  # of decoded pixels
@@ -60,7 +60,7 @@ def pieces(source: str, size: int, count: int | None = None) -> list[Piece]:
     if kind not in ("parquet", "folder") or not place:
         raise InputError(
             f"data {source!r}: in pieces only parquet:PATTERN and folder:PATH can be read; give "
-            "--out a name that ends in .parquet"
+            f"{option('out')} a name that ends in .parquet"
         )
     count = count or max(64, _PIECE_BYTES // (3 * size * size))
     try:

@@ -16,7 +16,7 @@ from typing import IO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError, StorageError
+from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images.fit import Picture
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
@@ -135,7 +135,7 @@ def stored(
         reason = error.reason if isinstance(error, StorageError) else error.strerror or error
         raise InputError(
             f"cannot keep decoded images in {folder} ({reason}); "
-            "name another folder with --data-dir"
+            f"name another folder with {option('data_dir')}"
         ) from None
     written = _opened(path, count, size)
     assert written is not None

@@ -11,7 +11,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.images import fit, source_parts, store
 from vicinal.images.fitting import Arrays, Listed
 from vicinal.images.imageset import ImageSet
@@ -63,7 +63,8 @@ def open_stream(
     if stream.size != size:
         raise InputError(
             f"{source}: its images are {stream.size} pixels wide, the recipe's {size}; "
-            f"add --set views.size={stream.size} or write shards with --size {size}"
+            f"add {option('settings', f'views.size={stream.size}')} or write shards with "
+            f"{option('size', size)}"
         )
     return stream
 
@@ -82,7 +83,9 @@ def write_source(source: str, out: Path, *, size: int, data_dir: Path | None = N
             the folder holds anything.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: is there already; remove it or name another folder")
+        raise InputError(
+            f"{option('out', out)}: is there already; remove it or name another folder"
+        )
     if source.startswith("shards:"):
         raise InputError(f"{source}: holds shards already; train on it")
     skipped: list[Skipped] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vicinal.errors import InputError, said_by
+from vicinal.errors import InputError, option, said_by
 from vicinal.images.imageset import ImageSet, Splits
 
 _CLASSES = {
@@ -81,7 +81,8 @@ def _fetch(dataset: Any, name: str, folder: Path) -> None:
     except Exception as error:  # network, checksum, disk: torchvision wraps them in many ways
         raise InputError(
             f"{name} is not in {folder} and could not be fetched ({said_by(error)}); put {places} "
-            "there, or use a copy of yours with --data parquet:PATTERN or --data folder:PATH"
+            f"there, or use a copy of yours with {option('data', 'parquet:PATTERN')} or "
+            f"{option('data', 'folder:PATH')}"
         ) from None
 
 

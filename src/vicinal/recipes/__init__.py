@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.recipe import Recipe
 
 
@@ -77,16 +77,16 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise InputError(f"--set {setting}: write it as section.field=value")
+            raise InputError(f"{option('settings', setting)}: write it as section.field=value")
         *sections, field = key.strip().split(".")
         target = data
         for section in sections:
             inner = target.get(section)
             if not isinstance(inner, dict):
-                raise InputError(_unknown(key, f"--set {setting}"))
+                raise InputError(_unknown(key, option("settings", setting)))
             target = inner
         target[field] = _value(text.strip())
-    return _checked(data, "--set")
+    return _checked(data, option("settings"))
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.representations.index import Kind, import_faiss
 
 FLAT_UP_TO = 50_000
@@ -43,7 +43,9 @@ def _ivfpq(vectors: NDArray[np.float32]) -> tuple[Any, int]:
     faiss = import_faiss()
     count, width = vectors.shape
     if count < _CODES:
-        raise InputError(f"--kind ivfpq: needs {_CODES} images or more, found {count}; use flat")
+        raise InputError(
+            f"{option('kind', 'ivfpq')}: needs {_CODES} images or more, found {count}; use flat"
+        )
     lists = 2 ** int(np.log2(min(4 * np.sqrt(count), max(1, count / 39))))
     # Finding the list among many is itself a search.
     coarse = faiss.IndexFlatL2(width) if lists <= 16_384 else faiss.IndexHNSWFlat(width, 32)

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import fsspec
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import replacing
 
 PLAN = "embed.json"
@@ -35,9 +35,11 @@ def claim(where: str, plan: dict[str, Any], out: str) -> None:
         if said.get("plan") == plan["plan"] and not said["finished"]:
             return
         state = "finished" if said.get("finished") else "begun from another source or encoder"
-        raise InputError(f"--out {out}: is there already, {state}; remove it or give another name")
+        raise InputError(
+            f"{option('out', out)}: is there already, {state}; remove it or give another name"
+        )
     if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
-        raise InputError(f"--out {out}: is there already; remove it or give another name")
+        raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
     filesystem.makedirs(folder, exist_ok=True)
     write_plan(where, plan)
 

@@ -20,7 +20,7 @@ import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
 from vicinal import __version__
-from vicinal.errors import InputError, StorageError
+from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
@@ -62,14 +62,14 @@ class RunFolder:
         if isinstance(error, StorageError):
             raise InputError(
                 f"{self.path}: {error.path.name} could not be written ({error.reason}); "
-                f"{self._kept()}; mend that and go on with --resume"
+                f"{self._kept()}; mend that and go on with {option('resume', True)}"
             ) from error
         if isinstance(error, FileNotFoundError) and error.filename is not None:
             lost = Path(os.fsdecode(error.filename))
             if lost.is_relative_to(self.path):
                 raise InputError(
                     f"{lost}: removed while the run was at work; {self._kept()}; "
-                    "go on with --resume, which makes it again"
+                    f"go on with {option('resume', True)}, which makes it again"
                 ) from error
 
     @contextmanager
@@ -167,7 +167,8 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
     """Refuses a run that is another, or that was not asked to go on."""
     if not resume:
         raise InputError(
-            f"{run.path} already holds a run; add --resume to go on with it, or name another folder"
+            f"{run.path} already holds a run; add {option('resume', True)} to go on with it, or "
+            "name another folder"
         )
     held = read_json(run / "run.json")
     for name, (theirs, ours) in _differences(held, identity).items():
@@ -203,7 +204,9 @@ def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") ->
     stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_') or kind}-{recipe}"
     held = sorted(int(p.name[len(stem) + 1 :]) for p in Path("runs").glob(f"{stem}-[0-9]*"))
     if resume and not held:
-        raise InputError(f"--resume: no run of {stem} in runs; start one without --resume")
+        raise InputError(
+            f"{option('resume', True)}: no run of {stem} in runs; start one without it"
+        )
     number = held[-1] if resume else (held[-1] + 1 if held else 1)
     return Path("runs") / f"{stem}-{number}"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.files import read_json, write_json
 from vicinal.images import keep_skipped, load, load_anomalies
@@ -243,7 +243,7 @@ def _check(data: Data, recipe: Recipe) -> None:
             raise InputError(
                 f"{data.train.name}: {train} training and {test} test images allow "
                 f"{name} up to {most}, the recipe asks {asked}; add images, or use "
-                f"--set {name}={max(most, 1)}"
+                f"{option('settings', f'{name}={max(most, 1)}')}"
             )
 
 

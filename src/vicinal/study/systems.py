@@ -146,7 +146,7 @@ class Measure:
     def anomalies(self) -> Figures:
         """S8: the anomaly set against the test set, by S1, S5 and two baselines."""
         if self.data.anomalies is None:
-            return {"skipped": "no anomaly set was given; name one with --anomalies"}
+            return {"skipped": "no anomaly set was given"}
         return {
             name: anomalies(
                 *self._both(name),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -25,10 +25,13 @@ def resolve_device(device: str) -> Literal["cpu", "cuda"]:
         InputError: If the name is another, or CUDA is asked for and there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {device}: give auto, cpu or cuda")
+        raise InputError(f"{option('device', device)}: give auto, cpu or cuda")
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+        raise InputError(
+            f"{option('device', 'cuda')}: PyTorch finds no CUDA device here; use "
+            f"{option('device', 'cpu')}"
+        )
     return "cuda" if available and device != "cpu" else "cpu"
 
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from vicinal import ranks
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.training.device import Engine, Precision, open_engine, resolve_device
 
 
@@ -38,17 +38,21 @@ def open_ranks(
     if devices * nodes == 1:
         return open_engine(device, precision)
     if min(devices, nodes) < 1:
-        raise InputError(f"--devices {devices} --nodes {nodes}: give numbers of at least 1")
+        raise InputError(
+            f"{option('devices', devices)} {option('nodes', nodes)}: give numbers of at least 1"
+        )
     found = torch.cuda.device_count()
     if resolve_device(device) == "cuda" and devices > found:
         raise InputError(
-            f"--devices {devices}: this machine has {found} CUDA devices; give at most {found}, "
-            "or --device cpu"
+            f"{option('devices', devices)}: this machine has {found} CUDA devices; give at most "
+            f"{found}, "
+            f"or {option('device', 'cpu')}"
         )
     known = {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys() or "SLURM_PROCID" in os.environ
     if nodes > 1 and not _under_torchrun() and not known:
         raise InputError(
-            f"--nodes {nodes}: start it by torchrun or srun on every node, or with MASTER_ADDR, "
+            f"{option('nodes', nodes)}: start it by torchrun or srun on every node, or with "
+            "MASTER_ADDR, "
             "MASTER_PORT and NODE_RANK set; docs/launch.md shows how"
         )
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
@@ -108,6 +112,6 @@ def _torchrun(devices: int | None, nodes: int | None) -> tuple[int, int]:
     if (devices or started[0], nodes or started[1]) != started:
         raise InputError(
             f"torchrun started {started[0]} ranks on each of {started[1]} nodes: "
-            "leave --devices and --nodes out, or give these numbers"
+            f"leave {option('devices')} and {option('nodes')} out, or give these numbers"
         )
     return started

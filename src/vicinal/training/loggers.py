@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def check_log(log: str | None) -> None:
     if log is None:
         return
     if log not in LOGS:
-        raise InputError(f"--log {log}: give one of {', '.join(LOGS)}")
+        raise InputError(f"{option('log', log)}: give one of {', '.join(LOGS)}")
     if find_spec(log) is None:
-        raise InputError(f"--log {log}: not installed; pip install 'vicinal[{log}]'")
+        raise InputError(f"{option('log', log)}: not installed; pip install 'vicinal[{log}]'")
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _wandb(folder: Path, recipe: Recipe) -> Iterator[Logger]:
         run = logger.experiment  # opened now: its refusal is better met before the training
     except wandb.errors.Error as error:
         raise InputError(
-            f"--log wandb: {' '.join(str(error).split())}; log in with 'wandb login', "
+            f"{option('log', 'wandb')}: {' '.join(str(error).split())}; log in with 'wandb login', "
             "or set WANDB_MODE=offline"
         ) from None
     status = 1

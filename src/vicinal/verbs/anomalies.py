@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.anomaly import anomaly_scores
 from vicinal.evaluations.conformal import conformal_p_values, conformal_threshold
 from vicinal.evaluations.probe_result import wilson_interval
@@ -151,7 +151,7 @@ def rank_within(scores: NDArray[np.float32], *, false_alarms: float = 0.01) -> R
     """
     n = len(scores)
     if not 0 < false_alarms < 1:
-        raise InputError(f"--false-alarms {false_alarms:g}: give a rate between 0 and 1")
+        raise InputError(f"{option('false_alarms', false_alarms)}: give a rate between 0 and 1")
     at_least = n - np.searchsorted(np.sort(scores), scores, side="left")
     most = min(n - 1, int(false_alarms * n + 1e-9))  # pictures that may be flagged
     threshold = float(np.sort(scores)[n - 1 - most])
@@ -173,7 +173,8 @@ def _parted(
     half = len(held_out) // 2
     if half == 0:
         raise InputError(
-            f"--reference: {len(reference)} normal pictures are too few to hold some out; "
+            f"{option('reference')}: {len(reference)} normal pictures are too few to hold some "
+            "out; "
             "give more, or leave the reference out"
         )
     return np.sort(bank), held_out[:half], held_out[half:]
@@ -183,12 +184,14 @@ def _check_apart(embeddings: Embeddings, reference: Embeddings) -> None:
     """Refuses pictures that are in both sets: a picture is no judge of itself."""
     if embeddings.array.shape[1] != reference.array.shape[1]:
         raise InputError(
-            f"--reference: representations of {reference.array.shape[1]} numbers, and "
+            f"{option('reference')}: representations of {reference.array.shape[1]} numbers, and "
             f"{embeddings.array.shape[1]} in the set; embed both with one encoder"
         )
     made_by = [each.origin.get("encoder_sha256") for each in (embeddings, reference)]
     if None not in made_by and made_by[0] != made_by[1]:
-        raise InputError("--reference: made by another encoder than the set; embed both with one")
+        raise InputError(
+            f"{option('reference')}: made by another encoder than the set; embed both with one"
+        )
     _, mine, theirs = np.intersect1d(
         embeddings.ids, reference.ids, assume_unique=True, return_indices=True
     )
@@ -196,6 +199,6 @@ def _check_apart(embeddings: Embeddings, reference: Embeddings) -> None:
     same = (embeddings.array[mine] == reference.array[theirs]).all(axis=1)
     if same.any():
         raise InputError(
-            f"--reference: {int(same.sum())} pictures are in both files, such as "
+            f"{option('reference')}: {int(same.sum())} pictures are in both sets, such as "
             f"{embeddings.ids[mine[same][0]]}; keep them in one, or leave the reference out"
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.clusters import ClusterResult, cluster
 from vicinal.representations.embeddings import Embeddings
 
@@ -96,7 +96,7 @@ def group(
         raise InputError(f"{len(array)} pictures, all alike: there is nothing to group")
     if clusters is not None and not 2 <= clusters <= distinct:
         raise InputError(
-            f"--clusters {clusters}: give 2 to {distinct}, the number of distinct pictures"
+            f"{option('clusters', clusters)}: give 2 to {distinct}, the number of distinct pictures"
         )
     if clusters is not None:
         found = cluster(array, k=clusters, seed=seed, silhouette_sample=_SAMPLE)

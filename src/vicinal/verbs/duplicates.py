@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicate_threshold import duplicate_threshold
 from vicinal.evaluations.same_picture import contrast, most_different, others, same
 from vicinal.representations.embeddings import Embeddings
@@ -46,7 +46,7 @@ class Duplicates:
     distances: NDArray[np.float64]
     groups: tuple[NDArray[np.int64], ...]
     threshold: float
-    typical: float | None
+    typical: float | None = None
     doubt: str | None = None
 
     def warning(self) -> str | None:
@@ -86,13 +86,11 @@ def find_duplicates(
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
-    The threshold that is chosen where none is given does not depend on how many pictures have
-    copies, one in a thousand or all, nor on how many, up to some 30: see
-    `vicinal.evaluations.duplicate_threshold`. Copies are found that lie nearer than distinct
-    pictures do; how much nearer tells the number of false ones, at most 1 % of the pairs as far as
-    the law there holds. Where the pixels are given, they have the last word: pairs whose pixels
-    are the same are found as well unless they lie as far apart as random pictures may, and pairs
-    whose pixels are not alike are left out.
+    A threshold that is chosen does not depend on how many pictures have copies, nor on how many
+    each has, up to some 30; at most 1 % of its pairs are expected by chance: see
+    `vicinal.evaluations.duplicate_threshold`. Pixels, where given, have the last word: pairs whose
+    pixels are the same are found as well unless they lie as far apart as random pictures may, and
+    pairs whose pixels are not alike are left out.
 
     Identical rows are told by equality, not by a rounded distance, and are always found. Of m
     identical rows the later ones are each paired with the first, which stands for all of them in
@@ -105,8 +103,7 @@ def find_duplicates(
             identical is found, as its recall says, and no pair that is none.
         near: The nearest others of each picture by the exact search, where they are known
             already: spares a search where no two pictures are identical.
-        small: Array (N, 8, 8, C) float32, the pictures as `made_small` has them; None to go by
-            representations alone.
+        small: Array (N, 8, 8, C) float32, the pictures as `made_small` has them, or None.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -114,22 +111,17 @@ def find_duplicates(
     if len(embeddings) < 2:
         raise InputError(f"duplicates need at least 2 pictures, found {len(embeddings)}")
     if threshold is not None and not (np.isfinite(threshold) and threshold >= 0):
-        raise InputError(f"--threshold {threshold:g}: give a distance of 0 or more")
+        raise InputError(f"{option('threshold', threshold)}: give a distance of 0 or more")
     first = _first_equal(embeddings.array)
     distinct = np.flatnonzero(first == np.arange(len(first)))
     copies = np.flatnonzero(first != np.arange(len(first)))
     exact = np.stack([first[copies], copies], axis=1)
-    search = (
-        _exact_search(embeddings.array[distinct])
-        if index is None
-        else _index_search(index, distinct)
-    )
-    close, distances = np.empty((0, 2), np.int64), np.empty(0)
-    chosen = None
+    array = embeddings.array[distinct] if len(copies) else embeddings.array
+    search = _exact_search(array) if index is None else _index_search(index, distinct)
+    close, distances, chosen = np.empty((0, 2), np.int64), np.empty(0), None
     if len(distinct) > 1 and threshold != 0:
         if near is None or len(copies):
             near = search(np.arange(len(distinct)), min(_FIRST, len(distinct) - 1), True)
-        array = embeddings.array if len(distinct) == len(first) else embeddings.array[distinct]
         if threshold is None:
             chosen = duplicate_threshold(
                 array, near.indices[:, :_FIRST], near.distances[:, :_FIRST]
@@ -138,18 +130,12 @@ def find_duplicates(
         close, distances = _pairs_within(search, near, threshold)
         if chosen is not None and small is not None:
             close, distances = _by_pixels(array, small[distinct], close, distances, chosen.quarter)
+            chosen = replace(chosen, doubt=None)
     pairs = np.concatenate([exact, distinct[close]])
     lengths = np.concatenate([np.zeros(len(exact)), distances])
-    threshold = threshold or 0.0
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
-    return Duplicates(
-        pairs[order],
-        lengths[order],
-        _groups(pairs, len(first)),
-        threshold,
-        None if chosen is None else chosen.typical,
-        None if chosen is None or small is not None else chosen.doubt,
-    )
+    found = Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold or 0.0)
+    return found if chosen is None else replace(found, typical=chosen.typical, doubt=chosen.doubt)
 
 
 def _first_equal(array: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vicinal.encoder.saved import fingerprint, load_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import write_csv
 from vicinal.images import ImageSet
 from vicinal.images.piece_pixels import Decoded, decode
@@ -95,7 +95,7 @@ class PieceEmbedder:
                 part = self.written(piece) or self.write(piece, self.decoded(piece))
                 done.append(json.dumps(asdict(part)))
             except InputError as error:
-                done.append(json.dumps({"error": str(error)}))
+                done.append(json.dumps({"error": error.args[0]}))
         return {"part": np.array(done)}
 
     def decoded(self, piece: Piece) -> Decoded:
@@ -165,7 +165,7 @@ def embed_pieces(
             images cannot be decoded; nothing is overwritten.
     """
     if engine not in ("plain", "ray"):
-        raise InputError(f"--engine {engine}: give plain or ray")
+        raise InputError(f"{option('engine', engine)}: give plain or ray")
     ray = ray_module() if engine == "ray" else None
     file = encoder_file(encoder)
     _, preparation = load_encoder(file)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vicinal.encoder.exported import FORMATS, Format, Prepared
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import check_new, replacing
 from vicinal.study.folder import encoder_file
 
@@ -94,13 +94,13 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
             that format, or its numbers are not PyTorch's; then nothing is written.
     """
     if to not in FORMATS:
-        raise InputError(f"--to {to}: give one of {', '.join(FORMATS)}")
+        raise InputError(f"{option('to', to)}: give one of {', '.join(FORMATS)}")
     form = FORMATS[to]
-    check_new(out, "--out", form.suffix)
+    check_new(out, "out", form.suffix)
     missing = [name for name in form.needs if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--to {to}: {', '.join(missing)} not installed; pip install 'vicinal[{to}]'"
+            f"{option('to', to)}: {', '.join(missing)} not installed; pip install 'vicinal[{to}]'"
         )
     file = encoder_file(encoder)
     network, preparation = load_encoder(file)
@@ -113,7 +113,8 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
         difference, largest, dimensions = _compared(prepared, form, made)
         if not difference <= TOLERANCE * largest:
             raise InputError(
-                f"--to {to}: the file's numbers differ from PyTorch's by {difference:.2g} (they "
+                f"{option('to', to)}: the file's numbers differ from PyTorch's by "
+                f"{difference:.2g} (they "
                 f"are up to {largest:.2g}); nothing was written, use another format"
             )
         with replacing(out) as partial:
@@ -137,7 +138,7 @@ def _write(network: Prepared, to: str, encoder: Path, made: Path) -> None:
     except Exception as error:  # exporters raise their own kinds, and any of a network's
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"--to {to}: PyTorch cannot write a {network.backbone} so ({reason}); "
+            f"{option('to', to)}: PyTorch cannot write a {network.backbone} so ({reason}); "
             "use another format"
         ) from error
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import replacing
 from vicinal.images import fit, load_parts
 from vicinal.images.names import as_path
@@ -68,7 +68,9 @@ def _tiles(embeddings: Embeddings, rows: Sequence[int]) -> Iterator[Image.Image]
     for row in rows:
         name = str(embeddings.ids[row])
         if name not in pixels:
-            raise InputError(f"--grid: {embeddings.origin['source']} has no picture {name} now")
+            raise InputError(
+                f"{option('grid')}: {embeddings.origin['source']} has no picture {name} now"
+            )
         image = pixels[name]
         square = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
         yield square.resize((_CELL, _CELL), Image.Resampling.NEAREST).convert("RGB")
@@ -78,7 +80,9 @@ def _source_pixels(embeddings: Embeddings) -> dict[str, NDArray[np.uint8]]:
     """Pixels by id, from the source that the embeddings were made from."""
     origin = embeddings.origin
     if not {"source", "size", "channels"} <= set(origin):
-        raise InputError("--grid: the file says neither paths nor a source; use `vicinal embed`")
+        raise InputError(
+            f"{option('grid')}: the embeddings say neither paths nor a source; use `vicinal embed`"
+        )
     folder = origin.get("data_dir")
     parts = load_parts(
         origin["source"],

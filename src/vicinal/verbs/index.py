@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import replacing, write_json
 from vicinal.representations.embeddings import batches, origin_of
 from vicinal.representations.index import (
@@ -81,11 +81,13 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
     """
     import_faiss()
     if kind not in (None, "flat", "hnsw", "ivfpq"):
-        raise InputError(f"--kind {kind}: give flat, hnsw or ivfpq")
+        raise InputError(f"{option('kind', kind)}: give flat, hnsw or ivfpq")
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"--out {folder}: is there already; remove it or give another name")
+        raise InputError(
+            f"{option('out', folder)}: is there already; remove it or give another name"
+        )
     if not folder.parent.is_dir():
-        raise InputError(f"--out {folder}: no folder {folder.parent}; make it first")
+        raise InputError(f"{option('out', folder)}: no folder {folder.parent}; make it first")
     with _new_folder(folder) as partial:
         ids, width = _take_in(embeddings, partial, 0, None)
         chosen: Kind = kind or kind_for(len(ids))  # type: ignore[assignment]
@@ -123,7 +125,8 @@ def add_to_index(embeddings: Path, folder: Path) -> Indexed:
     said, count = index.description, len(index)
     if origin_of(embeddings).get("encoder_sha256") != said["encoder_sha256"]:
         raise InputError(
-            f"--add {folder}: made with another encoder than {embeddings}; embed these with it"
+            f"{option('add', folder)}: made with another encoder than {embeddings}; embed these "
+            "with it"
         )
     ids, width = _take_in(embeddings, folder, count, index)
     total = count + len(ids)

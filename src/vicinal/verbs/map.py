@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import pca_map, trustworthiness, tsne_map
 from vicinal.files import replacing
 from vicinal.representations.embeddings import Embeddings
@@ -42,7 +42,7 @@ def map_of(embeddings: Embeddings, method: str = "tsne") -> Map:
         InputError: If the method is another, or there are fewer than 4 pictures.
     """
     if method not in ("tsne", "pca"):
-        raise InputError(f"--method {method}: give tsne or pca")
+        raise InputError(f"{option('method', method)}: give tsne or pca")
     array = embeddings.array
     if len(array) < 4:
         raise InputError(f"a map needs at least 4 pictures, found {len(array)}")

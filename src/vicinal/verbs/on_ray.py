@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 _CONNECT = 10  # seconds to reach the head's port
 _ANSWER = 50  # seconds for a Ray to answer there, of which importing Ray is a part
@@ -32,7 +32,9 @@ def ray_module() -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise InputError("--engine ray needs Ray: pip install 'vicinal[ray]'") from None
+        raise InputError(
+            f"{option('engine', 'ray')} needs Ray: pip install 'vicinal[ray]'"
+        ) from None
     return ray
 
 
@@ -86,7 +88,7 @@ def mapped(
     cpus, devices = int(there.get("CPU", 0)), int(there.get("GPU", 0)) if gpus else 0
     if cpus < 1:
         raise InputError(
-            "--engine ray: the cluster has no CPU to work on; add a machine by "
+            f"{option('engine', 'ray')}: the cluster has no CPU to work on; add a machine by "
             "`ray start --address=HEAD:6379`"
         )
     workers = devices or cpus
@@ -128,8 +130,8 @@ def _refused(address: str, reason: str) -> InputError:
     lines = reason.strip().splitlines() or ["no reason given"]
     said = lines[0][:200].rstrip(".")
     if not address:
-        return InputError(f"--engine ray: Ray did not start on this machine ({said})")
+        return InputError(f"{option('engine', 'ray')}: Ray did not start on this machine ({said})")
     return InputError(
-        f"--engine ray: no cluster at RAY_ADDRESS={address} ({said}); start one by "
+        f"{option('engine', 'ray')}: no cluster at RAY_ADDRESS={address} ({said}); start one by "
         "`ray start --head` and name its HOST:6379, or unset it for one on this machine"
     )

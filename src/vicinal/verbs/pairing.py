@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.representations.embeddings import Embeddings, batches
 from vicinal.representations.index import Index
 
@@ -29,27 +29,31 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Embeddings, Index |
     made_by = known.origin.get("encoder_sha256")
     if made_by != opened.description["encoder_sha256"]:
         raise InputError(
-            f"--index {index}: made with another encoder than {embeddings}; build one of that file"
+            f"{option('index', index)}: made with another encoder than {embeddings}; build one "
+            "of that file"
         )
     order = np.argsort(known.ids, kind="stable")
     place = np.searchsorted(known.ids, opened.ids, sorter=order)
     rows = order[np.minimum(place, len(order) - 1)]
     if len(known) != len(opened) or not (known.ids[rows] == opened.ids).all():
         raise InputError(
-            f"--index {index}: holds {len(opened):,} images and {embeddings} {len(known):,}, not "
-            "the same ones; build one of that file, or add what is missing with --add"
+            f"{option('index', index)}: holds {len(opened):,} images and {embeddings} "
+            f"{len(known):,}, not "
+            f"the same ones; build one of that file, or add what is missing with {option('add')}"
         )
     ids, array = next(batches(embeddings, rows=64))
     if array.shape[1] != opened.vectors.shape[1]:
         raise InputError(
-            f"--index {index}: rows of {opened.vectors.shape[1]} numbers, and {array.shape[1]} in "
+            f"{option('index', index)}: rows of {opened.vectors.shape[1]} numbers, and "
+            f"{array.shape[1]} in "
             f"{embeddings}; build one of that file"
         )
     first = np.flatnonzero(np.isin(opened.ids, ids))
     mine = dict(zip(ids.tolist(), array, strict=True))
     if any((opened.vectors[row] != mine[str(opened.ids[row])]).any() for row in first):
         raise InputError(
-            f"--index {index}: other representations than those in {embeddings}, under the same "
+            f"{option('index', index)}: other representations than those in {embeddings}, under "
+            "the same "
             "ids; build one of that file"
         )
     return replace(

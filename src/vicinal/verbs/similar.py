@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.encoder.saved import fingerprint, load_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.images import ImageSet, fit
 from vicinal.images.names import as_text
 from vicinal.representations.embed import embed
@@ -79,7 +79,9 @@ def similar(
         asked = np.asarray(embeddings.array[row : row + 1])
         others = np.delete(others, row)
     if not 1 <= k <= len(others):
-        raise InputError(f"--k {k}: the set has {len(others)} pictures to find; ask for 1 to that")
+        raise InputError(
+            f"{option('k', k)}: the set has {len(others)} pictures to find; ask for 1 to that"
+        )
     name = query if row is None else str(embeddings.ids[row])
     if index is not None:
         own = None if row is None else np.array([row])
@@ -107,7 +109,8 @@ def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArra
         raise InputError(f"{query}: neither an id in the file nor a picture{hint}")
     if encoder is None:
         raise InputError(
-            f"{query}: not in the file, so it must be encoded; name the encoder's run by --encoder"
+            f"{query}: not in the file, so it must be encoded; name the encoder's run by "
+            f"{option('encoder')}"
         )
     file = encoder_file(encoder)
     network, preparation = load_encoder(file)
@@ -118,7 +121,7 @@ def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArra
     array = embed(network, images, preparation).array
     if made_by != fingerprint(file) or array.shape[1] != embeddings.array.shape[1]:
         raise InputError(
-            f"--encoder {encoder}: another encoder made these embeddings "
+            f"{option('encoder', encoder)}: another encoder made these embeddings "
             f"({embeddings.origin.get('encoder', 'unknown')}); name that one"
         )
     return array

@@ -12,7 +12,7 @@ from torch import nn
 
 from vicinal import ranks
 from vicinal.encoder.saved import Preparation, save_encoder
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import read_rows, write_json
 from vicinal.images import keep_skipped, load
 from vicinal.images.skipped import Skipped
@@ -150,7 +150,7 @@ def _opened(data: str, recipe: Recipe, limit: int | None, data_dir: Path | None)
             tuple(splits.skipped),
         )
     if limit is not None:
-        raise InputError(f"--limit {limit}: a stream is read whole; leave it out")
+        raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
     stream = open_stream(
         data, size=size, test_images=recipe.training.test_images, data_dir=data_dir
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.report.run_folder import read_object
 from vicinal.report.tiles import Pictures, read_pictures
 
@@ -89,7 +89,7 @@ def read_explored(run: Path) -> ExploreRun:
 
 def _read_table(path: Path) -> pa.Table:
     if not path.is_file():
-        raise InputError(f"{path}: missing; run explore again with --resume")
+        raise InputError(f"{path}: missing; run explore again with {option('resume', True)}")
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
