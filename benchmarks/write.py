@@ -28,6 +28,7 @@ SCRIPTS = (
     "growth",
     "side_by_side",
     "streaming",
+    "busy",
 )
 HEADER = """# Benchmarks
 

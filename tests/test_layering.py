@@ -21,6 +21,7 @@ ORDER = [
     "recipe",
     "recipes",
     "ranks",
+    "cores",
     "images",
     "views",
     "encoder",
@@ -57,7 +58,7 @@ SHARED = {
     "vicinal.cli.options": "options that several commands take, each written once",
 }
 # These rooms are one pipeline each, read from one file; the others hold alternatives.
-PIPELINES = {"images", "views", "training", "study", "report", "explore"}
+PIPELINES = {"cores", "images", "views", "training", "study", "report", "explore"}
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "misc", "core", "base"}
 
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vicinal.cores import set_threads
     from vicinal.encoder.saved import load_encoder, save_encoder
     from vicinal.errors import InputError
     from vicinal.estimators.anomalies import NeighbourAnomalyDetector
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "errors",
+    "set_threads": "cores",
     "Recipe": "recipe",
     "Views": "recipe",
     "override": "recipes",
@@ -85,6 +87,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 - in the order data flows
     "__version__",
     "InputError",
+    "set_threads",
     "Recipe",
     "Views",
     "override",

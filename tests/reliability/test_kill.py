@@ -145,7 +145,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     import killed
 
     data = f"folder:{pictures / 'digits'}"
-    arguments = [command, data, "--recipe", "digits", *SETTINGS]
+    arguments = [command, data, "--recipe", "digits", *SETTINGS, "--threads", "1"]
     if command == "study":
         others = f"folder:{pictures / 'others'}"
         arguments[1:2] = ["--data", data, "--anomalies", others]

@@ -56,7 +56,7 @@ def test_the_same_command_twice(context: ForkServerContext, tmp_path: Path) -> N
     runs = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        command = ["study", "--limit", "100", *SETTINGS, "--run", "run"]
+        command = ["study", "--limit", "100", *SETTINGS, "--threads", "1", "--run", "run"]
         status, _, said = killed.run(context, command, tmp_path / name)
         assert status == 0, said
         runs.append(tmp_path / name / "run")

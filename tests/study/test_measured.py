@@ -17,6 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 import forked
+from vicinal import cores
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
@@ -55,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """What measures a copy of the run that has been through its learners alone, side by side."""
     monkeypatch.setattr(measured, "PAYS", 0)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(cores, "most", lambda: 2)
     folder = RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
     for name in SYSTEMS:
         (folder / f"{name}.json").unlink()
@@ -187,7 +188,7 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
     finished = Measure(RunFolder(run), learned.data, learned.recipe)
     measure_all(Measure(finished.run, finished.data, finished.recipe, device="cuda"))
     with monkeypatch.context() as one_core:
-        one_core.setattr(torch, "get_num_threads", lambda: 1)
+        one_core.setattr(cores, "most", lambda: 1)
         measure_all(finished)
     with monkeypatch.context() as small_set:
         small_set.setattr(measured, "PAYS", LIMIT + 1)
@@ -205,8 +206,9 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
 def test_an_interruption_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
     script = (
-        "import sys, torch; from vicinal.study import measured; from vicinal.cli import main;"
-        "measured.PAYS = 0; torch.get_num_threads = lambda: 2; main()"
+        "from vicinal import cores; from vicinal.study import measured;"
+        "from vicinal.cli import main;"
+        "measured.PAYS = 0; cores.most = lambda: 2; main()"
     )
     settings = [word for setting in TINY for word in ("--set", setting)]
     command = ("study", "--run", "run", *settings)

@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.completion import complete_format, complete_recipe
-from vicinal.cli.options import AsJson, DataDir, Device, EmbeddingsFile, Source, wants_page
+from vicinal.cli.options import (
+    AsJson,
+    DataDir,
+    Device,
+    EmbeddingsFile,
+    Source,
+    Threads,
+    wants_page,
+)
 from vicinal.errors import InputError
 from vicinal.files import read_json
 
@@ -99,6 +107,7 @@ def index(
             "1,000,000, ivfpq beyond)"
         ),
     ] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Index a large set, for similar, anomalies and duplicates.
@@ -138,6 +147,7 @@ def bench(
         ),
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what each recipe costs on this machine.

@@ -10,11 +10,18 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.completion import complete_recipe, complete_source
+from vicinal.cores import set_threads
 
 SOURCES = (
     "folder:PATH, csv:FILE (path,label), parquet:PATTERN ({split} stands for train and test), "
     "numpy:FILE (.npy, .npz), hub:NAME, digits, cifar10, cifar100, mnist or fashion-mnist."
 )
+
+
+def _threads(number: int | None) -> None:
+    """Holds the number of threads for the whole command, or from here on watches the machine."""
+    set_threads(number)
+
 
 EmbeddingsFile = Annotated[
     Path,
@@ -60,6 +67,14 @@ Nodes = Annotated[
 IndexFolder = Annotated[
     Path | None,
     typer.Option("--index", help="Search by this index of the set, made by `vicinal index`."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=_threads,
+        help="Compute on so many threads, always. (default: as fit the machine as it is)",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

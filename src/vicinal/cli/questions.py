@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms, IndexFolder
+from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms, IndexFolder, Threads
 from vicinal.files import check_new, write_csv
 
 SHOWN = 20
@@ -24,6 +24,7 @@ def similar(
     ] = None,
     index: IndexFolder = None,
     grid: Annotated[Path | None, typer.Option(help="Draw the pictures into this PNG.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Find the pictures nearest to one, or farthest from it.
@@ -64,6 +65,7 @@ def anomalies(
     k: Annotated[int, typer.Option("--k", help="Neighbours whose mean distance is the score.")] = 2,
     index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all of them into this CSV.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Rank pictures by how odd they are, and flag the oddest.
@@ -113,6 +115,7 @@ def cluster(
         int | None, typer.Option(help="How many. (default: 2 to 15, by silhouette)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all pictures into this CSV.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Group pictures, and name those that stand for each group.
@@ -156,6 +159,7 @@ def duplicates(
     ] = None,
     index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Find pictures that are the same, or nearly.
@@ -193,6 +197,7 @@ def map_(
     embeddings: EmbeddingsFile,
     out: Annotated[Path, typer.Option(help="The parquet file to write.")],
     method: Annotated[str, typer.Option(help="tsne or pca.")] = "tsne",
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Lay pictures out as a map, for embedding-atlas or your own plot.
@@ -229,6 +234,7 @@ def probe(
         Path, typer.Option(help="CSV with columns id (or path) and label, for a few pictures.")
     ],
     out: Annotated[Path | None, typer.Option(help="Write predictions into this CSV.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Label the rest of a set from the labels of a few.

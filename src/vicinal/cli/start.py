@@ -23,6 +23,7 @@ from vicinal.cli.options import (
     Resume,
     Settings,
     Source,
+    Threads,
     wants_page,
 )
 from vicinal.errors import InputError
@@ -56,6 +57,7 @@ def explore(
     settings: Settings = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Look through your own pictures: what is similar, odd, double or grouped.
@@ -120,6 +122,7 @@ def study(
         str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Run the whole study: train, compare, measure, write one report.
@@ -175,6 +178,7 @@ def train(
     devices: Devices = None,
     nodes: Nodes = None,
     data_dir: DataDir = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Train one encoder on pictures without labels.
@@ -233,6 +237,7 @@ def embed(
     ] = "plain",
     device: Device = "auto",
     data_dir: DataDir = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Write every picture's representation into a parquet file.

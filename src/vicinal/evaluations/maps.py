@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.score import Score
@@ -104,7 +104,7 @@ def tsne_map(
     from openTSNE import TSNE, affinity
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
-    jobs = 1 if len(array) <= _ONE_THREAD else torch.get_num_threads()
+    jobs = 1 if len(array) <= _ONE_THREAD else cores.threads()
     tsne = TSNE(
         initialization=_start(array, seed),
         negative_gradient_method="bh" if len(array) <= _BARNES_HUT else "fft",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.evaluations.probe_result import ProbeResult, judge, labelled_pair
 from vicinal.representations.representations import Representations
@@ -60,7 +58,7 @@ def short_probe(
         torch.manual_seed(seed)
         layer = torch.nn.Linear(points.shape[1], labels.classes).to(device)
     adam = torch.optim.Adam(layer.parameters(), lr=learning_rate, fused=True)
-    with _one_thread():
+    with cores.at_most(1):
         for epoch in range(epochs):
             order = np.random.default_rng((seed, epoch)).permutation(len(points))
             for batch in torch.split(torch.from_numpy(order).to(device), batch_size):
@@ -75,17 +73,6 @@ def short_probe(
         _answers(layer, _tensor(test.array).to(device)),
         seed=seed,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Steps this small take no longer on one thread, and many times less on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _tensor(array: NDArray[np.float32]) -> torch.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
+from vicinal import cores
 from vicinal.evaluations.on_gpu import SoftmaxLoss, rotated, spectrum
 
 Array32 = NDArray[np.float32]
@@ -151,7 +151,7 @@ def fit_softmax(
     # NumPy and SciPy bring a BLAS each, whose idle threads spin while the other one works: with
     # two threads a probe of the digits took thirty times as long as with one, and at no size
     # measured (up to 512 axes of 50,000 points) was a second thread of use.
-    with threadpool_limits(1, "blas"):
+    with cores.one_blas_thread():
         found = minimize(work, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     steepest = float(np.abs(found.jac).max())
     if steepest > 1e-4:  # a little above the tolerance float32 may have no digits left

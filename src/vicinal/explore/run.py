@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vicinal import cores
 from vicinal.encoder.saved import save_encoder
 from vicinal.explore.asked import (
     Request,
@@ -86,6 +87,7 @@ class Explored:
         return "\n".join(lines)
 
 
+@cores.shared()
 def explore(request: Request) -> Explored:
     """Trains, embeds, maps, groups, scores and compares pictures, and writes one page of them.
 
@@ -240,4 +242,5 @@ def _opening(path: Path, parts: tuple[Part, ...], recipe: Recipe | None, engine:
         if recipe is None
         else f"recipe {recipe.name}, {recipe.training.epochs} epochs"
     )
-    return f"{count:,} pictures into {path}: {how}, {engine.device}, {engine.precision}"
+    where = f"{engine.device}, {engine.precision}, {cores.said()}"
+    return f"{count:,} pictures into {path}: {how}, {where}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -16,6 +15,7 @@ from typing import IO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images.fit import Picture
@@ -260,7 +260,7 @@ def decoded(
                 found.append(Skipped(bad.path, bad.reason))
         return found
 
-    workers = cores()
+    workers = cores.cores()
     waiting: deque[Future[list[Pixels | Skipped]]] = deque()
     pool = ThreadPoolExecutor(workers)  # threads: Pillow's decoders let each other run
     try:
@@ -274,11 +274,6 @@ def decoded(
                 yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _groups(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.images import fit
@@ -46,7 +47,7 @@ class TarShards:
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Some images of a shard, see `vicinal.images.stream.Shards`; decoded on all cores."""
         path = self.files[shard]
-        with ThreadPoolExecutor(os.cpu_count() or 1, "decode") as pool:
+        with ThreadPoolExecutor(cores.cores(), "decode") as pool:
             group: list[tuple[bytes, str]] = []
             for picture in _pictures(path, index):
                 group.append(picture)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.representations.neighbours import Neighbours, check_search, nearest
 
@@ -75,12 +76,8 @@ def nearest_approximate(
     graph = faiss.IndexHNSWFlat(gallery.shape[1], _LINKS)
     graph.hnsw.efConstruction = _BUILD_WIDTH
     graph.hnsw.efSearch = max(_LEAST_WIDTH, 2 * (k + exclude_self))
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
+    with cores.faiss_threads(faiss, 1):
         graph.add(np.ascontiguousarray(gallery))
-    finally:
-        faiss.omp_set_num_threads(threads)
     squared, indices = graph.search(np.ascontiguousarray(queries), k + exclude_self)
     distances = np.sqrt(np.maximum(squared, 0))
     missing = np.flatnonzero((indices < 0).any(axis=1))  # a corner the graph does not lead into
@@ -128,4 +125,5 @@ def _faiss() -> Any:
         raise InputError(
             "neighbour search 'hnsw' needs faiss: pip install 'vicinal[faiss]', or use 'exact'"
         ) from None
+    faiss.omp_set_num_threads(cores.threads())
     return faiss

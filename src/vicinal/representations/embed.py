@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vicinal import cores
 from vicinal.encoder.saved import Preparation
 from vicinal.images.imageset import ImageSet
 from vicinal.representations.representations import Representations
@@ -42,6 +43,7 @@ def embed(
     encoder = encoder.to(device).eval()
     parts = []
     for start in range(0, len(images), batch_size):
+        cores.glance()
         pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[start : start + batch_size]))
         view = normalise(pixels.to(device), preparation.mean, preparation.std)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.representations.distances import squared_distances
@@ -268,6 +269,7 @@ def import_faiss() -> Any:
         import faiss
     except ImportError:
         raise InputError("an index needs faiss: pip install 'vicinal[faiss]'") from None
+    faiss.omp_set_num_threads(cores.threads())
     return faiss
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.representations.index import Kind, import_faiss
 
@@ -78,11 +79,7 @@ def _parts(width: int) -> int:
 def add(engine: Any, vectors: NDArray[np.float32]) -> None:
     """Adds rows block by block, on one thread, for then the same rows give the same index."""
     faiss = import_faiss()
-    threads = faiss.omp_get_max_threads()
     graph = isinstance(engine, faiss.IndexHNSW)
-    faiss.omp_set_num_threads(1 if graph else threads)
-    try:
+    with cores.faiss_threads(faiss, 1 if graph else cores.threads()):
         for start in range(0, len(vectors), _BLOCK):
             engine.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
-    finally:
-        faiss.omp_set_num_threads(threads)

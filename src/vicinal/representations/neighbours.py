@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.representations.distances import (
     BLOCK,
@@ -150,6 +151,7 @@ def _search(
     rows = max(1, BLOCK // len(gallery))
     buffer = torch.empty(min(rows, len(queries)), len(gallery), device=device)
     for start in range(0, len(queries), rows):
+        cores.glance()
         part = queries[start : start + rows]
         block = torch.from_numpy(seen_from(part, centre)).to(device)
         length = block.square().sum(dim=1, keepdim=True)

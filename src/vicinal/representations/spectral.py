@@ -12,8 +12,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.representations.approximate import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
@@ -242,7 +242,7 @@ def _leading(
     first = np.random.default_rng(seed).standard_normal(size)
     # ARPACK's own products are too small to share: with several threads they wait for each other,
     # on a busy machine for most of the time (16,000 images, 32 columns: 12.8 s, with one 0.2 s).
-    with threadpool_limits(1, user_api="blas"):
+    with cores.one_blas_thread():
         values, vectors = eigsh(operator, k=count, which="LA", v0=first, tol=_TOLERANCE)
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
+from vicinal import cores
 from vicinal.recipe import Recipe
 from vicinal.study.speed import Speed, measure_speed
 from vicinal.training.device import Engine, open_engine
@@ -35,6 +35,7 @@ class Speeds:
     speeds: tuple[Speed, ...]
 
 
+@cores.shared()
 def measure_recipes(recipes: Sequence[Recipe], device: str) -> Speeds:
     """Measures each recipe on colour pixels of its own size.
 
@@ -90,7 +91,7 @@ def print_speeds(measured: Speeds, images: int, *, as_json: bool) -> None:
     console.print(table)
     console.print(
         f"{measured.device}, {' / '.join(sorted(set(measured.precision)))}, "
-        f"{torch.get_num_threads()} threads; one encoder: a study trains two of them"
+        f"{cores.said()}; one encoder: a study trains two of them"
     )
 
 

@@ -19,11 +19,12 @@ from typing import Any, Self
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
-from vicinal import __version__
+from vicinal import __version__, cores
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
+from vicinal.study.threads import hold_threads
 
 LOCK = "run.lock"
 """The file that a process at work on a run holds locked; the system unlocks it when it ends."""
@@ -134,6 +135,7 @@ def open_run(
     if recipe is not None and not (path / "recipe.toml").is_file():
         with replacing(path / "recipe.toml") as partial:
             partial.write_text(to_toml(recipe), "utf-8")
+    hold_threads(path)
     return run
 
 
@@ -234,8 +236,8 @@ def describe_environment(seed: int, device: str, precision: str) -> dict[str, An
         **{name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "cores": cores.count(),
+        "threads": cores.threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "precision": precision,
         "seed": seed,

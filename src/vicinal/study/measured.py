@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from vicinal import cores
 from vicinal.files import write_json
 from vicinal.study.folder import RunFolder
 from vicinal.study.stages import run_stage, say, tell
 from vicinal.study.systems import MAPS, SYSTEMS, Figures, Measure
+from vicinal.study.threads import note_threads
 
 # A system is small products, Python and large products by turns, so two threads are busy for part
 # of its time; `benchmarks/side_by_side.py` has what two processes gain.
@@ -51,7 +52,7 @@ def measure_all(measure: Measure) -> None:
 def _worth_it(measure: Measure) -> bool:
     """Whether two processes have cores and memory, and enough to do."""
     train = measure.data.train
-    if measure.device != "cpu" or torch.get_num_threads() < AT_ONCE or len(train) < PAYS:
+    if measure.device != "cpu" or cores.most() < AT_ONCE or len(train) < PAYS:
         return False
     widest = max(measure.recipe.encoder.dimension, train.size**2 * train.channels)
     return _memory() >= SETS * len(train) * widest * np.dtype(np.float32).itemsize
@@ -84,15 +85,18 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
 
     run = measure.run
     apart = Measure(RunFolder(run.path), measure.data, measure.recipe)  # the lock stays here
-    threads = torch.get_num_threads() // AT_ONCE
+    # Where others keep the cores busy, two processes of one thread each still lose nothing: none
+    # waits for another's slowest thread.
+    threads = max(1, cores.look() // AT_ONCE)
     with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
         pool = Parallel(batch_size=1, return_as="generator_unordered")
     began, took = time.perf_counter(), dict[str, float]()
-    measured = pool(delayed(_measured)(apart, name) for name in names)
+    measured = pool(delayed(_measured)(apart, name, threads) for name in names)
     try:
         for name, figures, seconds in measured:
             write_json(_figures(run, name), figures)
             took[name] = seconds
+            note_threads(run.path, _stage(name), threads)
             run.note(_stage(name), seconds)
             tell(run, _stage(name))
     except BrokenProcessPool:
@@ -116,8 +120,9 @@ def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
         run.note(_stage(name), own * seconds / sum(took.values()))
 
 
-def _measured(measure: Measure, name: str) -> tuple[str, Figures, float]:
-    """A system's name, its figures, and the seconds it took."""
+def _measured(measure: Measure, name: str, threads: int) -> tuple[str, Figures, float]:
+    """A system's name, its figures, and the seconds it took on so many threads."""
+    cores.set_threads(threads)
     began = time.perf_counter()
     return name, SYSTEMS[name](measure), time.perf_counter() - began
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.files import read_json, write_json
@@ -101,6 +102,7 @@ class Further:
     work: Callable[[RunFolder, Data, Recipe], None]
 
 
+@cores.shared()
 def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
     """Runs every system and every claim of the study.
 
@@ -132,7 +134,10 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
     with open_run(path, identity, recipe, resume=request.resume) as run:
         skipped = [one for part in data.parts().values() for one in part.skipped]
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
-        say(f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}")
+        say(
+            f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}, "
+            f"{cores.said()}"
+        )
         _one_seed(run, data, recipe, engine, sources, request.log, further)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + request.seeds):

@@ -8,12 +8,15 @@ from pathlib import Path
 from rich.console import Console
 
 from vicinal.study.folder import RunFolder
+from vicinal.study.threads import choose_threads
 
 
 def run_stage(
     run: RunFolder, name: str, makes: Iterable[Path], work: Callable[[], None], *, width: int = 20
 ) -> None:
     """Runs a stage unless it is finished and what it ``makes`` is there; tells how long it took.
+
+    It has as many threads as fit the machine now, or, if it was begun before, as it had then.
 
     Args:
         run: The run folder.
@@ -25,6 +28,7 @@ def run_stage(
     with run.stage(name, makes) as due:
         if not due:
             return
+        choose_threads(run.path, name)
         work()
     tell(run, name, width=width)
 

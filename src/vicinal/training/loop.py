@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vicinal import ranks
+from vicinal import cores, ranks
 from vicinal.encoder import build_encoder, projector
 from vicinal.encoder.synchronised import synchronise
 from vicinal.encoder.winograd import use_winograd
@@ -27,6 +27,7 @@ from vicinal.training.graphed import Step, graphed, set_rate
 from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
+from vicinal.training.pace import Threads
 from vicinal.training.rank import SAMPLE, effective_rank
 from vicinal.training.recovery import Recovery
 from vicinal.training.schedule import learning_rate
@@ -79,6 +80,7 @@ class Material:
 
 
 @kept_memory()
+@cores.shared()
 def pretrain(
     train: Trainable,
     test: Trainable,
@@ -149,6 +151,7 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
+        threads = Threads(run / "threads.csv", fabric.device, title, log.say)
         compile_networks(model, recipe.training, fabric.device, log.say)
         take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
         for epoch in recovery.epochs(done, epochs):
@@ -157,7 +160,7 @@ def pretrain(
             first, sums = _begun(after, fabric.device)
             wrapped.train()
             began = time.perf_counter()
-            views = feed.batches(generator, steps, batch, after)
+            views = threads.between(feed.batches(generator, steps, batch, after), epoch, first)
             for step, (view_a, view_b) in enumerate(views, start=first):
                 set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
                 sums += (parts := take(view_a, view_b))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.anomaly import anomaly_scores
 from vicinal.evaluations.conformal import conformal_p_values, conformal_threshold
@@ -69,6 +70,7 @@ class Ranked:
         }
 
 
+@cores.shared()
 def rank_anomalies(
     embeddings: Embeddings,
     reference: Embeddings | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.clusters import ClusterResult, cluster
 from vicinal.representations.embeddings import Embeddings
@@ -69,6 +70,7 @@ class Grouped:
         }
 
 
+@cores.shared()
 def group(
     embeddings: Embeddings,
     clusters: int | None = None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicate_threshold import duplicate_threshold
 from vicinal.evaluations.same_picture import contrast, most_different, others, same
@@ -77,6 +78,7 @@ class Duplicates:
         }
 
 
+@cores.shared()
 def find_duplicates(
     embeddings: Embeddings,
     threshold: float | None = None,

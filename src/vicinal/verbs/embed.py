@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vicinal import cores
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.images import Part, load_parts
 from vicinal.progress import counted
@@ -39,6 +40,7 @@ def embed_source(
     return embed_parts(parts, file, data, device=device, data_dir=data_dir)
 
 
+@cores.shared()
 def embed_parts(
     parts: Sequence[Part],
     encoder: Path,

@@ -22,6 +22,7 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
+from vicinal import cores
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import write_csv
@@ -80,11 +81,9 @@ class PieceEmbedder:
             self.encoder, self.preparation = load_encoder(Path(file.name))
         self.origin, self.out = origin, out
         self.device = resolve_device(device)
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores.cores()
         if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
+            cores.set_threads(threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As Ray Data calls it: pieces as JSON in, parts as JSON out; an error is no exception."""
@@ -137,6 +136,7 @@ class PieceEmbedder:
         return Part(count, array.shape[1], decoded.skipped)
 
 
+@cores.shared()
 def embed_pieces(
     source: str,
     encoder: Path,

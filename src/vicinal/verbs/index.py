@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.files import replacing, write_json
 from vicinal.representations.embeddings import batches, origin_of
@@ -61,6 +62,7 @@ class Indexed:
     bytes: int
 
 
+@cores.shared()
 def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Indexed:
     """Builds an index of a set, which is read a few rows at a time.
 
@@ -109,6 +111,7 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
     return _indexed(folder, added=len(ids))
 
 
+@cores.shared()
 def add_to_index(embeddings: Path, folder: Path) -> Indexed:
     """Adds the images of a set to an index; what it learnt and linked before stays as it is.
 

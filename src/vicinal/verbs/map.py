@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import pca_map, trustworthiness, tsne_map
 from vicinal.files import replacing
@@ -35,6 +36,7 @@ class Map:
     trustworthiness: float
 
 
+@cores.shared()
 def map_of(embeddings: Embeddings, method: str = "tsne") -> Map:
     """Lays pictures out by t-SNE or PCA, seed 0.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.evaluations.label_probe import LabelProbe, label_probe
 from vicinal.files import plain_cell
@@ -54,6 +55,7 @@ class Predicted:
         }
 
 
+@cores.shared()
 def predict(embeddings: Embeddings, labels: Path, *, seed: int = 0) -> Predicted:
     """Fits a classifier to the labelled pictures and applies it to the others.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal import cores
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.images import ImageSet, fit
@@ -47,6 +48,7 @@ class Similar:
         ]
 
 
+@cores.shared()
 def similar(
     embeddings: Embeddings,
     query: str,

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from vicinal import ranks
+from vicinal import cores, ranks
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_rows, write_json
@@ -27,6 +27,7 @@ from vicinal.study.folder import (
     recipe_for,
 )
 from vicinal.study.learners import kept_encoder, preparation_of
+from vicinal.study.stages import say
 from vicinal.training.device import Engine
 from vicinal.training.launch import open_ranks
 from vicinal.training.loop import Material, Trainable, pretrain
@@ -98,7 +99,7 @@ def train(
         lambda: run or default_folder(data, chosen.name, resume=resume, prefix="train-")
     )
     identity = {"verb": "train", "data": data, "limit": limit} | source.fingerprints
-    with _opened_run(path, identity, chosen, resume=resume) as folder:
+    with cores.shared(), _opened_run(path, identity, chosen, resume=resume) as folder:
         ranks.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
@@ -170,6 +171,7 @@ def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -
         environment = describe_environment(recipe.seed, engine.device, engine.precision)
         environment["ranks"] = ranks.world_size()
         write_json(folder / "environment.json", environment)
+        say(f"run folder {folder.path}, {engine.device}, {engine.precision}, {cores.said()}")
 
     def save(encoder: nn.Module, path: Path) -> None:
         save_encoder(encoder, path, recipe=recipe.encoder, preparation=source.preparation)

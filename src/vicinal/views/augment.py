@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.recipe import Views
 from vicinal.views.colour import blend, grey_level, solarise, turn_hue
@@ -91,10 +92,8 @@ class Augment:
         drawn = Parameters(*(values[order] for values in drawn))
         *sorted_, place, back = moved([*drawn, order, torch.argsort(order)], pixels.device)
         there = Parameters(*sorted_)
-        if pixels.device.type == "cpu":
-            at_once = CACHE_NUMBERS * torch.get_num_threads()
-        else:
-            at_once = MEMORY_NUMBERS
+        on_cpu = pixels.device.type == "cpu"
+        at_once = CACHE_NUMBERS * cores.threads() if on_cpu else MEMORY_NUMBERS
         size = self.views.size
         step = max(1, at_once // (channels * max(height * width, size * size)))
         views = torch.empty((batch, size, size, channels), device=pixels.device)
