@@ -63,7 +63,8 @@ def duplicate_threshold(
 
     Pictures so near are then taken for one, and the rest is measured again, until nothing changes:
     so copies do not count in what they are held against. First m is taken between the 32 and the
-    64 nearest, where up to some 30 copies of each picture matter little, then nearer.
+    64 nearest, where up to some 30 copies of each picture matter little, then nearer, as far as
+    that gives a greater distance.
 
     Args:
         array: Representations (N, F) float32, no two equal.
@@ -84,8 +85,9 @@ def duplicate_threshold(
     for k in _BEYOND:
         for _ in range(_PASSES):
             law = _law(drawn[np.isin(rows, kept)][:, np.isin(columns, kept)], len(kept), k)
-            threshold, chance = _most(law, apart, count)
-            slope = law.slope
+            farther, expected = _most(law, apart, count)
+            if farther > threshold:  # never back: copies would count again, and lower it further
+                threshold, chance, slope = farther, expected, law.slope
             left = _representatives(ends[apart <= threshold], count)
             settled = len(left) == len(kept)
             kept = left
@@ -96,7 +98,7 @@ def duplicate_threshold(
     known = beyond[np.isfinite(beyond)]
     near = int(((apart > threshold / _QUARTER) & (apart <= threshold * _QUARTER)).sum())
     doubt = None
-    if slope < _TIGHT:
+    if law.slope < _TIGHT:
         doubt = "the pictures lie in tight groups, of copies or of kinds"
     elif near > max(1, _UNSURE * int((apart <= threshold).sum())):
         doubt = f"{near:,} pairs lie within a quarter of it"
