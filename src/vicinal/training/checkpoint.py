@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vicinal import ranks
 from vicinal.errors import InputError, begun_by
 from vicinal.files import replacing
+from vicinal.recipe import Recipe
 from vicinal.training.feed import Position
 
 _LOG = logging.getLogger(__name__)
@@ -131,3 +132,14 @@ class Checkpoint:
         self.rows = state.get("losses", [])
         self.within = state.get("within", {})
         return int(state["epoch"])
+
+
+def worth_keeping(done: int, steps: int, recipe: Recipe, sums: Tensor, model: nn.Module) -> bool:
+    """Whether a checkpoint is due after ``done`` of an epoch's steps; its end has one anyway.
+
+    Not of numbers gone bad: a training that is taken back needs one from before.
+    """
+    every = recipe.training.checkpoint_steps
+    if every == 0 or done % every or done == steps:
+        return False
+    return all(bool(t.isfinite().all()) for t in (sums, *model.parameters()))

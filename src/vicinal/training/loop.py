@@ -20,7 +20,7 @@ from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
-from vicinal.training.checkpoint import Checkpoint
+from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import ArrayFeed, Feed, Position
 from vicinal.training.graphed import Step, graphed, set_rate
@@ -167,7 +167,7 @@ def pretrain(
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, parts):
                     break
-                if _worth_keeping(step + 1, steps, recipe, sums, model):
+                if worth_keeping(step + 1, steps, recipe, sums, model):
                     position = Position(step + 1, generator.get_state(), sums)
                     checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
@@ -271,17 +271,6 @@ def _begun(after: Position | None, device: torch.device) -> tuple[int, Tensor]:
     if after is None:
         return 0, torch.zeros(len(PARTS), device=device)
     return after.steps, after.sums.to(device)
-
-
-def _worth_keeping(done: int, steps: int, recipe: Recipe, sums: Tensor, model: nn.Module) -> bool:
-    """Whether a checkpoint is due after ``done`` of an epoch's steps; its end has one anyway.
-
-    Not of numbers gone bad: a training that is taken back needs one from before.
-    """
-    every = recipe.training.checkpoint_steps
-    if every == 0 or done % every or done == steps:
-        return False
-    return all(bool(t.isfinite().all()) for t in (sums, *model.parameters()))
 
 
 def _first_rows(encoder: nn.Module, views: Tensor, batch: int) -> Tensor:
