@@ -107,6 +107,13 @@ def from_first(work: Callable[[], T]) -> T:
     return told[1]  # type: ignore[no-any-return]
 
 
+def firsts(values: Tensor) -> Tensor:
+    """Rank 0's numbers on every rank, in place: a few on the CPU, whatever is trained on."""
+    if world_size() > 1:
+        dist.broadcast(values, 0, group=_patient_group())
+    return values
+
+
 def in_turn(work: Callable[[], T]) -> T:
     """Has the first rank of each machine do some work, then the others, who find its files there.
 
@@ -147,9 +154,15 @@ def restarted() -> bool:
 
 
 def leave() -> None:
-    """Ends this process's part in the group, if there is one."""
+    """Ends this process's part in the group, if there is one, and the threads that served it.
+
+    A gloo group's threads end with the last reference to it. One that still runs when the
+    interpreter ends may want its lock then, to free a tensor, and is made to exit in the midst of
+    C++ code, which aborts the process: "terminate called without an active exception".
+    """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+    _patient_group.cache_clear()  # it holds the last reference to the second group
 
 
 def _share(rows: int, number: int, world: int) -> slice:

@@ -16,6 +16,7 @@ from vicinal import ranks
 from vicinal.errors import InputError, begun_by
 from vicinal.files import replacing
 from vicinal.recipe import Recipe
+from vicinal.training.budget import Budget
 from vicinal.training.feed import Position
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Checkpoint:
         path: The file.
         model: What is trained.
         optimizer: What trains it.
+        budget: What the training may take, and how far it is.
         rows: The rows of ``losses.csv`` that belong to the state restored: a file that was
             cut short or removed is written again from them.
         within: The fields of the `Position` restored, if the state is one within an epoch.
@@ -42,6 +44,7 @@ class Checkpoint:
     path: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    budget: Budget | None = None
     rows: list[list[str]] = field(default_factory=list)
     within: dict[str, Any] = field(default_factory=dict)
 
@@ -58,6 +61,7 @@ class Checkpoint:
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "budget": {} if self.budget is None else self.budget.state_dict(),
             "losses": list(rows),
             "within": {} if position is None else vars(position),
         }
@@ -85,14 +89,17 @@ class Checkpoint:
         if ranks.world_size() == 1:
             return self._restore()
 
-        def state() -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any]]:
+        def state() -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
             done = self._restore()
-            return done, self.model.state_dict(), self.optimizer.state_dict(), self.within
+            budget = {} if self.budget is None else self.budget.state_dict()
+            return done, self.model.state_dict(), self.optimizer.state_dict(), budget, self.within
 
-        done, model, optimizer, within = ranks.from_first(state)
+        done, model, optimizer, budget, within = ranks.from_first(state)
         if not ranks.is_first():
             self.model.load_state_dict(model)
             self.optimizer.load_state_dict(optimizer)
+            if self.budget is not None:
+                self.budget.load_state_dict(budget)
             self.within = within
         return done
 
@@ -129,17 +136,21 @@ class Checkpoint:
         # Its settings are the recipe's: the file may come from another device, whose are others.
         settings = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": settings})
+        if self.budget is not None:
+            self.budget.load_state_dict(state.get("budget", {}))
         self.rows = state.get("losses", [])
         self.within = state.get("within", {})
         return int(state["epoch"])
 
 
-def worth_keeping(done: int, steps: int, recipe: Recipe, sums: Tensor, model: nn.Module) -> bool:
+def worth_keeping(
+    done: int, steps: int, recipe: Recipe, budget: Budget, sums: Tensor, model: nn.Module
+) -> bool:
     """Whether a checkpoint is due after ``done`` of an epoch's steps; its end has one anyway.
 
     Not of numbers gone bad: a training that is taken back needs one from before.
     """
     every = recipe.training.checkpoint_steps
-    if every == 0 or done % every or done == steps:
+    if done == steps or not (budget.due() or (every and done % every == 0)):
         return False
     return all(bool(t.isfinite().all()) for t in (sums, *model.parameters()))

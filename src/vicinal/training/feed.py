@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal import ranks
@@ -79,3 +81,44 @@ class ArrayFeed:
                 yield self.pairs(self.pixels, index, generator)
             else:
                 yield self.pairs(self.pixels, index, generator, ranks.share(batch))
+
+
+class Trainable(Protocol):
+    """What can be trained on, without labels."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+
+    def on(self, device: torch.device) -> Feed:
+        """The images on a device, as batches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What is trained on: pixels and nothing else, so that no label can reach training.
+
+    Attributes:
+        pixels: Array (N, H, W, C) uint8.
+        pairs: Where two views come from, given the pixels and positions in them.
+    """
+
+    pixels: NDArray[np.uint8]
+    pairs: Pairs
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.pixels.shape[1:]
+        return height, width, channels
+
+    def on(self, device: torch.device) -> Feed:
+        """The images on a device, as batches."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
+        return ArrayFeed(pixels, self.pairs)

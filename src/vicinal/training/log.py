@@ -7,18 +7,20 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 
 from vicinal import ranks
 from vicinal.errors import StorageError
 from vicinal.files import replacing
+from vicinal.training.budget import Budget
 from vicinal.training.rank import CollapseWatch
 
 if TYPE_CHECKING:
@@ -35,9 +37,8 @@ class TrainingLog:
         path: The CSV file; what lies there is replaced.
         title: What is being trained, for the bar.
         epochs: Epochs in the whole training.
-        epochs_done: Epochs of an interrupted run that are not repeated.
-        rows: Their rows.
-        images: Images in an epoch.
+        budget: Says how much of the training is done, and how long the rest takes.
+        rows: The rows of an interrupted run's epochs.
         quiet: Whether to write the file and show nothing.
         loggers: Lightning's loggers, which get the same rows.
     """
@@ -48,16 +49,15 @@ class TrainingLog:
         title: str,
         *,
         epochs: int,
-        epochs_done: int,
+        budget: Budget,
         rows: Sequence[list[str]] = (),
-        images: int,
         quiet: bool = False,
         loggers: Sequence[Logger] = (),
     ) -> None:
         self._path = path
         self._loggers = loggers
         self._title = title
-        self._epochs = epochs
+        self._epochs, self._budget = epochs, budget
         self._watch = CollapseWatch()
         self.rows = list(rows)
         """What the file holds below its first line."""
@@ -67,16 +67,14 @@ class TrainingLog:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[rate]:>7,.0f} images/s"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", style="progress.remaining"),
             TextColumn("{task.fields[terms]}"),
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task(
-            title, total=epochs * images, completed=epochs_done * images, rate=0.0, terms=""
-        )
-        self._shown = 0.0
+        self._task = self._bar.add_task(title, total=1.0, rate=0.0, left="", terms="")
+        self._shown, self._tenths = 0.0, -1
         self._glance = Glance()
 
     def __enter__(self) -> Self:
@@ -102,14 +100,15 @@ class TrainingLog:
                 at only a few times a second, and never waited for.
             seconds: Time since the epoch began.
         """
-        self._bar.advance(self._task, images)
         if self._bar.disable or time.monotonic() - self._shown < 0.3:
             return
         self._shown = time.monotonic()
         self._bar.update(
             self._task,
-            description=f"{self._title} {epoch}/{self._epochs}",
+            description=f"{self._title} {self._number(epoch)}",
+            completed=self._budget.share(),
             rate=steps * images / seconds,
+            left=_brief_time(self._budget.left()),
         )
         means = self._glance(sums / steps)
         if means is not None:
@@ -138,7 +137,7 @@ class TrainingLog:
             logger.save()
         if self._bar.disable and split == "train" and self._worth_a_line(epoch):
             self.say(
-                f"{self._title} epoch {epoch}/{self._epochs}  {rate:,.0f} images/s  {_brief(terms)}"
+                f"{self._title} epoch {self._number(epoch)}  {rate:,.0f} images/s  {_brief(terms)}"
             )
 
     def say(self, line: str) -> None:
@@ -157,8 +156,15 @@ class TrainingLog:
         except OSError as error:
             raise StorageError(self._path, error.strerror or str(error)) from error
 
+    def _number(self, epoch: int) -> str:
+        """An epoch, and of how many, unless the minutes choose that."""
+        return f"{epoch}/{self._epochs}" if self._budget.minutes is None else f"{epoch}"
+
     def _worth_a_line(self, epoch: int) -> bool:
         # Without a terminal, about ten lines a training: enough to see it live, not a flood.
+        if self._budget.minutes is not None:
+            before, self._tenths = self._tenths, int(10 * self._budget.share())
+            return self._tenths > before
         return epoch == self._epochs or epoch % max(1, self._epochs // 10) == 0
 
     def _begin(self) -> None:
@@ -217,9 +223,8 @@ def opened_log(
     title: str,
     *,
     epochs: int,
-    epochs_done: int,
+    budget: Budget,
     rows: Sequence[list[str]] = (),
-    images: int,
     quiet: bool = False,
     loggers: Sequence[Logger] = (),
 ) -> TrainingLog:
@@ -230,9 +235,8 @@ def opened_log(
         path,
         title,
         epochs=epochs,
-        epochs_done=epochs_done,
+        budget=budget,
         rows=rows,
-        images=images,
         quiet=quiet,
         loggers=loggers,
     )
@@ -241,6 +245,11 @@ def opened_log(
 def named(values: Tensor) -> dict[str, float]:
     """Terms (4,) by name."""
     return dict(zip(PARTS, values.tolist(), strict=True))
+
+
+def _brief_time(seconds: float) -> str:
+    """A time to come, as 0:05:30; nothing where it is not known."""
+    return "" if math.isnan(seconds) else str(timedelta(seconds=round(seconds)))
 
 
 def _brief(terms: Mapping[str, float]) -> str:

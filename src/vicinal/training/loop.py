@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vicinal import cores, ranks
@@ -20,9 +18,10 @@ from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
+from vicinal.training.budget import Budget
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks
-from vicinal.training.feed import ArrayFeed, Feed, Position
+from vicinal.training.feed import Feed, Material, Position, Trainable
 from vicinal.training.graphed import Step, graphed, set_rate
 from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
@@ -31,52 +30,12 @@ from vicinal.training.pace import Threads
 from vicinal.training.rank import SAMPLE, effective_rank
 from vicinal.training.recovery import Recovery
 from vicinal.training.schedule import learning_rate
-from vicinal.views import Pairs
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from lightning.fabric.loggers.logger import Logger
 
-
-class Trainable(Protocol):
-    """What can be trained on, without labels."""
-
-    def __len__(self) -> int:
-        """How many images there are."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-
-    def on(self, device: torch.device) -> Feed:
-        """The images on a device, as batches."""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """What is trained on: pixels and nothing else, so that no label can reach training.
-
-    Attributes:
-        pixels: Array (N, H, W, C) uint8.
-        pairs: Where two views come from, given the pixels and positions in them.
-    """
-
-    pixels: NDArray[np.uint8]
-    pairs: Pairs
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-        height, width, channels = self.pixels.shape[1:]
-        return height, width, channels
-
-    def on(self, device: torch.device) -> Feed:
-        """The images on a device, as batches."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
-        return ArrayFeed(pixels, self.pairs)
+__all__ = ["Material", "Trainable", "pretrain"]
 
 
 @kept_memory()
@@ -89,6 +48,8 @@ def pretrain(
     fabric: Fabric,
     *,
     epochs: int,
+    minutes: float | None = None,
+    start: Mapping[str, Tensor] | None = None,
     title: str = "train",
     quiet: bool = False,
     loggers: Sequence[Logger] = (),
@@ -99,7 +60,8 @@ def pretrain(
     Writes ``losses.csv`` (mean terms of each epoch, on train and on test views) and
     ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come
     from the seed and the epoch's number alone, so a resumed run takes the same steps. What a
-    loss that is not finite, or explodes, brings about is in `vicinal.training.recovery`.
+    loss that is not finite, or explodes, brings about is in `vicinal.training.recovery`, what
+    minutes are in `vicinal.training.budget`.
 
     Args:
         train: Images that teach.
@@ -107,7 +69,11 @@ def pretrain(
         recipe: Every number of the run.
         run: An existing folder.
         fabric: Device and precision.
-        epochs: Passes over the training images.
+        epochs: Passes over the training images, at most if there are minutes.
+        minutes: What the training may take, held whatever the machine does meanwhile; a resumed
+            training has what is left of them. What they were used for is in ``minutes.json``.
+        start: Weights of the encoder (``0.…``) and, if known, of the projector (``1.…``) to
+            begin with; what is not in it is drawn.
         title: What the progress bar calls this training.
         quiet: Whether there is neither a bar nor a line.
         loggers: Lightning's loggers, which get what ``losses.csv`` gets, by the epoch.
@@ -123,38 +89,37 @@ def pretrain(
     if len(train) < 2:
         raise InputError(f"training needs at least 2 images, found {len(train)}")
     torch.manual_seed(recipe.seed)
-    encoder, model = _networks(recipe, train.shape)
+    encoder, model = _networks(recipe, train.shape, start)
     use_winograd(model)  # acts in float32 on a CPU alone
     synchronise(model, fabric.device)  # acts on several ranks alone
     wrapped, optimizer = fabric.setup(
         model.to(memory_format=torch.channels_last),
         build_optimizer(model.parameters(), recipe.training),
     )
-    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer)
-    done = checkpoint.restore()
     feed, test_feed = train.on(fabric.device), test.on(fabric.device)
     batch = min(recipe.training.batch_size, len(feed))
     steps = len(feed) // batch  # a last, smaller batch is left out; shuffling spares no image
     rows = _global_rows(recipe, batch)
+    # A pass over test images is about a third of the work, forward alone.
+    budget = Budget(epochs, steps, minutes=minutes, closing=_test_steps(recipe, test_feed)[0] / 3)
+    # Where minutes choose the passes, the warm-up is the same share of them as of the recipe's.
+    per_epoch = steps if minutes is None else budget.steps / recipe.training.epochs
+    checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer, budget)
+    done = checkpoint.restore()
     recovery = Recovery(checkpoint, title, recipe, steps, fabric.device)
-
-    def rate(step: int) -> float:
-        return learning_rate(step, epochs * steps, steps, recipe.training)
-
     with opened_log(
         run / "losses.csv",
         title,
         epochs=epochs,
-        epochs_done=done,
+        budget=budget,
         rows=checkpoint.rows,
-        images=steps * batch,
         quiet=quiet,
         loggers=loggers,
     ) as log:
         threads = Threads(run / "threads.csv", fabric.device, title, log.say)
         compile_networks(model, recipe.training, fabric.device, log.say)
         take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
-        for epoch in recovery.epochs(done, epochs):
+        for epoch in budget.within(recovery.epochs(done, epochs)):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
             first, sums = _begun(after, fabric.device)
@@ -162,12 +127,14 @@ def pretrain(
             began = time.perf_counter()
             views = threads.between(feed.batches(generator, steps, batch, after), epoch, first)
             for step, (view_a, view_b) in enumerate(views, start=first):
-                set_rate(optimizer, rate(epoch * steps + step) * recovery.factor(epoch))
+                so_far = epoch * steps + step
+                rate = learning_rate(budget.place(so_far), budget.steps, per_epoch, recipe.training)
+                set_rate(optimizer, rate * recovery.factor(epoch))
                 sums += (parts := take(view_a, view_b))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
-                if recovery.broke(step, parts):
+                if recovery.broke(step, parts) or budget.over(so_far + 1):
                     break
-                if worth_keeping(step + 1, steps, recipe, sums, model):
+                if worth_keeping(step + 1, steps, recipe, budget, sums, model):
                     position = Position(step + 1, generator.get_state(), sums)
                     checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
@@ -175,11 +142,15 @@ def pretrain(
                 take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
                 continue
             seconds = time.perf_counter() - began
-            log.record(epoch + 1, "train", named(sums / steps), seconds, (steps - first) * batch)
-            _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
-            if keep is not None and epoch + 1 in recipe.training.keep_epochs and ranks.is_first():
-                keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
-            checkpoint.save(epoch + 1, log.rows)
+            means, images = named(sums / (step + 1)), (step + 1 - first) * batch
+            with budget.closing():
+                log.record(epoch + 1, "train", means, seconds, images)
+                _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
+                wanted = step + 1 == steps and epoch + 1 in recipe.training.keep_epochs
+                if keep is not None and wanted and ranks.is_first():
+                    keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
+                checkpoint.save(epoch + 1, log.rows)
+        budget.end(run / "minutes.json", log.say)
     return encoder.eval()
 
 
@@ -224,13 +195,16 @@ def _global_rows(recipe: Recipe, batch: int) -> int | None:
     return batch if several and recipe.training.statistics == "global" else None
 
 
-def _networks(recipe: Recipe, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Sequential]:
-    """The encoder, and the encoder with its projector."""
+def _networks(
+    recipe: Recipe, shape: tuple[int, int, int], start: Mapping[str, Tensor] | None
+) -> tuple[nn.Module, nn.Sequential]:
+    """The encoder, and the encoder with its projector, with the weights to begin with."""
     size, _, channels = shape
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
-    return encoder, nn.Sequential(
-        encoder, projector(recipe.encoder.dimension, recipe.projector.widths)
-    )
+    head = projector(recipe.encoder.dimension, recipe.projector.widths)
+    model = nn.Sequential(encoder, head)
+    model.load_state_dict(model.state_dict() | dict(start or {}))
+    return encoder, model
 
 
 @torch.no_grad()
@@ -245,11 +219,9 @@ def _record_test(
 ) -> None:
     """Logs the mean terms on test views, the same after every epoch, and the first ones' rank."""
     generator = _generator(recipe.seed, -1)
-    count = min(recipe.training.test_images, len(feed))
-    batch = min(recipe.training.batch_size, count)
-    if batch < 2:
+    steps, batch = _test_steps(recipe, feed)
+    if steps == 0:
         return
-    steps = count // batch
     model.eval()
     began = time.perf_counter()
     sums = torch.zeros(len(PARTS), device=fabric.device)
@@ -264,6 +236,13 @@ def _record_test(
     assert sample is not None
     means = named(sums / steps) | {"rankme": effective_rank(sample)}
     log.record(epoch + 1, "test", means, time.perf_counter() - began, steps * batch)
+
+
+def _test_steps(recipe: Recipe, feed: Feed) -> tuple[int, int]:
+    """Steps of a pass over the test images, none if there is but one, and images of a step."""
+    count = min(recipe.training.test_images, len(feed))
+    batch = min(recipe.training.batch_size, count)
+    return (count // batch if batch > 1 else 0), batch
 
 
 def _begun(after: Position | None, device: torch.device) -> tuple[int, Tensor]:

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step."""
+"""The learning rate as a pure function of the place in a training."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import math
 from vicinal.recipe import Training
 
 
-def learning_rate(step: int, steps: int, steps_per_epoch: int, training: Training) -> float:
+def learning_rate(place: float, steps: int, steps_per_epoch: float, training: Training) -> float:
     """Learning rate of a step: a linear warm-up, then constant or half a cosine to 0.
 
     Args:
-        step: Position of the step in the whole training, from 0.
+        place: Where the training is, from 0 to below ``steps``: the steps taken, or as many as
+            the share of its time that it has used, see `vicinal.training.budget`.
         steps: Steps in the whole training.
-        steps_per_epoch: Steps in an epoch.
+        steps_per_epoch: Steps in an epoch, of which the recipe counts those of the warm-up.
         training: The recipe's numbers.
     """
     warmup = min(steps, round(training.warmup_epochs * steps_per_epoch))
-    if step < warmup:
-        return training.learning_rate * (step + 1) / warmup
+    if place < warmup:
+        return training.learning_rate * min(place + 1, warmup) / warmup
     if training.schedule == "constant":
         return training.learning_rate
-    progress = (step - warmup) / max(1, steps - warmup)
+    progress = (place - warmup) / max(1, steps - warmup)
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))

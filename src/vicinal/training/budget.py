@@ -1,0 +1,230 @@
+"""What a training may take: so many steps, or minutes; and how far it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vicinal import ranks
+from vicinal.errors import InputError
+from vicinal.files import write_json
+from vicinal.recipe import Training
+
+LOOKS = 1000
+"""About so many times a training looks at the clock, evenly over what it may take."""
+KEEP = 30.0
+"""Seconds between two checkpoints within an epoch of a training that has minutes."""
+SMALL = 5_000
+"""A smaller set is passed over more often, for as many steps as one of so many images takes."""
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Refuses minutes that no training can take.
+
+    Raises:
+        InputError: If they are not a number above 0.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g}: give the training some time")
+
+
+def most_epochs(training: Training, images: int) -> int:
+    """Passes over so many images after which further ones are not worth their time.
+
+    The recipe's are meant for `SMALL` images and more; fewer are passed over more often, until
+    as many steps are taken.
+    """
+    batch = min(training.batch_size, images)
+    steps = images // batch
+    return math.ceil(training.epochs * max(steps, SMALL // batch) / steps)
+
+
+class Budget:
+    """What a training may take, and the place in its schedule.
+
+    Places are counted in steps. Without minutes the place is the number of steps taken. With
+    minutes it is that number, or the share of the minutes used of all steps, whichever is more:
+    the learning rate and its warm-up follow the time used, the schedule ends when the time does,
+    and a training whose steps are all taken before ends early. What comes after the last step, a
+    pass over the test images and a checkpoint, is part of the minutes.
+
+    The clock is looked at `LOOKS` times or so, by the first rank for all, and the place stays what
+    it is in between. So it is a function of the looks alone, which are kept.
+
+    Args:
+        epochs: Passes over the training images, at most.
+        steps: Steps of a pass.
+        minutes: What the training may take, or None for all its passes, however long.
+        closing: How many steps take as long as what comes after an epoch's last one; a guess
+            until that has been measured.
+        clock: Tells seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        *,
+        minutes: float | None = None,
+        closing: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.steps = epochs * steps
+        """Steps that are taken if the time allows."""
+        self.minutes = minutes
+        self._epoch_steps, self._closing, self._clock = steps, closing, clock
+        self._seconds = math.inf if minutes is None else 60 * minutes
+        self._began, self._earlier = clock(), 0.0
+        self._taken, self._place = 0, 0.0
+        self._kept = self._began
+        self._closed = 0.0  # seconds that came after epochs
+        self._due = 0.0
+        self._looks: list[tuple[int, float, float]] = []
+        # Steps, and the seconds that they have taken, at the looks of late: over a tenth of all.
+        self._recent: deque[tuple[int, float]] = deque()
+
+    def used(self) -> float:
+        """Seconds that the training has taken so far, those of earlier sittings too."""
+        return self._earlier + self._clock() - self._began
+
+    def place(self, step: int) -> float:
+        """The place in the schedule of a step, counted from 0: from 0 to below ``steps``."""
+        self._taken = step
+        if not self._recent:
+            self._recent.append((step, self._working()))
+        return max(self._place, float(step))
+
+    def over(self, step: int) -> bool:
+        """Whether the training ends after so many steps; looks at the clock if that is due."""
+        self._taken = step
+        if step >= self._due or step >= self.steps:
+            self._look(step)
+        return step >= self.steps or self._place >= self.steps
+
+    def within(self, epochs: Iterable[int]) -> Iterator[int]:
+        """The epochs, as long as there is time for one."""
+        for epoch in epochs:
+            if self._place >= self.steps:
+                return
+            yield epoch
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Measures what comes after an epoch's last step."""
+        began = self._clock()
+        yield
+        self._kept = self._clock()
+        self._closed += self._kept - began
+        if self._each():
+            # Counted in steps, so that a machine that has become slower is slower here too.
+            self._closing = (self._kept - began) / self._each()
+
+    def due(self) -> bool:
+        """Whether a training that has minutes should keep what it has come to, within an epoch."""
+        now = self._clock()
+        if self.minutes is None or now - self._kept < KEEP:
+            return False
+        self._kept = now
+        return True
+
+    def share(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        by_steps = self._taken / self.steps
+        return min(1.0, max(by_steps, self.used() / self._seconds))
+
+    def left(self) -> float:
+        """Seconds that the training will go on for, if the machine stays as it is of late.
+
+        NaN before there is anything to tell it by.
+        """
+        by_clock = self._seconds - self.used()
+        if len(self._recent) < 2:
+            return by_clock if self.minutes is not None else math.nan
+        rest = self.steps - self._taken
+        closings = rest // self._epoch_steps + 1
+        return max(0.0, min(by_clock, self._each() * (rest + closings * self._closing)))
+
+    def end(self, path: Path, say: Callable[[str], None]) -> None:
+        """Writes what the minutes were used for, and each look at the clock, as JSON; says it."""
+        if self.minutes is None or not ranks.is_first():
+            return
+        step = self._looks[-1][0] if self._looks else 0
+        used, epochs = self.used(), step / self._epoch_steps
+        record = {
+            "minutes": self.minutes,
+            "seconds": round(used, 3),
+            "steps": step,
+            "epochs": round(epochs, 3),
+            "most_steps": self.steps,
+            # Steps taken, seconds used, share of the schedule: from one look to the next it stays.
+            "looks": [[a, round(b, 3), c / self.steps] for a, b, c in self._looks],
+        }
+        write_json(path, record)
+        passes = f"{step:,} steps, {epochs:,.1f} passes over the images"
+        whole = step >= self.steps
+        say(
+            f"{used / 60:.1f} of {self.minutes:g} minutes: {passes}"
+            + ("; by this recipe more are not worth their time" if whole else "")
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training has to know."""
+        return {"seconds": self.used(), "place": self._place, "looks": list(self._looks)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what an earlier sitting left; time that has been used stays used."""
+        self._earlier += max(0.0, state.get("seconds", 0.0) - self.used())
+        self._place = max(self._place, state.get("place", 0.0))
+        self._looks = [(int(a), float(b), float(c)) for a, b, c in state.get("looks", [])]
+
+    def _look(self, step: int) -> None:
+        """Reads the clock, and has all ranks know the place and when to look again."""
+        self._recent.append((step, self._working()))
+        while len(self._recent) > 2 and self._old(*self._recent[0]):
+            self._recent.popleft()
+        if self.minutes is None:
+            self._due = step + max(1, self.steps // LOOKS)
+            return
+        told = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
+        self._place, self._due = ranks.firsts(told).tolist()
+        self._looks.append((step, self.used(), self._place))
+
+    def _timed_place(self, step: int) -> float:
+        """The place in the schedule after so many steps, by this rank's clock."""
+        each, used = self._each(), self.used()
+        whole = self._seconds - each * self._closing
+        if used + each / 2 >= whole:  # half of another step would be too late
+            return float(self.steps)
+        return max(self._place, float(step), self.steps * used / whole)
+
+    def _next(self, step: int) -> float:
+        """The number of steps after which to look at the clock again."""
+        (before, began), (_, ended) = self._recent[-2], self._recent[-1]
+        taken, seconds = step - before, ended - began
+        wanted = taken * self._seconds / LOOKS / seconds if seconds > 0 else math.inf
+        # At most twice as many as before: the first steps on a GPU are started, not taken.
+        return step + max(1.0, math.floor(min(2 * taken, wanted)))
+
+    def _old(self, step: int, seconds: float) -> bool:
+        """Whether a look was before the last tenth of what the training may take."""
+        if self.minutes is None:
+            return self._taken - step > self.steps / 10
+        return self._working() - seconds > self._seconds / 10
+
+    def _working(self) -> float:
+        """Seconds that the steps of this sitting have taken."""
+        return self.used() - self._closed
+
+    def _each(self) -> float:
+        """Seconds that a step has taken of late."""
+        if not self._recent:
+            return 0.0
+        (first, began), (last, ended) = self._recent[0], self._recent[-1]
+        return (ended - began) / max(1, last - first)
