@@ -47,7 +47,7 @@ for _ in sys.stdin:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     print(store.port, flush=True)
 """
-"""Torchrun's agent, as far as a rank sees it: a process of its own, with a store for each ending."""
+"""Torchrun's agent, as far as a rank sees it: another process, with a store for each ending."""
 
 
 def started(rank: int, port: int, number: int, folder: Path) -> int:

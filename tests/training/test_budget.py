@@ -51,11 +51,11 @@ class Machine:
         return taken
 
     def check_expected(self) -> None:
-        """The time left was right within a fifth, or some seconds, from the first tenth on."""
+        """From the first tenth on, the time left was right within a fifth, or 5 % of all."""
         whole = self.now - self.began
         for now, left in self.expected:
             if now > self.began + whole / 10:
-                assert left == pytest.approx(self.now - now, rel=0.2, abs=0.03 * whole)
+                assert left == pytest.approx(self.now - now, rel=0.2, abs=0.05 * whole)
 
 
 def steady(_: float) -> float:
@@ -170,12 +170,19 @@ def test_the_time_left_of_epochs_counts_what_comes_after_each(
 
 def test_a_small_set_is_passed_over_until_as_many_steps_are_taken() -> None:
     training = Training(epochs=20, batch_size=128)
-    assert most_epochs(training, 50_000) == 20
-    assert most_epochs(training, 200) == 20 * 39  # of one step each, as 39 of 5,000 images
-    assert most_epochs(training, 60) == 20 * 83
+    assert most_epochs(training, 50_000, 8) == 20
+    assert most_epochs(training, 200, 8) == 20 * 39  # of one step each, as 39 of 5,000 images
+    assert most_epochs(training, 60, 8) == 20 * 83
+
+
+def test_epochs_that_a_user_sets_are_these() -> None:
+    training = Training(epochs=20, batch_size=128)
+    assert most_epochs(training, 60, None) == 20
+    assert most_epochs(training, 60, 8, ["training.epochs=20"]) == 20
+    assert most_epochs(training, 60, 8, ["training.batch_size=128"]) > 20
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
 def test_minutes_that_are_none_are_refused(minutes: float) -> None:
-    with pytest.raises(InputError, match="--minutes .*: give the training some time"):
+    with pytest.raises(InputError, match=r"--minutes .*: give the training some time"):
         check_minutes(minutes)

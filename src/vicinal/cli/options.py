@@ -50,6 +50,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a number: --set objective.variance=0 (repeatable)."),
 ]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="What the training may take, however fast the machine. (default: explore 8, or what "
+        "--set training.epochs takes; train: all of the recipe's epochs)"
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 FalseAlarms = Annotated[float, typer.Option(help="Share of normal pictures that may be flagged.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

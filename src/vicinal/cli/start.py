@@ -18,6 +18,7 @@ from vicinal.cli.options import (
     Devices,
     FalseAlarms,
     Limit,
+    Minutes,
     Nodes,
     RecipeName,
     Resume,
@@ -41,7 +42,7 @@ def explore(
     encoder: Annotated[
         Path | None, typer.Option(help="A trained run or encoder.safetensors: train nothing.")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="What the training may take.")] = 8.0,
+    minutes: Minutes = None,
     false_alarms: FalseAlarms = 0.01,
     run: Annotated[
         Path | None, typer.Option(help="The run folder. (default: runs/PHOTOS-explore-NUMBER)")
@@ -63,7 +64,7 @@ def explore(
     r"""Look through your own pictures: what is similar, odd, double or grouped.
 
     \b
-    vicinal explore PHOTOS/                      train, map, open one page
+    vicinal explore PHOTOS/                      train for 8 minutes, map, open one page
     vicinal explore PHOTOS/ --minutes 30         more training, better neighbours
     vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
     """
@@ -172,6 +173,10 @@ def train(
         Path | None, typer.Option(help="The run folder. (default: runs/train-DATA-RECIPE-NUMBER)")
     ] = None,
     settings: Settings = None,
+    minutes: Minutes = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with the encoder of this run, which stays as it is.")
+    ] = None,
     limit: Limit = None,
     resume: Resume = False,
     device: Device = "auto",
@@ -185,7 +190,8 @@ def train(
 
     \b
     vicinal train folder:PHOTOS --run runs/photos
-    vicinal train digits --set training.epochs=50
+    vicinal train digits --set training.epochs=50        or --minutes 5
+    vicinal train digits --start RUN --minutes 5         train RUN's encoder further, in a new run
     vicinal train folder:PHOTOS --devices 8              the batch is shared by 8 ranks
     vicinal train 'tar:SHARDS/{0000..0999}.tar'          more than fits into memory
     """
@@ -197,6 +203,8 @@ def train(
         data,
         recipe=recipe,
         settings=tuple(settings or ()),
+        minutes=minutes,
+        start=start,
         limit=limit,
         run=run,
         resume=resume,

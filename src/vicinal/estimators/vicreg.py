@@ -24,6 +24,7 @@ from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.points import checked_points
+from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.log import PARTS
 from vicinal.training.loop import Material, pretrain
@@ -59,6 +60,9 @@ class VICReg(
         recipe: A shipped recipe's name, the path of a TOML file, or a `Recipe`.
         settings: Overrides of the recipe, each ``section.field=value``.
         epochs: Passes over the pictures; None for the recipe's.
+        minutes: What the training may take, however fast the machine; None for all its epochs.
+            It ends sooner where more is not worth its time, or after ``epochs`` if given. The
+            encoder then depends on the clock.
         random_state: Seed of the weights, the order and the views: an integer, a numpy
             ``RandomState`` to draw one from, or None for another one each time.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -79,6 +83,7 @@ class VICReg(
         recipe: str | Recipe = "laptop",
         settings: Sequence[str] = (),
         epochs: int | None = None,
+        minutes: float | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         verbose: bool = False,
@@ -86,6 +91,7 @@ class VICReg(
         self.recipe = recipe
         self.settings = settings
         self.epochs = epochs
+        self.minutes = minutes
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -98,6 +104,7 @@ class VICReg(
                 or the loss explodes or stops being
                 finite.
         """
+        check_minutes(self.minutes)
         recipe = self._resolved()
         pixels = self._pixels(X, recipe.views.size, None, fitting=True)
         mean, std = channel_statistics(pixels)
@@ -171,7 +178,8 @@ class VICReg(
                 recipe,
                 folder,
                 engine.fabric,
-                epochs=recipe.training.epochs,
+                epochs=self._most_epochs(recipe, len(train)),
+                minutes=self.minutes,
                 title="VICReg",
                 quiet=not self.verbose,
             )
@@ -185,6 +193,10 @@ class VICReg(
                 f"VICReg: the training's checkpoint could not be written ({error.reason}) in "
                 f"{tempfile.gettempdir()}; make room there, or name another place by TMPDIR"
             ) from None
+
+    def _most_epochs(self, recipe: Recipe, images: int) -> int:
+        minutes = self.minutes if self.epochs is None else None
+        return most_epochs(recipe.training, images, minutes, self.settings)
 
     def _resolved(self) -> Recipe:
         """The recipe with everything in it that was asked for."""

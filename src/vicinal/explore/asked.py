@@ -9,12 +9,15 @@ from typing import Any
 
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
-from vicinal.explore.fitting import MINUTES
 from vicinal.files import read_json
 from vicinal.images import SOURCES, Part, load_parts
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.folder import encoder_file, recipe_for
+from vicinal.training.budget import check_minutes, sets_epochs
+
+MINUTES = 8.0
+"""What a training may take where nobody says: a first page within a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Request:
         encoder: A run folder or an encoder's file; None to train one on these pictures.
         recipe: A shipped recipe's name or a file.
         settings: ``section.field=value`` overrides of the recipe.
-        minutes: What the training may take.
+        minutes: What the training may take; None for `MINUTES`, or for all the epochs that
+            ``settings`` set.
         false_alarms: The share of the pictures that may be flagged as odd.
         run: The run folder.
         resume: Whether to go on with an interrupted run.
@@ -38,12 +42,19 @@ class Request:
     encoder: Path | None = None
     recipe: str | None = None
     settings: tuple[str, ...] = ()
-    minutes: float = MINUTES
+    minutes: float | None = None
     false_alarms: float = 0.01
     run: Path | None = None
     resume: bool = False
     device: str = "auto"
     data_dir: Path | None = None
+
+    @property
+    def limit(self) -> float | None:
+        """Minutes that the training may take; None where epochs are set and minutes are not."""
+        if self.minutes is not None or self.encoder is not None:
+            return self.minutes
+        return None if sets_epochs(self.settings) else MINUTES
 
     def command(self, run: Path) -> str:
         """The command that goes on with it in the folder ``run``."""
@@ -70,8 +81,7 @@ def check(request: Request) -> None:
     Raises:
         InputError: As said.
     """
-    if not request.minutes > 0:
-        raise InputError(f"{option('minutes', request.minutes)}: give the training some time")
+    check_minutes(request.minutes)
     if not 0 < request.false_alarms < 1:
         raise InputError(
             f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
@@ -124,7 +134,7 @@ def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[P
 
 
 def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[str, Any]:
-    """What makes a run what it is, beside the recipe, whose epochs fit the machine."""
+    """What makes a run what it is, beside the recipe."""
     encoder = request.encoder
     return {
         "verb": "explore",
@@ -134,7 +144,7 @@ def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[st
         "asked": {
             "recipe": request.recipe,
             "settings": list(request.settings),
-            "minutes": request.minutes if encoder is None else None,
+            "minutes": request.limit,
             "false_alarms": request.false_alarms,
         },
     }

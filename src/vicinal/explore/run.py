@@ -22,7 +22,6 @@ from vicinal.explore.asked import (
 )
 from vicinal.explore.compare import compare
 from vicinal.explore.described import WITH_COLUMNS, describe, described_data
-from vicinal.explore.fitting import fitted_to
 from vicinal.explore.groups import find_groups
 from vicinal.explore.joined import Joined
 from vicinal.explore.maps import lay_out
@@ -34,7 +33,7 @@ from vicinal.explore.points import (
     read_part,
     write_part,
 )
-from vicinal.files import read_json, write_json
+from vicinal.files import read_json, read_rows, write_json
 from vicinal.images import ImageSet, Part, Skipped, keep_skipped
 from vicinal.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
@@ -49,6 +48,7 @@ from vicinal.study.folder import (
 from vicinal.study.learners import learn_generated, preparation_of
 from vicinal.study.pictures import write_pictures
 from vicinal.study.stages import run_stage, say
+from vicinal.training.budget import most_epochs
 from vicinal.training.device import Engine, open_engine
 from vicinal.verbs.embed import embed_parts
 
@@ -101,27 +101,16 @@ def explore(request: Request) -> Explored:
     recipe = held_or_asked_recipe(request, data, path)
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
     parts = load_pictures(request, data, recipe)
-    if recipe is not None and not (path / "run.json").is_file():
-        recipe = _fitted(request, recipe, parts[0].images, engine)
     identity = identity_of(request, data, parts)
     try:
         with open_run(path, identity, recipe, resume=request.resume) as folder:
-            say(_opening(path, parts, recipe, engine))
+            say(_opening(path, parts, recipe, request, engine))
             keep_skipped(_skipped(parts), folder / "skipped.csv")
             _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None
     page = path / "explore.html"
     return Explored(path, page if page.is_file() else None, read_json(path / "explore.json"))
-
-
-def _fitted(request: Request, recipe: Recipe, images: ImageSet, engine: Engine) -> Recipe:
-    """The recipe with the epochs that fit into the minutes, unless the user set them."""
-    if any(setting.startswith("training.epochs=") for setting in request.settings):
-        return recipe
-    return fitted_to(
-        recipe, engine, images=len(images), channels=images.channels, minutes=request.minutes
-    )
 
 
 def _stages(
@@ -143,7 +132,7 @@ def _stages(
             folder,
             "train",
             [run / "encoder.safetensors"],
-            lambda: _train(run, parts[0].images, trained, engine),
+            lambda: _train(run, parts[0].images, trained, request, engine),
         )
     _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
     everything = Embeddings.load(run / "embeddings.parquet")
@@ -179,9 +168,17 @@ def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[
     run_stage(folder, name, makes, work, width=10)
 
 
-def _train(run: Path, images: ImageSet, recipe: Recipe, engine: Engine) -> None:
-    none = images.take(np.arange(1))  # a single image gives no test curve
-    encoder = learn_generated(images, none, recipe, run, engine, title="train")
+def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine: Engine) -> None:
+    encoder = learn_generated(
+        images,
+        images.take(np.arange(1)),  # a single image gives no test curve
+        recipe,
+        run,
+        engine,
+        title="train",
+        epochs=most_epochs(recipe.training, len(images), request.limit, request.settings),
+        minutes=request.limit,
+    )
     save_encoder(
         encoder,
         run / "encoder.safetensors",
@@ -220,7 +217,8 @@ def _figures(
         "encoder": {
             "source": "trained here" if request.encoder is None else str(request.encoder),
             "recipe": None if recipe is None else recipe.name,
-            "epochs": None if recipe is None else recipe.training.epochs,
+            "epochs": None if recipe is None else _epochs(folder.path),
+            "minutes": request.limit,
             "seconds": seconds.get("train"),
         },
         **read_figures(folder.path, WITH_COLUMNS),
@@ -235,12 +233,20 @@ def _skipped(parts: tuple[Part, ...]) -> tuple[Skipped, ...]:
     return tuple(dict.fromkeys(one for part in parts for one in part.images.skipped))
 
 
-def _opening(path: Path, parts: tuple[Part, ...], recipe: Recipe | None, engine: Engine) -> str:
+def _epochs(run: Path) -> int:
+    """Epochs of the training, a last one that its minutes cut short too."""
+    return sum(row["split"] == "train" for row in read_rows(run / "losses.csv"))
+
+
+def _opening(
+    path: Path, parts: tuple[Part, ...], recipe: Recipe | None, request: Request, engine: Engine
+) -> str:
     count = sum(len(part.images) for part in parts)
-    how = (
-        "with the encoder given"
-        if recipe is None
-        else f"recipe {recipe.name}, {recipe.training.epochs} epochs"
-    )
+    if recipe is None:
+        how = "with the encoder given"
+    elif request.limit is None:
+        how = f"recipe {recipe.name}, {recipe.training.epochs} epochs"
+    else:
+        how = f"recipe {recipe.name}, {request.limit:g} minutes of training, then what is found"
     where = f"{engine.device}, {engine.precision}, {cores.said()}"
     return f"{count:,} pictures into {path}: {how}, {where}"

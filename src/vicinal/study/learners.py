@@ -213,9 +213,14 @@ def learn_generated(
     engine: Engine,
     *,
     title: str,
+    epochs: int | None = None,
+    minutes: float | None = None,
     loggers: Sequence[Logger] = (),
 ) -> nn.Module:
-    """Trains S1: two augmented views of an image; writes what `pretrain` writes into ``folder``."""
+    """Trains S1: two augmented views of an image; writes what `pretrain` writes into ``folder``.
+
+    For the recipe's epochs, or for others and for minutes as `pretrain` takes them.
+    """
     preparation = preparation_of(train)
     pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
 
@@ -233,7 +238,8 @@ def learn_generated(
         recipe,
         folder,
         engine.fabric,
-        epochs=recipe.training.epochs,
+        epochs=epochs or recipe.training.epochs,
+        minutes=minutes,
         title=title,
         loggers=loggers,
         keep=keep,

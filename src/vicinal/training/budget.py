@@ -35,14 +35,23 @@ def check_minutes(minutes: float | None) -> None:
         raise InputError(f"--minutes {minutes:g}: give the training some time")
 
 
-def most_epochs(training: Training, images: int) -> int:
-    """Passes over so many images after which further ones are not worth their time.
+def sets_epochs(settings: Iterable[str]) -> bool:
+    """Whether a user's settings say how many epochs there are."""
+    return any(setting.partition("=")[0].strip() == "training.epochs" for setting in settings)
 
-    The recipe's are meant for `SMALL` images and more; fewer are passed over more often, until
-    as many steps are taken.
+
+def most_epochs(
+    training: Training, images: int, minutes: float | None, settings: Iterable[str] = ()
+) -> int:
+    """Passes over the images, at most: the recipe's, or where minutes choose, what is worth it.
+
+    The recipe's are meant for `SMALL` images and more. With minutes fewer images are passed over
+    more often, until as many steps are taken, unless the user's settings say how often.
     """
+    if minutes is None or sets_epochs(settings):
+        return training.epochs
     batch = min(training.batch_size, images)
-    steps = images // batch
+    steps = max(1, images // batch)
     return math.ceil(training.epochs * max(steps, SMALL // batch) / steps)
 
 

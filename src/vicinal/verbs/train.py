@@ -23,14 +23,17 @@ from vicinal.study.folder import (
     RunFolder,
     default_folder,
     describe_environment,
+    encoder_file,
     open_run,
     recipe_for,
 )
 from vicinal.study.learners import kept_encoder, preparation_of
 from vicinal.study.stages import say
+from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine
 from vicinal.training.launch import open_ranks
 from vicinal.training.loop import Material, Trainable, pretrain
+from vicinal.training.start import Start, read_start
 from vicinal.training.stream import StreamMaterial
 from vicinal.views import Augment, GeneratedNeighbours
 
@@ -43,7 +46,7 @@ class Trained:
         run: The run folder.
         encoder: The encoder's file.
         images: How many images it was trained on.
-        epochs: Passes over them.
+        epochs: Passes over them, a last one that the minutes cut short too.
         seconds: What the last sitting of the training took.
         loss: The mean objective in the last epoch, by part of the data.
     """
@@ -61,6 +64,8 @@ def train(
     *,
     recipe: str | None = None,
     settings: Sequence[str] = (),
+    minutes: float | None = None,
+    start: Path | None = None,
     limit: int | None = None,
     run: Path | None = None,
     resume: bool = False,
@@ -78,8 +83,12 @@ def train(
     Args:
         data: Source of the images, as `vicinal.images.load` takes it, or a stream, as
             `vicinal.images.streams.open_stream` does.
-        recipe: A shipped recipe's name or a file; None for the one that fits.
+        recipe: A shipped recipe's name or a file; None for that of ``start``, or the one that fits.
         settings: ``section.field=value`` overrides.
+        minutes: What the training may take; it ends sooner where more is not worth its time, see
+            `vicinal.training.budget`. None for all of the recipe's epochs.
+        start: A run, or an encoder's file, to begin with: its weights and its preparation, and
+            the projector if its checkpoint is there. The optimiser begins afresh.
         limit: At most so many training images.
         run: The run folder; None for the next of its kind under ``runs``.
         resume: Whether to go on with an interrupted run.
@@ -89,30 +98,36 @@ def train(
         nodes: Nodes.
 
     Raises:
-        InputError: If anything asked for cannot be used; nothing is overwritten.
+        InputError: If anything asked for cannot be used, or ``start`` has another encoder;
+            nothing is overwritten.
     """
-    chosen = override(read_recipe(recipe or recipe_for(data)), settings)
+    check_minutes(minutes)
+    chosen = override(read_recipe(recipe or _recipe_of(start) or recipe_for(data)), settings)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or ranks.restarted()
-    source = ranks.in_turn(lambda: _opened(data, chosen, limit, data_dir))
+    begun = ranks.from_first(lambda: _begun(start, chosen))
+    source = ranks.in_turn(lambda: _opened(data, chosen, limit, data_dir, begun))
     path = ranks.from_first(
         lambda: run or default_folder(data, chosen.name, resume=resume, prefix="train-")
     )
-    identity = {"verb": "train", "data": data, "limit": limit} | source.fingerprints
+    asked = {"minutes": minutes, "start": begun and begun.fingerprint}
+    identity = {"verb": "train", "data": data, "limit": limit} | asked | source.fingerprints
     with cores.shared(), _opened_run(path, identity, chosen, resume=resume) as folder:
         ranks.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
-        stage = folder.stage("train", [encoder, losses, *kept])
+        # Minutes may end before some of these epochs do.
+        stage = folder.stage("train", [encoder, losses, *(kept if minutes is None else ())])
         with stage if ranks.is_first() else nullcontext(False) as due:
             if ranks.from_first(lambda: due):
-                _learn(source, chosen, folder, engine)
+                epochs = most_epochs(chosen.training, len(source.train), minutes, settings)
+                _learn(source, chosen, epochs, minutes, begun, folder, engine)
         return ranks.from_first(
             lambda: Trained(
                 run=path,
                 encoder=encoder,
                 images=len(source.train),
-                epochs=chosen.training.epochs,
+                epochs=sum(row["split"] == "train" for row in read_rows(losses)),
                 seconds=folder.seconds()["train"],
                 loss=_last_losses(losses),
             )
@@ -137,11 +152,16 @@ class _Source:
     skipped: tuple[Skipped, ...] = ()
 
 
-def _opened(data: str, recipe: Recipe, limit: int | None, data_dir: Path | None) -> _Source:
+def _opened(
+    data: str, recipe: Recipe, limit: int | None, data_dir: Path | None, begun: Start | None
+) -> _Source:
     size = recipe.views.size
     if not is_stream(data):
         splits = load(data, size=size, seed=recipe.seed, limit=limit, data_dir=data_dir)
         preparation = preparation_of(splits.train)
+        if begun is not None:
+            begun.check_channels(data, splits.train.channels)
+            preparation = begun.preparation
         pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
         return _Source(
             Material(splits.train.pixels, pairs),
@@ -156,7 +176,10 @@ def _opened(data: str, recipe: Recipe, limit: int | None, data_dir: Path | None)
         data, size=size, test_images=recipe.training.test_images, data_dir=data_dir
     )
     preparation = Preparation(size, stream.channels, stream.mean, stream.std)
-    pairs = GeneratedNeighbours(Augment(recipe.views, stream.mean, stream.std))
+    if begun is not None:
+        begun.check_channels(data, stream.channels)
+        preparation = begun.preparation
+    pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
     return _Source(
         StreamMaterial(stream, pairs, recipe.training.buffer),
         Material(stream.test, pairs),
@@ -165,13 +188,36 @@ def _opened(data: str, recipe: Recipe, limit: int | None, data_dir: Path | None)
     )
 
 
-def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -> None:
+def _recipe_of(start: Path | None) -> str | None:
+    """The file of the recipe of the run to begin with, if there is one."""
+    if start is None:
+        return None
+    file = (start if start.is_dir() else start.parent) / "recipe.toml"
+    return str(file) if file.is_file() else None
+
+
+def _begun(start: Path | None, recipe: Recipe) -> Start | None:
+    """What the training begins with, if it is not drawn."""
+    return None if start is None else read_start(encoder_file(start), recipe)
+
+
+def _learn(
+    source: _Source,
+    recipe: Recipe,
+    epochs: int,
+    minutes: float | None,
+    begun: Start | None,
+    folder: RunFolder,
+    engine: Engine,
+) -> None:
     """Trains, and writes the run's files."""
     if ranks.is_first():
         environment = describe_environment(recipe.seed, engine.device, engine.precision)
         environment["ranks"] = ranks.world_size()
         write_json(folder / "environment.json", environment)
         say(f"run folder {folder.path}, {engine.device}, {engine.precision}, {cores.said()}")
+        if begun is not None:
+            say(f"begins with the encoder of {begun.file}, {begun.told}")
 
     def save(encoder: nn.Module, path: Path) -> None:
         save_encoder(encoder, path, recipe=recipe.encoder, preparation=source.preparation)
@@ -182,7 +228,9 @@ def _learn(source: _Source, recipe: Recipe, folder: RunFolder, engine: Engine) -
         recipe,
         folder.path,
         engine.fabric,
-        epochs=recipe.training.epochs,
+        epochs=epochs,
+        minutes=minutes,
+        start=None if begun is None else begun.weights,
         keep=lambda epochs, kept: save(kept, kept_encoder(folder.path, epochs)),
     )
     if ranks.is_first():

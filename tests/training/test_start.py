@@ -1,0 +1,137 @@
+"""A training that begins with another's encoder: further, and never in that one's folder."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vicinal.encoder.saved import load_encoder
+from vicinal.errors import InputError
+from vicinal.files import read_json
+from vicinal.recipes import override, read_recipe
+from vicinal.training.start import read_start
+from vicinal.verbs.train import Trained, train
+
+TINY = (
+    *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),
+    *("training.batch_size=32", "training.warmup_epochs=0", "training.precision=float32"),
+)
+ONE, TWO = "training.epochs=1", "training.epochs=2"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    run = tmp_path_factory.mktemp("start") / "first"
+    return train("digits", settings=[*TINY, ONE], limit=100, run=run)
+
+
+def test_it_begins_where_the_other_ended_and_leaves_it_alone(
+    first: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(first.run)
+    still = ["training.learning_rate=1e-12", "training.schedule=constant", "training.weight_decay=0"]
+    run = tmp_path / "same"
+    same = train("digits", settings=[ONE, *still], limit=100, run=run, start=first.run)
+    assert "and its projector" in capsys.readouterr().err
+    (ours, prepared), (theirs, preparation) = map(load_encoder, (same.encoder, first.encoder))
+    assert prepared == preparation
+    for (name, mine), (_, other) in zip(
+        ours.named_parameters(), theirs.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine, other, msg=name)
+    state = [torch.load(one.run / "checkpoint.pt")["model"] for one in (same, first)]
+    weights = [name for name in state[0] if name.startswith("1.") and name.endswith("weight")]
+    assert weights
+    for name in weights:
+        torch.testing.assert_close(state[0][name], state[1][name])
+
+    further = train("digits", settings=[TWO], limit=100, run=tmp_path / "more", start=first.run)
+    assert further.epochs == 2
+    assert further.loss["train"] < first.loss["train"]
+    assert contents(first.run) == before
+
+
+def test_its_preparation_stays_on_other_pictures(first: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 60, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    found = train(
+        f"folder:{folder}",
+        settings=[ONE],
+        run=tmp_path / "run",
+        start=first.encoder,
+        data_dir=tmp_path,
+    )
+    assert load_encoder(found.encoder)[1] == load_encoder(first.encoder)[1]
+    assert read_json(found.run / "run.json")["recipe"]["encoder"]["widths"] == [8]
+
+
+def test_going_on_begins_nothing_again(first: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    whole = train("digits", settings=[ONE], limit=100, run=run, start=first.run)
+    again = train("digits", settings=[ONE], limit=100, run=run, start=first.run, resume=True)
+    assert again == whole
+    with pytest.raises(InputError, match=r"holds a run with start = "):
+        train("digits", settings=[*TINY, ONE], limit=100, run=run, resume=True)
+    with pytest.raises(InputError, match=r"epochs = 1, not 2; .* with --start .*run to train its"):
+        train("digits", settings=[TWO], limit=100, run=run, start=first.run, resume=True)
+
+
+def test_a_projector_that_is_not_there_or_another_is_drawn(first: Trained, tmp_path: Path) -> None:
+    recipe = override(read_recipe("digits"), TINY)
+    assert any(name.startswith("1.") for name in read_start(first.encoder, recipe).weights)
+    wider = override(recipe, ["projector.widths=[24, 24]"])
+    alone = tmp_path / "encoder.safetensors"
+    alone.write_bytes(first.encoder.read_bytes())
+    (tmp_path / "torn").mkdir()
+    torn = tmp_path / "torn" / "encoder.safetensors"
+    torn.write_bytes(first.encoder.read_bytes())
+    torn.with_name("checkpoint.pt").write_bytes(b"torn")
+    for file, asked, why in (
+        (first.encoder, wider, "projector.widths are others"),
+        (alone, recipe, "no checkpoint.pt"),
+        (torn, recipe, "cannot be read"),
+    ):
+        start = read_start(file, asked)
+        assert why in start.told
+        assert not any(name.startswith("1.") for name in start.weights)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["encoder.backbone=plain"], "encoder.backbone = 'small', not 'plain'"),
+        (["encoder.dimension=16"], "encoder.dimension = 8, not 16"),
+        (["views.size=16"], r"pictures of 8 pixels a side, not views.size = 16"),
+    ],
+)
+def test_another_encoder_is_refused(
+    settings: list[str], said: str, first: Trained, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        train("digits", settings=settings, run=tmp_path / "run", start=first.run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_other_channels_are_refused(first: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "colour"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (8, 8), (50 * number, 0, 9)).save(folder / f"{number}.png")
+    with pytest.raises(InputError, match="takes grey pictures, and those of folder:.* are colour"):
+        train(f"folder:{folder}", run=tmp_path / "run", start=first.run, data_dir=tmp_path)
+
+
+def test_a_run_without_an_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no encoder.safetensors in it"):
+        train("digits", run=tmp_path / "run", start=tmp_path)
