@@ -37,7 +37,11 @@ def test_it_begins_where_the_other_ended_and_leaves_it_alone(
     first: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(first.run)
-    still = ["training.learning_rate=1e-12", "training.schedule=constant", "training.weight_decay=0"]
+    still = [
+        "training.learning_rate=1e-12",
+        "training.schedule=constant",
+        "training.weight_decay=0",
+    ]
     run = tmp_path / "same"
     same = train("digits", settings=[ONE, *still], limit=100, run=run, start=first.run)
     assert "and its projector" in capsys.readouterr().err
