@@ -125,8 +125,9 @@ LONG_FILES = {
 LONG = {
     "vicinal.cli.start.study": 90,  # one option a line: the command's whole interface
     "vicinal.cli.start.explore": 75,  # likewise
-    "vicinal.training.loop.pretrain": 105,  # the page everybody reads: one piece on purpose
-    "vicinal.verbs.train.train": 65,  # a third of it says what can be asked
+    "vicinal.cli.start.train": 75,  # likewise
+    "vicinal.training.loop.pretrain": 120,  # the page everybody reads: one piece on purpose
+    "vicinal.verbs.train.train": 75,  # a third of it says what can be asked
     "vicinal.evaluations.softmax.fit_softmax": 76,  # one convex problem with its two closures
     "vicinal.objectives.vicreg.vicreg": 80,  # its docstring pins four conventions' denominators
 }

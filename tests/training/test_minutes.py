@@ -3,6 +3,7 @@
 import csv
 import json
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from vicinal.images import load
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.training import loop
-from vicinal.training.budget import KEEP, Budget
+from vicinal.training.budget import KEEP, Budget, read_looks
 from vicinal.training.device import open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
-MINUTES, STEPS, EPOCHS = 10.0, 50, 100
+MINUTES, STEPS, EPOCHS = 4.0, 50, 100
 TINY = (
     *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),
     *("training.batch_size=4", "training.precision=float32", "training.test_images=8"),
@@ -81,6 +82,32 @@ def test_a_training_ends_within_an_epoch_when_its_time_does(
     assert rates[-1] < 0.02 * max(rates)
 
 
+def test_one_that_is_repeated_takes_the_same_steps_on_another_clock(
+    material: Material, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Material(material.pixels[:40], material.pairs)
+    fabric = open_engine("cpu", "float32").fabric
+    found = []
+    for name, looks in (("one", None), ("again", tmp_path / "one" / "minutes.json")):
+        (tmp_path / name).mkdir()
+        clock = Ticking() if looks is None else lambda: 0.0
+        monkeypatch.setattr(loop, "Budget", partial(Budget, clock=clock))
+        encoder = pretrain(
+            few,
+            few,
+            recipe,
+            tmp_path / name,
+            fabric,
+            epochs=EPOCHS,
+            minutes=2.0,
+            looks=None if looks is None else read_looks(looks),
+        )
+        found.append(encoder.state_dict())
+    assert 0 < len(train_rows(tmp_path / "one")) < EPOCHS
+    for name, weight in found[0].items():
+        assert torch.equal(weight, found[1][name]), name
+
+
 def test_an_interrupted_one_has_the_rest_of_its_minutes(
     material: Material, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,18 +125,19 @@ def test_an_interrupted_one_has_the_rest_of_its_minutes(
             raise PowerCutError
 
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=Ticking()))
-    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
+    with monkeypatch.context() as patch:
         patch.setattr(loop.Checkpoint, "save", cut)
-        trained(material, recipe, run)
+        with pytest.raises(PowerCutError):
+            trained(material, recipe, run)
     assert any(within for _, within in saved)  # an epoch lasts longer than this
-    assert all(b - a < 2 * KEEP for (a, _), (b, _) in zip(saved, saved[1:], strict=False))
+    assert all(b - a < 2 * KEEP for (a, _), (b, _) in pairwise(saved))
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=(clock := Ticking())))
     trained(material, recipe, run)
     assert saved[-1][0] + clock.now == pytest.approx(60 * MINUTES, rel=0.1)
     record = json.loads((run / "minutes.json").read_text())
     steps = [step for step, _, _ in record["looks"]]
     assert steps == sorted(steps)  # those of both sittings
-    assert record["looks"][-1][2] == 1.0
+    assert record["looks"][-1][2] == record["most_steps"]
 
     before = (run / "losses.csv").read_text()
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=(clock := Ticking())))

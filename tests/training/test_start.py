@@ -132,7 +132,7 @@ def test_pictures_of_other_channels_are_refused(first: Trained, tmp_path: Path) 
     folder.mkdir()
     for number in range(4):
         Image.new("RGB", (8, 8), (50 * number, 0, 9)).save(folder / f"{number}.png")
-    with pytest.raises(InputError, match="takes grey pictures, and those of folder:.* are colour"):
+    with pytest.raises(InputError, match=r"takes grey pictures, and those of folder:.* are colour"):
         train(f"folder:{folder}", run=tmp_path / "run", start=first.run, data_dir=tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from vicinal import ranks
 from vicinal.errors import InputError
-from vicinal.files import write_json
+from vicinal.files import read_json, write_json
 from vicinal.recipe import Training
 
 LOOKS = 1000
@@ -55,6 +55,15 @@ def most_epochs(
     return math.ceil(training.epochs * max(steps, SMALL // batch) / steps)
 
 
+Looks = Sequence[tuple[int, float, float]]
+"""Of each look at the clock: steps taken, seconds used, the place in the schedule from then on."""
+
+
+def read_looks(path: Path) -> Looks:
+    """The looks at the clock of a training that has ended, from its ``minutes.json``."""
+    return [(int(step), seconds, place) for step, seconds, place in read_json(path)["looks"]]
+
+
 class Budget:
     """What a training may take, and the place in its schedule.
 
@@ -73,6 +82,7 @@ class Budget:
         minutes: What the training may take, or None for all its passes, however long.
         closing: How many steps take as long as what comes after an epoch's last one; a guess
             until that has been measured.
+        looks: Those of an earlier training, which is then repeated whatever the clock says.
         clock: Tells seconds that never go back.
     """
 
@@ -83,6 +93,7 @@ class Budget:
         *,
         minutes: float | None = None,
         closing: float = 0.0,
+        looks: Looks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.steps = epochs * steps
@@ -94,7 +105,8 @@ class Budget:
         self._taken, self._place = 0, 0.0
         self._kept = self._began
         self._closed = 0.0  # seconds that came after epochs
-        self._due = 0.0
+        self._repeated = looks
+        self._due = 0.0 if looks is None else looks[0][0]
         self._looks: list[tuple[int, float, float]] = []
         # Steps, and the seconds that they have taken, at the looks of late: over a tenth of all.
         self._recent: deque[tuple[int, float]] = deque()
@@ -172,8 +184,7 @@ class Budget:
             "steps": step,
             "epochs": round(epochs, 3),
             "most_steps": self.steps,
-            # Steps taken, seconds used, share of the schedule: from one look to the next it stays.
-            "looks": [[a, round(b, 3), c / self.steps] for a, b, c in self._looks],
+            "looks": [[a, round(b, 3), c] for a, b, c in self._looks],
         }
         write_json(path, record)
         passes = f"{step:,} steps, {epochs:,.1f} passes over the images"
@@ -201,8 +212,12 @@ class Budget:
         if self.minutes is None:
             self._due = step + max(1, self.steps // LOOKS)
             return
-        told = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
-        self._place, self._due = ranks.firsts(told).tolist()
+        if self._repeated is not None:
+            self._place = next(place for at, _, place in self._repeated if at >= step)
+            self._due = next((at for at, _, _ in self._repeated if at > step), self.steps)
+        else:
+            told = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
+            self._place, self._due = ranks.firsts(told).tolist()
         self._looks.append((step, self.used(), self._place))
 
     def _timed_place(self, step: int) -> float:

@@ -18,7 +18,7 @@ from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, vicreg
 from vicinal.recipe import Objective, Recipe
-from vicinal.training.budget import Budget
+from vicinal.training.budget import Budget, Looks
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import Feed, Material, Position, Trainable
@@ -49,6 +49,7 @@ def pretrain(
     *,
     epochs: int,
     minutes: float | None = None,
+    looks: Looks | None = None,
     start: Mapping[str, Tensor] | None = None,
     title: str = "train",
     quiet: bool = False,
@@ -72,6 +73,7 @@ def pretrain(
         epochs: Passes over the training images, at most if there are minutes.
         minutes: What the training may take, held whatever the machine does meanwhile; a resumed
             training has what is left of them. What they were used for is in ``minutes.json``.
+        looks: Looks at the clock of an earlier training with minutes, which this one repeats.
         start: Weights of the encoder (``0.…``) and, if known, of the projector (``1.…``) to
             begin with; what is not in it is drawn.
         title: What the progress bar calls this training.
@@ -101,7 +103,8 @@ def pretrain(
     steps = len(feed) // batch  # a last, smaller batch is left out; shuffling spares no image
     rows = _global_rows(recipe, batch)
     # A pass over test images is about a third of the work, forward alone.
-    budget = Budget(epochs, steps, minutes=minutes, closing=_test_steps(recipe, test_feed)[0] / 3)
+    closing = _test_steps(recipe, test_feed)[0] / 3
+    budget = Budget(epochs, steps, minutes=minutes, closing=closing, looks=looks)
     # Where minutes choose the passes, the warm-up is the same share of them as of the recipe's.
     per_epoch = steps if minutes is None else budget.steps / recipe.training.epochs
     checkpoint = Checkpoint(run / "checkpoint.pt", model, optimizer, budget)
