@@ -8,6 +8,7 @@ multiplied by the number of ranks, which makes that mean their sum.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -160,9 +161,11 @@ def leave() -> None:
     interpreter ends may want its lock then, to free a tensor, and is made to exit in the midst of
     C++ code, which aborts the process: "terminate called without an active exception".
     """
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    dist.destroy_process_group()
     _patient_group.cache_clear()  # it holds the last reference to the second group
+    gc.collect()  # as a model that was trained, which refers to itself, may to the first
 
 
 def _share(rows: int, number: int, world: int) -> slice:

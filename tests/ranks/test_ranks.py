@@ -157,6 +157,17 @@ def test_a_failure_of_the_first_rank_ends_the_others(
     assert found[world]["in turn"] == 7
 
 
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_first_ranks_clock_decides_how_far_all_are(
+    world: int, found: dict[int, dict[str, Any]]
+) -> None:
+    places = found[world]["places"]
+    assert places == [places[0]] * world
+    assert 5 < len(places[0]) < 500
+    assert places[0] == sorted(places[0])
+    assert places[0][-1] > 0.9 * 500
+
+
 def test_shares_are_every_row_once() -> None:
     for rows in (1, 5, 24, 25):
         for world in (1, 2, 3, 4):

@@ -4,6 +4,7 @@ Groups of 2, 3 and 4 ranks form one after the other; rank 0 of each keeps what i
 """
 
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vicinal import ranks
 from vicinal.encoder.synchronised import synchronise
 from vicinal.objectives import across, vicreg
+from vicinal.training.budget import Budget
 
 CASES = {"few": (24, 40), "many": (50, 12), "uneven": (25, 31)}
 """Rows and width of the embeddings: n < d, n > d, and n that none of 2, 3, 4 divides."""
@@ -108,6 +110,18 @@ def refused_everywhere() -> str:
     return "nothing"
 
 
+def places_by_own_clocks() -> list[float]:
+    """The places in a schedule of one minute, by ranks each of whose clocks is another's."""
+    clock = count(1.0, 0.5 + ranks.rank())
+    budget = Budget(50, 10, minutes=1.0, clock=lambda: next(clock))
+    places = []
+    for step in range(budget.steps):
+        places.append(budget.place(step))
+        if budget.over(step + 1):
+            break
+    return places
+
+
 def measure() -> dict[str, Any]:
     chosen = across.gathers
     found: dict[str, Any] = {"objective": {}}
@@ -124,6 +138,9 @@ def measure() -> dict[str, Any]:
     refusals: list[Any] = [None] * ranks.world_size()
     dist.all_gather_object(refusals, refused_everywhere())
     found["refusals"] = refusals
+    places: list[Any] = [None] * ranks.world_size()
+    dist.all_gather_object(places, places_by_own_clocks())
+    found["places"] = places
     found["in turn"] = ranks.in_turn(lambda: 7)
     return found
 

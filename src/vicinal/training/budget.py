@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vicinal import ranks
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
 from vicinal.recipe import Training
 
@@ -32,7 +32,7 @@ def check_minutes(minutes: float | None) -> None:
         InputError: If they are not a number above 0.
     """
     if minutes is not None and not 0 < minutes < math.inf:
-        raise InputError(f"--minutes {minutes:g}: give the training some time")
+        raise InputError(f"{option('minutes', minutes)}: give the training some time")
 
 
 def sets_epochs(settings: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vicinal.encoder import projector
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
-from vicinal.errors import InputError, begun_by
+from vicinal.errors import InputError, begun_by, option
 from vicinal.recipe import Encoder, Recipe
 
 
@@ -42,7 +42,7 @@ class Start:
         if channels != self.preparation.channels:
             kinds = {1: "grey", 3: "colour"}
             raise InputError(
-                f"--start {self.file}: its encoder takes {kinds[self.preparation.channels]} "
+                f"{option('start', self.file)}: its encoder takes {kinds[self.preparation.channels]} "
                 f"pictures, and those of {data} are {kinds[channels]}; start with another run"
             )
 
@@ -60,8 +60,8 @@ def read_start(file: Path, recipe: Recipe) -> Start:
     _check_same(file, held, recipe.encoder)
     if preparation.size != recipe.views.size:
         raise InputError(
-            f"--start {file}: its encoder takes pictures of {preparation.size} pixels a side, not "
-            f"views.size = {recipe.views.size}; leave --recipe out, or set views.size"
+            f"{option('start', file)}: its encoder takes pictures of {preparation.size} pixels a side, not "
+            f"views.size = {recipe.views.size}; leave {option('recipe')} out, or set views.size"
         )
     encoder, _ = load_encoder(file)
     weights = {f"0.{name}": value for name, value in encoder.state_dict().items()}
@@ -75,8 +75,8 @@ def _check_same(file: Path, held: Encoder, asked: Encoder) -> None:
         other = getattr(asked, name)
         if value != other:
             raise InputError(
-                f"--start {file}: its encoder has encoder.{name} = {value!r}, not {other!r}; "
-                "leave --recipe out, or set it so"
+                f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, not {other!r}; "
+                f"leave {option('recipe')} out, or set it so"
             )
 
 
