@@ -22,10 +22,12 @@ from sklearn.metrics import silhouette_score
 
 import forked
 from vicinal.cli import main
+from vicinal.evaluations import levels
+from vicinal.representations import tree
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
-from vicinal.verbs import cluster as grouping
 from vicinal.verbs import duplicates
+from vicinal.verbs.cluster import group
 from vicinal.verbs.duplicates import find_duplicates
 
 QUICK = (
@@ -198,29 +200,59 @@ def test_clusters_are_found_counted_and_represented(tmp_path: Path) -> None:
     for number, one in enumerate(said["clusters"]):
         rows = np.flatnonzero(truth == number)
         apart = np.linalg.norm(array[rows] - array[rows].mean(axis=0), axis=1)
-        expected = [f"n{row}" for row in rows[np.argsort(apart)[:5]]]
+        expected = [f"n{row}" for row in rows[np.argsort(apart)[:6]]]
         assert [each["id"] for each in one["representatives"]] == expected
     assert len(table(tmp_path / "clusters.csv")) == 100
     assert len(answer("cluster", "set.parquet", "--clusters", "7", cwd=tmp_path)["clusters"]) == 7
     assert "2 to 100" in refused("cluster", "set.parquet", "--clusters", "101", cwd=tmp_path)
 
 
-def test_of_many_pictures_the_number_of_clusters_is_chosen_on_a_draw(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_of_many_pictures_groups_are_found_on_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     centres = rng.normal(size=(5, 6)) * 20
     truth = np.repeat(np.arange(5), [400, 300, 200, 100, 50])
     array = (centres[truth] + rng.normal(size=(1050, 6))).astype(np.float32)
-    monkeypatch.setattr(grouping, "_DRAWN", 200)
-    found = grouping.group(Embeddings(array, np.arange(1050).astype(str)))
-    assert found.sizes.tolist() == [400, 300, 200, 100, 50]
-    assert max(found.tried, key=found.tried.__getitem__) == 5
+    for module, name, count in (
+        (tree, "_DRAWN", 400), (tree, "_SEEDS", 120), (levels, "_DRAWN", 600)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, count)
+    found = group(Embeddings(array, np.arange(1050).astype(str)))
+    assert found.chosen == 5
+    assert found.sizes[found.by_size()].tolist() == [400, 300, 200, 100, 50]
     assert found.silhouette == pytest.approx(silhouette_score(array, truth), abs=1e-4)
     array[:] = array[0]
     array[-2:] += 1  # in no draw of a few
-    found = grouping.group(Embeddings(array, np.arange(1050).astype(str)))
+    found = group(Embeddings(array, np.arange(1050).astype(str)))
     assert found.sizes.tolist() == [1048, 2]
+
+
+def test_groups_have_columns_of_several_levels_and_their_commonest_label(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    truth = np.repeat(np.arange(6), 30)
+    array = (rng.normal(size=(6, 8))[truth] * 10 + rng.normal(size=(180, 8))).astype(np.float32)
+    names = np.array([f"kind {number}" for number in truth])
+    names[::10] = ""
+    names[1] = "another"
+    save(tmp_path / "set.parquet", array, labels=names)
+    said = answer("cluster", "set.parquet", "--out", "clusters.csv", cwd=tmp_path)
+    assert sorted(one["label"] for one in said["clusters"]) == [f"kind {n}" for n in range(6)]
+    assert sorted(one["share"] for one in said["clusters"]) == [pytest.approx(26 / 27), *[1.0] * 5]
+    best = max(said["tried"], key=lambda one: one["score"])["clusters"]
+    assert best == len(said["clusters"]) == 6
+    rows = table(tmp_path / "clusters.csv")
+    parents = said["tree"]["parents"]
+    for row in rows:
+        assert set(row) >= {"cluster", "cluster_2", "cluster_5", "cluster_10", "cluster_100"}
+        at = int(row["cluster_100"])
+        for level in (50, 20, 10, 6, 5, 2):  # a group of a finer level lies in one of a coarser
+            while at >= level:
+                at = parents[at]
+            assert at == int(row["cluster" if level == 6 else f"cluster_{level}"])
+    assert rows == table_of(answer("cluster", "set.parquet", cwd=tmp_path)["pictures"])
+
+
+def table_of(pictures: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [{name: str(value) for name, value in picture.items()} for picture in pictures]
 
 
 def test_duplicates_are_found_without_a_threshold_and_exactly_with_one(tmp_path: Path) -> None:

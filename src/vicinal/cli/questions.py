@@ -112,13 +112,16 @@ def anomalies(
 def cluster(
     embeddings: EmbeddingsFile,
     clusters: Annotated[
-        int | None, typer.Option(help="How many. (default: 2 to 15, by silhouette)")
+        int | None, typer.Option(help="How many groups. (default: chosen from 2 to 100)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all pictures into this CSV.")] = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Group pictures, and name those that stand for each group.
+    r"""Group pictures, coarsely and finely, and name those that stand for each group.
+
+    The groups form a tree, so that each group of 20 lies in one of 10. The column cluster has
+    the level that was asked for or chosen, the columns cluster_2 to cluster_100 have others.
 
     \b
     vicinal cluster photos.parquet --out clusters.csv
@@ -132,23 +135,29 @@ def cluster(
 
     whole = Embeddings.load(embeddings)
     found = group(whole, clusters)
-    listed = found.listed(whole)
+    told = found.to_json(whole)
     if out is not None:
-        header = ["cluster", *whole.columns(), "distance"]
-        write_csv(out, header, (list(picture.values()) for picture in listed))
+        rows = (list(picture.values()) for picture in told["pictures"])
+        write_csv(out, found.header(whole), rows)
     if as_json:
-        print_json(found.to_json(whole))
+        print_json(told)
         return
     print_table(
-        ["cluster", "size", "representatives"],
+        ["cluster", "size", "mostly", "representatives"],
         [
-            (number, size, "  ".join(whole.ids[rows].tolist()))
-            for number, (size, rows) in enumerate(
-                zip(found.sizes.tolist(), found.representatives, strict=True)
+            (
+                one["cluster"],
+                one["size"],
+                f"{one['label']} ({one['share']:.0%})" if "label" in one else "",
+                "  ".join(picture["id"] for picture in one["representatives"]),
             )
+            for one in told["clusters"]
         ],
     )
-    say(f"{len(found.sizes)} clusters, silhouette {found.silhouette:.3f}")
+    say(
+        f"{found.chosen} groups, silhouette {found.silhouette:.3f}; "
+        f"--clusters 2 to {len(found.tree)} for fewer or more"
+    )
 
 
 def duplicates(

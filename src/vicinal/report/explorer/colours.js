@@ -4,7 +4,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const GREY = "#8a929c";
 const groupColour = (group) => (group < 0 ? GREY : COLOURS[group % COLOURS.length]);
 const groupSymbol = (group) => (group < 0 ? "circle" : SYMBOLS[Math.floor(group / COLOURS.length) % SYMBOLS.length]);
-const groupName = (by, group) => (by === "label" ? labelName(group) : group < 0 ? "no cluster" : `Cluster ${group}`);
+const groupName = (by, group) => (by === "label" ? labelName(group) : group < 0 ? "no group" : `Group ${group}`);
 
 /* Lightness falls (rises in the dark) all along, so that the order stays under any colour blindness. */
 const ODDNESS = {

@@ -42,6 +42,8 @@ def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {
         name: _plain(points.column(name), np.int32, NONE) for name in ("cluster", "rank", "group")
     }
+    if "finest" in points.column_names:  # a run of an earlier version has one level alone
+        columns["finest"] = _plain(points.column("finest"), np.int32, NONE)
     columns["flagged"] = _plain(points.column("flagged").cast(pa.uint8()), np.uint8, 0)
     places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
     for name in ("score", "p_value", *places):

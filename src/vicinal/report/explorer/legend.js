@@ -28,9 +28,16 @@ function segmented(title, options, key) {
 
 function buildBar() {
   const bar = document.getElementById("bar");
-  const names = { cluster: "Cluster", label: "Label", score: "Oddness" };
+  const names = { cluster: "Group", label: "Label", score: "Oddness" };
   if (MAPS().length > 1) bar.append(segmented("Map", MAPS().map((map) => [map, MAP_NAMES[map]]), "map"));
   bar.append(segmented("Colour", colourings().map((by) => [by, names[by]]), "colour"));
+  if (finestLevel() > 2) {
+    const slider = levelSlider("level");
+    const show = () => { slider.hidden = state.colour !== "cluster"; };
+    watch(["colour"], show);
+    show();
+    bar.append(slider);
+  }
   const box = make("input", { type: "checkbox", checked: state.marked, id: "marks" });
   box.onchange = () => change({ marked: box.checked });
   const words = make("span");

@@ -71,35 +71,11 @@ function duplicatesView() {
   ];
 }
 
-/* The label that most of these rows have: "mostly cat (82 %)". */
-function mostly(rows) {
-  const counts = new Map();
-  for (const row of rows) if (column.label[row] >= 0) counts.set(column.label[row], (counts.get(column.label[row]) ?? 0) + 1);
-  const [label, count] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [];
-  return count ? `mostly ${labelName(label)} (${Math.round((100 * count) / [...counts.values()].reduce((a, b) => a + b))} %)` : "";
-}
-function clustersView() {
-  const groups = rowsBy("cluster");
-  if (!groups.length) return [title("Clusters"), note("Nothing to group here.")];
-  return [
-    title("Clusters"),
-    note(`${plural(groups.length, "cluster")}, silhouette ${short(page.clusters?.silhouette ?? NaN)} (1 is well apart, 0 is not apart). These pictures are in the middle of each.`),
-    ...paged([...groups.keys()].filter((group) => groups[group]), (group) => {
-      const known = (page.clusters?.representatives?.[group] ?? []).filter((row) => column.cluster[row] === group);
-      const heading = make("h3", {}, groupName("cluster", group), make("small", {}, [plural(groups[group].length, "picture"), mostly(groups[group])].filter(Boolean).join(", ")), pickButton(groups[group], "Select"));
-      const dot = make("i", { className: "dot" });
-      dot.innerHTML = mark({ colour: groupColour(group), symbol: groupSymbol(group) });
-      heading.prepend(dot);
-      return make("section", { className: "group", data: { group } }, heading, ...tiles((known.length ? known : groups[group]).slice(0, 6), groupName("cluster", group), 56));
-    }, "groups", "Clusters"),
-  ];
-}
-
 function selectionView() {
   if (!state.picked) {
     const lasso = make("button", { type: "button", className: "action" }, "Draw a lasso");
     lasso.onclick = () => { change({ tool: "lasso" }); plot.scrollIntoView({ block: "nearest" }); };
-    return [title("Selection"), note("Nothing is selected. Draw around pictures on the map, or select a cluster, the flagged pictures or spare duplicates in their lists."), lasso];
+    return [title("Selection"), note("Nothing is selected. Draw around pictures on the map, or select a group, the flagged pictures or spare duplicates in their lists."), lasso];
   }
   const clear = make("button", { type: "button", className: "action" }, "Clear");
   clear.onclick = () => change({ picked: null });

@@ -10,7 +10,7 @@ function facts() {
   const known = [
     ["Pictures", counted(COUNT), data.skipped ? `${counted(data.skipped)} could not be read: skipped.csv` : ""],
     ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? `${counted(data.labelled)} pictures have one` : ""],
-    ["Clusters", hasClusters() ? counted(rowsBy("cluster").filter(Boolean).length) : "none", "", "clusters"],
+    ["Groups", hasClusters() ? counted(rowsBy("cluster").filter(Boolean).length) : "none", "", "clusters"],
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
     ["Encoder", encoder?.recipe ?? "given", trained],

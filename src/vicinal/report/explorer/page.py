@@ -37,6 +37,7 @@ SCRIPTS = (  # in the order in which they read each other
     "card.js",
     "export.js",
     "lists.js",
+    "groups.js",
     "overview.js",
     "picture.js",
     "search.js",

@@ -1,11 +1,11 @@
 
 /* ---- The tabs, and the beginning. ---- */
 const TABS = {
-  overview: ["Overview", overviewView, ["map"]],
-  picture: ["Picture", pictureView, ["row", "map"]],
+  overview: ["Overview", overviewView, ["map", "level"]],
+  picture: ["Picture", pictureView, ["row", "map", "level"]],
   odd: ["Odd", oddView, []],
   duplicates: ["Duplicates", duplicatesView, []],
-  clusters: ["Clusters", clustersView, []],
+  clusters: ["Groups", clustersView, []],
   selection: ["Selection", selectionView, ["picked"]],
   found: ["Found", foundView, ["find"]],
 };
@@ -66,6 +66,7 @@ function tellCounts() {
 async function start() {
   await readColumns();
   Object.assign(state, readFragment());
+  regroup();
   document.body.dataset.map = MAPS().length ? "" : "none";
   plot.setAttribute("aria-label", `Map of ${plural(COUNT, "picture")}`);
   tellCounts();
@@ -81,11 +82,11 @@ async function start() {
   listenToKeys();
   tellDrawn();
   drawOverlay();
-  watch(["map", "colour", "hidden", "marked", "picked", "find", "tool", "ranges"], drawMap);
-  watch(["colour", "hidden"], drawLegend);
+  watch(["map", "colour", "level", "hidden", "marked", "picked", "find", "tool", "ranges"], drawMap);
+  watch(["colour", "level", "hidden"], drawLegend);
   watch(["row", "map"], drawOverlay);
   watch(["tab", "picked", "find"], drawTabs);
-  watch(["tab", "row", "map", "picked", "find"], drawView);
+  watch(["tab", "row", "map", "level", "picked", "find"], drawView);
   addEventListener("popstate", () => { change({ ...readFragment(), hidden: new Set() }, { remember: false }); });
   dark.addEventListener("change", () => { drawMap(); drawLegend(); });
   let size = `${plot.clientWidth} ${plot.clientHeight}`;

@@ -1,6 +1,6 @@
 
 /* ---- What the page shows: one plain object, kept in the address's fragment. ---- */
-const state = { map: "tsne", colour: "cluster", row: NONE, find: "", tab: "overview", picked: null, marked: true, hidden: new Set(), tool: "pan", ranges: null };
+const state = { map: "tsne", colour: "cluster", level: 0, row: NONE, find: "", tab: "overview", picked: null, marked: true, hidden: new Set(), tool: "pan", ranges: null };
 const watchers = [];
 const watch = (keys, draw) => watchers.push([keys, draw]);
 
@@ -17,6 +17,7 @@ function writeFragment(step = false) {
   const parts = new URLSearchParams();
   parts.set("map", state.map);
   parts.set("colour", state.colour);
+  if (state.level !== firstLevel()) parts.set("groups", state.level);
   if (state.row !== NONE) parts.set("row", state.row);
   if (state.find) parts.set("find", state.find);
   if (state.tab !== "overview") parts.set("tab", state.tab);
@@ -30,11 +31,13 @@ function readFragment() {
   const parts = new URLSearchParams(location.hash.slice(1));
   const one = (key, allowed, otherwise) => (allowed.includes(parts.get(key)) ? parts.get(key) : otherwise);
   const row = /^\d{1,9}$/.test(parts.get("row") ?? "") ? Number(parts.get("row")) : NONE;
+  const level = /^\d{1,5}$/.test(parts.get("groups") ?? "") ? Number(parts.get("groups")) : 0;
   const view = (parts.get("view") ?? "").split(",").map(Number);
   const whole = view.length === 4 && view.every(Number.isFinite) && view[0] < view[1] && view[2] < view[3];
   return {
     map: one("map", MAPS(), MAPS()[0] ?? "pca"),
     colour: one("colour", colourings(), colourings()[0]),
+    level: level >= 2 && level <= finestLevel() ? level : firstLevel(),
     row: row < COUNT ? row : NONE,
     find: (parts.get("find") ?? "").slice(0, 200),
     tab: one("tab", Object.keys(TABS), "overview"),

