@@ -27,6 +27,7 @@ SCRIPTS = (
     "evaluation",
     "growth",
     "side_by_side",
+    "grouping",
     "streaming",
     "busy",
 )

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
-from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
-from sklearn.metrics import silhouette_score
 
+from vicinal.explore.groups import find_groups
 from vicinal.report import write_explorer
+from vicinal.representations.embeddings import Embeddings
 from vicinal.study.pictures import write_pictures
 
 DIGITS = 240
@@ -111,22 +111,13 @@ def write_run(
     flagged = rank <= count // 100
     apart_only = apart + np.eye(count) * 1e9
     group, pairs = groups_of(apart_only, duplicates)
+    grouping: dict[str, Any] = {"cluster": pa.array(np.full(count, -1, np.int32))}
+    figures = None
     if count > clusters > 0:
-        kmeans = KMeans(clusters, n_init=1, random_state=0).fit(h)
-        cluster = kmeans.labels_
-        middle = np.argsort(kmeans.transform(h), axis=0)[:8].T
-        figures = {
-            "k": clusters,
-            "silhouette": float(silhouette_score(h, cluster)),
-            "tried": [],
-            "sizes": np.bincount(cluster).tolist(),
-            "representatives": [
-                [int(row) for row in rows if cluster[row] == number]
-                for number, rows in enumerate(middle)
-            ],
-        }
-    else:
-        cluster, figures = np.full(count, -1), None
+        names = np.array([f"{row}" for row in range(count)])
+        pictures = Embeddings(h.astype(np.float32), names)
+        grouping, grouped = find_groups(pictures, folder, clusters)
+        figures = grouped["clusters"]
     plain = [
         f"Odder than {min(100 * (1 - r / count), 99.9):.3g} % of the set: "
         "its nearest pictures are far away."
@@ -143,7 +134,7 @@ def write_run(
     }
     table = {name: pa.array(list(texts), pa.string()) for name, texts in known.items()}
     table |= {
-        "cluster": pa.array(cluster.astype(np.int32)),
+        **grouping,
         "score": pa.array(score.astype(np.float32)),
         "p_value": pa.array((rank / (count + 1)).astype(np.float32)),
         "rank": pa.array(rank),

@@ -283,11 +283,11 @@ def test_keys_alone_are_enough(open_page: Opener, digits_explored: Path) -> None
     page.wait_for_function("!location.hash.includes('row=')")
     page.focus(".skip")
     stops = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         stops.append(page.evaluate(FOCUSED))
     stops = [stop for stop in stops if stop != "marks"]  # there where points mislead
-    assert stops[:5] == ["find", "health-badge", "tsne", "cluster", "plot"]
+    assert stops[:6] == ["find", "health-badge", "tsne", "cluster", "level", "plot"]
 
 
 def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explored: Path) -> None:
@@ -306,6 +306,61 @@ def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explor
     assert rows_in(page, '#view .group[data-group="2"] .tile') == known["representatives"][2][:6]
     page.locator('#view .group[data-group="2"] >> text=Select').click()
     expect(page.locator("#view h2")).to_have_text(f"{known['sizes'][2]} pictures")
+
+
+def test_groups_go_from_coarse_to_fine(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "tab=clusters"), points_of(digits_explored)
+    known = json.loads((digits_explored / "explore.json").read_text())["clusters"]
+    finest, labels = (np.array(points.column(name).to_pylist()) for name in ("finest", "label"))
+
+    def groups_at(level: int) -> np.ndarray:
+        found = finest.copy()
+        for group in range(len(known["parents"]) - 1, level - 1, -1):
+            found[found == group] = known["parents"][group]
+        return found
+
+    np.testing.assert_array_equal(groups_at(8), points.column("cluster").to_pylist())
+    sections = "#view .group[data-group]"
+    for press, level in (("ArrowRight", 9), ("End", 100), ("Home", 2), ("PageUp", 12)):
+        page.focus("#level-in-list")
+        page.keyboard.press(press)
+        expect(page.locator("#level-in-list")).to_be_focused()
+        level = int(page.input_value("#level-in-list")) if press == "PageUp" else level
+        expect(page.locator("#level-in-list")).to_have_attribute(
+            "aria-valuetext", f"{level} groups"
+        )
+        page.wait_for_function(f"location.hash.includes('groups={level}&')")
+        page.wait_for_function(
+            f"new Set({DATA}.map(t => t.marker.color + t.marker.symbol.replace('-open', ''))).size"
+            f" === {min(level, 50)}"  # then colours and shapes begin again
+        )
+        assert page.input_value("#level") == str(level)
+        groups = groups_at(level)
+        sizes = np.bincount(groups)
+        shown = page.eval_on_selector_all(sections, "all => all.map((e) => +e.dataset.group)")
+        order = sorted(range(level), key=lambda group: (-sizes[group], group))
+        assert shown == order[:60]
+        for group in order[:3]:
+            section = f'#view .group[data-group="{group}"]'
+            held = labels[(groups == group) & (labels != None)].tolist()  # noqa: E711
+            most = max(held.count(label) for label in held)
+            expect(page.locator(f"{section} h3")).to_contain_text(f"{sizes[group]} picture")
+            expect(page.locator(f"{section} h3")).to_contain_text(
+                f"({100 * most / len(held):.0f} %)"
+            )
+            typical = [rows for first, rows in known["typical"][group] if first <= level][-1]
+            assert rows_in(page, f"{section} .tile") == typical
+    address = page.url.split("#")[1]
+    largest, level = order[0], int(page.input_value("#level"))
+    page.locator(f'#view .group[data-group="{largest}"] >> text=Select').click()
+    expect(page.locator("#view h2")).to_have_text(f"{sizes[largest]} pictures")
+    again = open_page(digits_explored, address, locale="en-GB")
+    assert again.input_value("#level-in-list") == str(level)
+    expect(again.locator("#legend button")).to_have_count(level)
+    again.click("[data-value=label]")
+    expect(again.locator("#level")).to_be_hidden()
+    again = open_page(digits_explored, "groups=101", locale="en-GB")
+    assert again.input_value("#level") == "8"
 
 
 def test_hostile_text_stays_text(
