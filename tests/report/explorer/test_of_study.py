@@ -175,7 +175,7 @@ def test_without_labels_it_is_coloured_by_cluster(copy: Path) -> None:
     write_report(copy)
     told = section_of(copy / "report.html")
     assert '<a href="explore.html#map=tsne">' in told
-    assert "by cluster or oddness" in told
+    assert "by group or oddness" in told
 
 
 def test_the_link_leads_to_the_same_map(browser: Browser, run: Path) -> None:
