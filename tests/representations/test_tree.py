@@ -72,6 +72,12 @@ def test_more_directions_than_are_kept_lose_little_and_a_seed_gives_the_same() -
     np.testing.assert_array_equal(tree.finest, again.finest)
 
 
+def test_as_many_groups_as_are_asked_for() -> None:
+    array = np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)
+    assert len(grow_tree(array, finest=300)) == 300
+    assert len(grow_tree(array[:290], finest=300)) == 290
+
+
 def test_images_that_are_all_alike_are_one_group() -> None:
     tree = grow_tree(np.ones((20, 100), np.float32))
     assert len(tree) == 1

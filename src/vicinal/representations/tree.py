@@ -89,7 +89,9 @@ def distances_to_mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def grow_tree(array: NDArray[np.float32], *, finest: int = FINEST, seed: int = 0) -> GroupTree:
-    """Ward's tree (1963), on the centres of k-means where there are more than 500 images.
+    """Ward's tree (1963), on 500 centres of k-means where there are more images than that.
+
+    For more than 250 groups there are twice as many centres as groups.
 
     Ward joins the two groups whose union adds least to the sum of squared distances to the
     groups' means: |A|·|B| / (|A| + |B|) · ‖mean A − mean B‖², so a centre counts as many times
@@ -103,7 +105,7 @@ def grow_tree(array: NDArray[np.float32], *, finest: int = FINEST, seed: int = 0
     """
     first, own, counts = _distinct(array)
     points = _reduced(array[first], seed)
-    centres, nearest = _centres(points, counts, max(_SEEDS, finest), seed)
+    centres, nearest = _centres(points, counts, max(_SEEDS, 2 * finest), seed)
     nearest = nearest[own]
     weights = np.bincount(nearest).astype(np.float64)
     merges, saved = _ward(centres.astype(np.float64), weights)
