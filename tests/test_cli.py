@@ -246,6 +246,8 @@ def completed(words: str, cwd: Path) -> list[str]:
         ("vicinal study --recipe la", ["laptop"]),
         ("vicinal study --data cifar", ["cifar10", "cifar100"]),
         ("vicinal embed fo", ["folder:"]),
+        ("vicinal embed digits --encoder pre", ["pretrained"]),
+        ("vicinal explore PHOTOS --start ti", ["timm:"]),
         ("vicinal export run --to torch", ["torchscript", "torch.export"]),
     ],
 )

@@ -39,6 +39,9 @@ ORDER = [
 # Files of a room that its other files may import, with the reason.
 SHARED = {
     "vicinal.images.imageset": "what every loader returns",
+    "vicinal.encoder.saved": "what a file of an encoder holds, whoever trained it",
+    "vicinal.encoder.timm_backbone": "how timm is asked for a network, with weights or without",
+    "vicinal.encoder.pretrained": "networks with weights, which a file may be made of",
     "vicinal.objectives.terms": "the terms that every objective is made of",
     "vicinal.objectives.across": "the same terms over the rows of all ranks",
     "vicinal.representations.representations": "what every file of the room reads or writes",

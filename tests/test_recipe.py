@@ -142,7 +142,7 @@ def test_recipe_files_are_checked_too(tmp_path: Path) -> None:
     file.write_text("[views\n")
     with pytest.raises(InputError, match="not TOML"):
         read_recipe(str(file))
-    with pytest.raises(InputError, match="digits, gpu, laptop, photos, record, seed"):
+    with pytest.raises(InputError, match="digits, gpu, laptop, photos, pretrained, record, seed"):
         read_recipe("sede")
 
 

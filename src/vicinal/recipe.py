@@ -70,6 +70,15 @@ def _backbone(name: str) -> str:
     raise ValueError(f"should be {listed}, or 'timm:' and a model's name")
 
 
+def _start(text: str) -> str:
+    """Accepts nothing, ``pretrained``, ``timm:NAME`` and ``timm:NAME@FILE``."""
+    if text in ("", "pretrained") or re.fullmatch(r"timm:\w[\w.-]*(@.+)?", text, re.ASCII):
+        return text
+    raise ValueError(
+        "should be 'pretrained', 'timm:NAME' (weights from the hub) or 'timm:NAME@FILE'"
+    )
+
+
 class Encoder(Section):
     """Images to representations."""
 
@@ -79,6 +88,9 @@ class Encoder(Section):
     """Channels of each stage; a network of timm has its own, and these are not read."""
     dimension: Count = 128
     """Dimensions of a representation."""
+    start: Annotated[str, AfterValidator(_start)] = ""
+    """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
+    backbone and the dimension then."""
 
 
 class Projector(Section):
@@ -118,6 +130,10 @@ class Training(Section):
     """Adam (weight decay joins the gradient), AdamW (decoupled) or LARS, for large batches."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Highest learning rate."""
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The encoder's learning rate as a share of the projector's; small where it has a start."""
+    batchnorm: Literal["batch", "held"] = "batch"
+    """Statistics in the encoder's BatchNorm: each batch's, or held, as its start has them."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Adam's decay rates."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -17,6 +17,19 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
+def complete_encoder(incomplete: str) -> list[str]:
+    """Networks that others have trained, and the paths there are."""
+    from glob import escape, glob
+
+    named = [name for name in ("pretrained", "timm:") if name.startswith(incomplete)]
+    return named + sorted(glob(f"{escape(incomplete)}*"))
+
+
+def complete_start(incomplete: str) -> list[str]:
+    """Networks that others have trained."""
+    return [name for name in ("pretrained", "timm:") if name.startswith(incomplete)]
+
+
 def complete_format(incomplete: str) -> list[str]:
     """What an encoder can be exported to."""
     names = ("onnx", "torchscript", "torch.export", "safetensors", "timm")

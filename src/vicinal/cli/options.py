@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.completion import complete_recipe, complete_source
+from vicinal.cli.completion import (
+    complete_encoder,
+    complete_recipe,
+    complete_source,
+    complete_start,
+)
 from vicinal.cores import set_threads
 
 SOURCES = (
@@ -40,6 +45,28 @@ RecipeName = Annotated[
     typer.Option(
         help="A shipped recipe's name or a TOML file. (default: fits the data)",
         autocompletion=complete_recipe,
+    ),
+]
+EncoderName = Annotated[
+    Path,
+    typer.Option(
+        help="A run, an encoder.safetensors, pretrained, timm:NAME or timm:NAME@FILE.",
+        autocompletion=complete_encoder,
+    ),
+]
+TrainNothing = Annotated[
+    Path | None,
+    typer.Option(
+        help="Train nothing: take a run, an encoder.safetensors, pretrained, timm:NAME or "
+        "timm:NAME@FILE.",
+        autocompletion=complete_encoder,
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights from which training goes on: pretrained, timm:NAME or timm:NAME@FILE.",
+        autocompletion=complete_start,
     ),
 ]
 Limit = Annotated[

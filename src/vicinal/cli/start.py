@@ -16,6 +16,7 @@ from vicinal.cli.options import (
     DataDir,
     Device,
     Devices,
+    EncoderName,
     FalseAlarms,
     Limit,
     Minutes,
@@ -24,7 +25,9 @@ from vicinal.cli.options import (
     Resume,
     Settings,
     Source,
+    Start,
     Threads,
+    TrainNothing,
     wants_page,
 )
 from vicinal.errors import InputError
@@ -39,9 +42,8 @@ def explore(
             help="A folder of pictures, or any DATA as for `vicinal train`.",
         ),
     ],
-    encoder: Annotated[
-        Path | None, typer.Option(help="A trained run or encoder.safetensors: train nothing.")
-    ] = None,
+    encoder: TrainNothing = None,
+    start: Start = None,
     minutes: Minutes = None,
     false_alarms: FalseAlarms = 0.01,
     run: Annotated[
@@ -67,6 +69,8 @@ def explore(
     vicinal explore PHOTOS/                      train for 8 minutes, map, open one page
     vicinal explore PHOTOS/ --minutes 30         more training, better neighbours
     vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
+    vicinal explore PHOTOS/ --encoder pretrained an ImageNet network as it is, no training
+    vicinal explore PHOTOS/ --start pretrained   training goes on from it
     """
     from vicinal.explore import Request
     from vicinal.explore import explore as explore_pictures
@@ -77,7 +81,7 @@ def explore(
             data=photos,
             encoder=encoder,
             recipe=recipe,
-            settings=tuple(settings or ()),
+            settings=(*(settings or ()), *([f"encoder.start={start}"] if start else [])),
             minutes=minutes,
             false_alarms=false_alarms,
             run=run,
@@ -194,8 +198,10 @@ def train(
     vicinal train digits --start RUN --minutes 5         train RUN's encoder further, in a new run
     vicinal train folder:PHOTOS --devices 8              the batch is shared by 8 ranks
     vicinal train 'tar:SHARDS/{0000..0999}.tar'          more than fits into memory
+    vicinal train folder:PHOTOS --set encoder.start=pretrained
     """
     from vicinal.ranks import is_first
+    from vicinal.study.better import told
     from vicinal.verbs.shown import print_json, say
     from vicinal.verbs.train import train as train_encoder
 
@@ -224,15 +230,18 @@ def train(
                 "epochs": trained.epochs,
                 "seconds": trained.seconds,
                 "loss": trained.loss,
+                "kept": trained.kept,
             }
         )
         return
+    if trained.kept is not None:
+        say(told(trained.kept))
     say(f"{trained.images:,} images, {trained.epochs} epochs; encoder: {trained.encoder}")
 
 
 def embed(
     data: Source,
-    encoder: Annotated[Path, typer.Option(help="A run folder or an encoder.safetensors.")],
+    encoder: EncoderName,
     out: Annotated[
         str,
         typer.Option(
@@ -252,6 +261,7 @@ def embed(
 
     \b
     vicinal embed folder:PHOTOS --encoder runs/photos --out photos.parquet
+    vicinal embed folder:PHOTOS --encoder pretrained --out photos.parquet
     vicinal embed parquet:s3://bucket/photos --encoder runs/photos --out photos --engine ray
     """
     from vicinal.files import check_new

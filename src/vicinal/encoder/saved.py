@@ -17,6 +17,7 @@ from torch import nn
 from vicinal.encoder import build_encoder
 from vicinal.errors import InputError
 from vicinal.files import replacing
+from vicinal.images.fit import INTERPOLATIONS
 from vicinal.recipe import Encoder
 
 LARGEST = 4096
@@ -32,20 +33,24 @@ class Preparation:
         channels: 1 (grey) or 3 (RGB).
         mean: Mean of each channel over the training set, pixels in [0, 1].
         std: Standard deviation of each channel, likewise.
+        interpolation: How pictures are scaled, one of `INTERPOLATIONS`.
     """
 
     size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str = "bilinear"
 
 
 def save_encoder(
     encoder: nn.Module, path: str | Path, *, recipe: Encoder, preparation: Preparation
 ) -> None:
     """Writes weights with the recipe section and the preparation as metadata."""
+    # Whose weights they were, not where somebody's file lies; files without a start say nothing.
+    public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     metadata = {
-        "encoder": recipe.model_dump_json(),
+        "encoder": public.model_dump_json(exclude=None if public.start else {"start"}),
         "preparation": json.dumps(asdict(preparation)),
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
@@ -119,7 +124,11 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         ValueError: If its numbers make no sense.
     """
     found = Preparation(
-        int(stored["size"]), int(stored["channels"]), tuple(stored["mean"]), tuple(stored["std"])
+        int(stored["size"]),
+        int(stored["channels"]),
+        tuple(stored["mean"]),
+        tuple(stored["std"]),
+        stored.get("interpolation", "bilinear"),  # files of earlier versions do not say
     )
     numbers = (*found.mean, *found.std)
     if (
@@ -128,6 +137,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         or not len(found.mean) == len(found.std) == found.channels
         or not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers)
         or min(found.std) <= 0
+        or found.interpolation not in INTERPOLATIONS
     ):
         raise ValueError("its preparation makes no sense")
     return found

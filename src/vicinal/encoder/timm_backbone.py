@@ -34,7 +34,7 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
         InputError: If timm is missing or has no such model, the network cannot take images of
             that size, or its representations have another dimension.
     """
-    network = _created(name, channels, size)
+    network = created(name, channels, size)
     convolutions = [layer for layer in network.modules() if type(layer) is nn.Conv2d]
     hooks = [layer.register_forward_pre_hook(_mind_small_maps) for layer in convolutions]
     try:
@@ -84,8 +84,39 @@ def _mind_small_maps(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         layer.__class__ = Float32Conv2d
 
 
-def _created(name: str, channels: int, size: int) -> nn.Module:
-    """The network that timm builds."""
+def created(name: str, channels: int, size: int | None) -> nn.Module:
+    """The network that timm builds, of random weights and without its classifier.
+
+    Args:
+        name: A model's name in timm.
+        channels: Channels of the images.
+        size: Height and width of the images, in pixels; None for those that timm has it for.
+
+    Raises:
+        InputError: If timm is missing or has no such model, or cannot build it so.
+    """
+    timm = checked_timm(name)
+    arguments: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
+    if size is None:
+        return _module(timm.create_model(name, **arguments))
+    try:
+        return _module(timm.create_model(name, **arguments, img_size=size))
+    except (AssertionError, TypeError, ValueError) as error:
+        if not isinstance(error, TypeError) or "img_size" not in str(error):
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"encoder.backbone: timm cannot build {name} for {channels} channels of {size} "
+                f"pixels ({reason}); use another size or backbone"
+            ) from None
+    return _module(timm.create_model(name, **arguments))  # convolutions take any size
+
+
+def checked_timm(name: str) -> Any:
+    """The package timm, which has a model of that name.
+
+    Raises:
+        InputError: If it is missing or has none.
+    """
     try:
         import timm
     except ModuleNotFoundError:
@@ -98,17 +129,7 @@ def _created(name: str, channels: int, size: int) -> nn.Module:
         raise InputError(
             f"encoder.backbone: timm has no model {name!r}; {hint}timm.list_models() names them"
         )
-    arguments: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
-    try:
-        return _module(timm.create_model(name, **arguments, img_size=size))
-    except (AssertionError, TypeError, ValueError) as error:
-        if not isinstance(error, TypeError) or "img_size" not in str(error):
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"encoder.backbone: timm cannot build {name} for {channels} channels of {size} "
-                f"pixels ({reason}); use another size or backbone"
-            ) from None
-    return _module(timm.create_model(name, **arguments))  # convolutions take any size
+    return timm
 
 
 def _module(network: Any) -> nn.Module:

@@ -15,7 +15,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
+from vicinal.encoder.pretrained import form_of, preparation_for, with_start
+from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
 from vicinal.images.imageset import ImageSet
@@ -29,7 +30,7 @@ from vicinal.training.device import Engine, open_engine
 from vicinal.training.log import PARTS
 from vicinal.training.loop import Material, pretrain
 from vicinal.training.recovery import DivergedError
-from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
+from vicinal.views import Augment, GeneratedNeighbours
 
 Pixels = NDArray[np.uint8]
 
@@ -106,9 +107,10 @@ class VICReg(
         """
         check_minutes(self.minutes)
         recipe = self._resolved()
-        pixels = self._pixels(X, recipe.views.size, None, fitting=True)
-        mean, std = channel_statistics(pixels)
-        pairs = GeneratedNeighbours(Augment(recipe.views, mean, std))
+        size, interpolation = form_of(recipe)
+        pixels = self._pixels(X, size, None, interpolation, fitting=True)
+        made = preparation_for(pixels, recipe.encoder)
+        pairs = GeneratedNeighbours(Augment(recipe.views, made.mean, made.std))
         engine = open_engine(self.device, recipe.training.precision)
         train, none = Material(pixels, pairs), Material(pixels[:1], pairs)  # one gives no curve
         # Training seeds torch's global generators, which are the caller's.
@@ -119,7 +121,7 @@ class VICReg(
             encoder = self._trained(train, none, recipe, Path(folder), engine)
             losses = _losses(Path(folder) / "losses.csv")
         self.encoder_: nn.Module = encoder.cpu()
-        self.preparation_ = Preparation(pixels.shape[1], pixels.shape[3], mean, std)
+        self.preparation_ = made
         self.recipe_ = recipe
         self.losses_ = losses
         return self
@@ -132,7 +134,7 @@ class VICReg(
         """
         check_is_fitted(self)
         made = self.preparation_
-        pixels = self._pixels(X, made.size, made.channels, fitting=False)
+        pixels = self._pixels(X, made.size, made.channels, made.interpolation, fitting=False)
         engine = open_engine(self.device, self.recipe_.training.precision)
         array = embed(
             self.encoder_,
@@ -213,18 +215,19 @@ class VICReg(
             raise InputError(
                 "training.keep_epochs: an estimator keeps its last encoder alone; leave it out"
             )
-        return resolved
+        return with_start(resolved)
 
     def _pixels(
         self,
         X: Any,  # noqa: N803
         size: int,
         channels: int | None,
+        interpolation: str,
         *,
         fitting: bool,
     ) -> Pixels:
         """Pictures of any kind as (N, size, size, C) uint8."""
-        pixels = squares(X, size, channels)
+        pixels = squares(X, size, channels, interpolation)
         if pixels is None:
             rows = checked_points(self, X, fitting=fitting, dtype="numeric")
             return self._of_rows(rows, size)

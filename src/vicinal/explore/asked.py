@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vicinal.encoder.pretrained import form_of
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json
 from vicinal.images import SOURCES, Part, load_parts
 from vicinal.recipe import Recipe
-from vicinal.recipes import override, read_recipe
-from vicinal.study.folder import encoder_file, recipe_for
+from vicinal.study.asked import asked_recipe
+from vicinal.study.folder import encoder_file
 from vicinal.training.budget import check_minutes, sets_epochs
 
 MINUTES = 8.0
@@ -26,7 +27,8 @@ class Request:
 
     Attributes:
         data: A folder, or a source as `vicinal.images.load_parts` takes it.
-        encoder: A run folder or an encoder's file; None to train one on these pictures.
+        encoder: A run folder, an encoder's file, ``pretrained`` or ``timm:NAME``; None to train
+            one on these pictures.
         recipe: A shipped recipe's name or a file.
         settings: ``section.field=value`` overrides of the recipe.
         minutes: What the training may take; None for `MINUTES`, or for all the epochs that
@@ -88,8 +90,8 @@ def check(request: Request) -> None:
         )
     if request.encoder is not None and (request.recipe is not None or request.settings):
         raise InputError(
-            f"{option('encoder')}: nothing is trained, so leave {option('recipe')} and "
-            f"{option('settings')} out"
+            f"{option('encoder')}: nothing is trained, so leave {option('recipe')}, "
+            f"{option('settings')} and a start out"
         )
 
 
@@ -110,7 +112,7 @@ def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | No
         held = read_json(path / "run.json").get("recipe")
         if held is not None:
             return Recipe.model_validate(held)
-    return override(read_recipe(request.recipe or recipe_for(data)), request.settings)
+    return asked_recipe(data, request.recipe, request.settings)
 
 
 def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[Part, ...]:
@@ -121,12 +123,18 @@ def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[P
     """
     channels = None
     if recipe is not None:
-        size = recipe.views.size
+        size, interpolation = form_of(recipe)
     else:
         assert request.encoder is not None
-        _, preparation = load_encoder(encoder_file(request.encoder))
-        size, channels = preparation.size, preparation.channels
-    parts = load_parts(data, size=size, channels=channels, data_dir=request.data_dir)
+        _, made = load_encoder(encoder_file(request.encoder))
+        size, channels, interpolation = made.size, made.channels, made.interpolation
+    parts = load_parts(
+        data,
+        size=size,
+        channels=channels,
+        data_dir=request.data_dir,
+        interpolation=interpolation,
+    )
     count = sum(len(part.images) for part in parts)
     if count < 2:
         raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vicinal import cores
+from vicinal.encoder.pretrained import is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
 from vicinal.explore.asked import (
     Request,
@@ -33,11 +35,12 @@ from vicinal.explore.points import (
     read_part,
     write_part,
 )
-from vicinal.files import read_json, read_rows, write_json
+from vicinal.files import read_json, read_rows, replacing, write_json
 from vicinal.images import ImageSet, Part, Skipped, keep_skipped
 from vicinal.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
+from vicinal.study.better import keep_better, read_kept, told
 from vicinal.study.folder import (
     RunFolder,
     default_folder,
@@ -45,7 +48,7 @@ from vicinal.study.folder import (
     encoder_file,
     open_run,
 )
-from vicinal.study.learners import learn_generated, preparation_of
+from vicinal.study.learners import learn_generated
 from vicinal.study.pictures import write_pictures
 from vicinal.study.stages import run_stage, say
 from vicinal.training.budget import most_epochs
@@ -78,6 +81,7 @@ class Explored:
             + (f"{groups['k']} groups, " if groups else "no groups, ")
             + f"{figures['anomalies']['flagged']:,} odd ones, "
             f"{same['pairs']:,} pairs nearly the same",
+            *([told(figures["encoder"]["kept"])] if figures["encoder"].get("kept") else []),
             f"health: {health_['summary']}",
             f"the page: {self.page}"
             if self.page is not None
@@ -134,6 +138,11 @@ def _stages(
             [run / "encoder.safetensors"],
             lambda: _train(run, parts[0].images, trained, request, engine),
         )
+    elif request.encoder is not None and is_start(str(request.encoder)):
+        named = encoder_file(request.encoder)
+        if named != request.encoder:  # a network by its name goes on from the run's own file
+            own = run / "encoder.safetensors"
+            _stage(folder, "encoder", [own], lambda: _copied(named, own))
     _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
     everything = Embeddings.load(run / "embeddings.parquet")
     rate = request.false_alarms
@@ -179,16 +188,23 @@ def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine
         epochs=most_epochs(recipe.training, len(images), request.limit, request.settings),
         minutes=request.limit,
     )
+    encoder = keep_better(encoder, images.pixels, recipe, run, engine)
     save_encoder(
         encoder,
         run / "encoder.safetensors",
         recipe=recipe.encoder,
-        preparation=preparation_of(images),
+        preparation=preparation_for(images.pixels, recipe.encoder),
     )
 
 
+def _copied(encoder: Path, to: Path) -> None:
+    with replacing(to) as partial:
+        shutil.copyfile(encoder, partial)
+
+
 def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
-    encoder = encoder_file(run if request.encoder is None else request.encoder)
+    own = run / "encoder.safetensors"
+    encoder = own if request.encoder is None or own.is_file() else encoder_file(request.encoder)
     data = named_source(request.data)
     found = embed_parts(parts, encoder, data, device=request.device, data_dir=request.data_dir)
     found.save(run / "embeddings.parquet")
@@ -220,6 +236,7 @@ def _figures(
             "epochs": None if recipe is None else _epochs(folder.path),
             "minutes": request.limit,
             "seconds": seconds.get("train"),
+            "kept": read_kept(folder.path),
         },
         **read_figures(folder.path, WITH_COLUMNS),
         "seconds": seconds,

@@ -84,26 +84,26 @@ def load(
     limit: int | None = None,
     test: str | None = None,
     data_dir: Path | None = None,
+    interpolation: str = "bilinear",
 ) -> Splits:
     """Loads a data set as squares of ``size`` × ``size`` pixels, decoding it at most once.
 
     The shorter side of an image is scaled to ``size`` and the centre kept; an image of that size
     is left as it is. There is one channel if every training image is grey and three otherwise;
     test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
-
     Pictures that cannot be used are left out and listed in ``skipped`` of the result (`Splits` and
     its ImageSets); whoever writes files passes that to `keep_skipped`.
 
     Args:
-        source: A name in ``SOURCES``, with what it takes after a colon: ``folder:PATH`` (image
-            files), ``csv:FILE`` (path,label), ``parquet:PATTERN``, ``numpy:FILE`` (.npy or .npz)
-            or ``hub:NAME`` (a data set of the Hugging Face hub).
+        source: A name in ``SOURCES``, with what it takes after a colon: ``folder:PATH``,
+            ``csv:FILE`` (path,label), ``parquet:PATTERN``, ``numpy:FILE`` or ``hub:NAME``.
         size: Height and width in pixels.
         seed: Seed of the held-out test set (a fifth, by class) of a source without one of its
             own, and of the draw of ``limit``.
         limit: At most so many training images, equally many of each class.
         test: Another source, whose test part (or all of it) is the test set.
         data_dir: Folder for downloads and decoded images; by default the platform's cache.
+        interpolation: How pictures are scaled, one of `vicinal.images.fit.INTERPOLATIONS`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable, or more of its pictures
@@ -125,7 +125,7 @@ def load(
         train = train.take(_positions(limited(_stand_in(train), limit, seed)))
     if len(train.ids) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train.ids)}")
-    fitting = Fitting(data, size, len(train.ids) + len(held.ids))
+    fitting = Fitting(data, size, len(train.ids) + len(held.ids), interpolation=interpolation)
     training, _ = fitting(train, "train", channels=None)
     testing, _ = fitting(held, "test", channels=training.channels)
     splits = with_same_classes(training, testing)
@@ -139,7 +139,13 @@ def load(
 
 
 def load_anomalies(
-    source: str, *, size: int, channels: int, seed: int = 0, data_dir: Path | None = None
+    source: str,
+    *,
+    size: int,
+    channels: int,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    interpolation: str = "bilinear",
 ) -> ImageSet:
     """Loads images of another kind than those trained on: the source's test part, or all of it.
 
@@ -152,6 +158,7 @@ def load_anomalies(
         channels: 1 turns colour into its luminance, 3 repeats grey.
         seed: Seed of the draw of ``patches``.
         data_dir: As in `load`.
+        interpolation: As in `load`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
@@ -163,7 +170,7 @@ def load_anomalies(
         whole, held = _parts(source, data, "patches")
         images = whole if held is None else held
     assert images is not None
-    fitting = Fitting(data, size, len(images.ids), pad=True)
+    fitting = Fitting(data, size, len(images.ids), pad=True, interpolation=interpolation)
     found, _ = fitting(images, "anomaly", channels=channels)
     refuse_too_many(source, found.skipped, fitting.source)
     return found
@@ -185,7 +192,12 @@ class Part:
 
 
 def load_parts(
-    source: str, *, size: int, channels: int | None, data_dir: Path | None = None
+    source: str,
+    *,
+    size: int,
+    channels: int | None,
+    data_dir: Path | None = None,
+    interpolation: str = "bilinear",
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
@@ -198,6 +210,7 @@ def load_parts(
         channels: 1 turns colour into its luminance, 3 repeats grey; None for 1 if every image
             of the first part is grey and 3 otherwise.
         data_dir: As in `load`.
+        interpolation: As in `load`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
@@ -206,7 +219,8 @@ def load_parts(
     train, test = _parts(source, data)
     named = {None: train} if train is not None and test is None else {"train": train, "test": test}
     listed = [(split, part) for split, part in named.items() if part is not None]
-    fitting = Fitting(data, size, sum(len(part.ids) for _, part in listed))
+    count = sum(len(part.ids) for _, part in listed)
+    fitting = Fitting(data, size, count, interpolation=interpolation)
     parts = []
     for split, part in listed:
         images, good = fitting(part, split, channels=channels)

@@ -27,6 +27,14 @@ RULE = "fit 1"
 FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """What Pillow may open, whatever a file is called; it would run another program for some others."""
 
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""How a picture can be scaled; all but nearest with antialiasing."""
+
 _REDUCING_GAP = 3.0  # Pillow calls this "nearly indistinguishable" from not reducing first
 _LARGE = 16 << 20
 """Pixels from which on pictures are decoded one at a time, lest every core hold a huge one."""
@@ -50,13 +58,14 @@ def decode(
     size: int,
     channels: int | None,
     pad: bool,
+    interpolation: str = "bilinear",
 ) -> NDArray[np.uint8]:
     """Decodes a picture and fits it to a square.
 
     The EXIF orientation is applied if it is one, transparency is laid over white, 16-bit grey is
     scaled to 8 bits, of an animation the first frame counts; every other mode becomes RGB.
     Pillow's limit on pixels (179 million, before a large JPEG is reduced) holds. Then the centre
-    square is scaled to ``size`` (bilinear with antialiasing); a side that already is ``size``
+    square is scaled to ``size`` (antialiased); a side that already is ``size``
     keeps its pixels untouched.
 
     Args:
@@ -66,6 +75,7 @@ def decode(
         size: Height and width of the result, in pixels.
         channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
         pad: Whether a picture that fits into the square is centred on black instead of scaled.
+        interpolation: How it is scaled, one of `INTERPOLATIONS`.
 
     Returns:
         Array (size, size, channels) uint8.
@@ -76,7 +86,10 @@ def decode(
     image = _decoded(picture, where, size)
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
-    image = _padded(image, size) if pad and max(image.size) <= size else _cropped(image, size)
+    if pad and max(image.size) <= size:
+        image = _padded(image, size)
+    else:
+        image = _cropped(image, size, INTERPOLATIONS[interpolation])
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
@@ -158,13 +171,11 @@ def _padded(image: Image.Image, size: int) -> Image.Image:
     return square
 
 
-def _cropped(image: Image.Image, size: int) -> Image.Image:
+def _cropped(image: Image.Image, size: int, how: Image.Resampling) -> Image.Image:
     """The centre square, scaled; cropped first, so that a very long picture costs no more."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     if side == size:
         return image.crop(box)
-    return image.resize(
-        (size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP
-    )
+    return image.resize((size, size), how, box=box, reducing_gap=_REDUCING_GAP)

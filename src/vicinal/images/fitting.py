@@ -55,12 +55,14 @@ class Fitting:
         size: Height and width in pixels.
         source: Pictures in all parts together.
         pad: Whether what fits into the square is centred instead of scaled.
+        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
     """
 
     data: Path
     size: int
     source: int
     pad: bool = False
+    interpolation: str = "bilinear"
 
     def __call__(
         self, images: Listed, part: str | None, *, channels: int | None
@@ -76,11 +78,16 @@ class Fitting:
         found = store.stored(
             Arrays(images) if isinstance(images, ImageSet) else images,
             lambda picture, where, asked: fit.decode(
-                picture, where, size=self.size, channels=asked, pad=self.pad
+                picture,
+                where,
+                size=self.size,
+                channels=asked,
+                pad=self.pad,
+                interpolation=self.interpolation,
             ),
             size=self.size,
             channels=channels,
-            rule=f"{fit.RULE} pad={self.pad}",
+            rule=f"{fit.RULE} pad={self.pad}{self._scaling()}",
             folder=self.data / "store",
             source=self.source,
         )
@@ -95,6 +102,10 @@ class Fitting:
             skipped=(*images.skipped, *found.skipped),
         )
         return kept, good
+
+    def _scaling(self) -> str:
+        """How pictures are scaled, unless as they always were: those are in the store already."""
+        return "" if self.interpolation == "bilinear" else f" {self.interpolation}"
 
 
 def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:

@@ -18,7 +18,9 @@ from vicinal.images.imageset import ImageSet
 Pixels = NDArray[np.uint8]
 
 
-def squares(pictures: object, size: int, channels: int | None) -> Pixels | None:
+def squares(
+    pictures: object, size: int, channels: int | None, interpolation: str = "bilinear"
+) -> Pixels | None:
     """The pictures as an array (N, size, size, C) uint8; None if they are no pictures but rows.
 
     Args:
@@ -27,6 +29,7 @@ def squares(pictures: object, size: int, channels: int | None) -> Pixels | None:
         size: Height and width of the result; a picture of another size is scaled to it by its
             shorter side and keeps its centre.
         channels: 1 or 3; None for 1 if every picture is grey and 3 otherwise.
+        interpolation: How they are scaled, one of `vicinal.images.fit.INTERPOLATIONS`.
 
     Raises:
         InputError: If an array's values are not whole numbers from 0 to 255, or its last axis is
@@ -38,14 +41,17 @@ def squares(pictures: object, size: int, channels: int | None) -> Pixels | None:
         array = np.asarray(pictures)
         if array.ndim not in (3, 4):
             return None
-        return _of_array(array if array.ndim == 4 else array[..., None], size, channels)
+        array = array if array.ndim == 4 else array[..., None]
+        return _of_array(array, size, channels, interpolation)
     if hasattr(pictures, "ndim"):  # sparse
         return None
     if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes):
         raise InputError(f"images must be an array or pictures, found {type(pictures).__name__}")
     stream = iter(pictures)
     first = next(stream, None)
-    return _fitted(chain([first], stream), size, channels) if _is_picture(first) else None
+    if not _is_picture(first):
+        return None
+    return _fitted(chain([first], stream), size, channels, interpolation)
 
 
 def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
@@ -92,21 +98,21 @@ def checked_pixels(values: NDArray[Any]) -> Pixels:
     return pixels
 
 
-def _of_array(array: NDArray[Any], size: int, channels: int | None) -> Pixels:
+def _of_array(array: NDArray[Any], size: int, channels: int | None, interpolation: str) -> Pixels:
     """Pictures (N, H, W, C) as `squares`, without a copy where they are that already."""
     if array.shape[3] not in (1, 3):
         raise InputError(f"images must be (N, H, W) or (N, H, W, 1 or 3), found {array.shape}")
     pixels = checked_pixels(array)
     if pixels.shape[1:] == (size, size, channels or pixels.shape[3]) or not len(pixels):
         return pixels
-    return _fitted(pixels, size, channels or pixels.shape[3])
+    return _fitted(pixels, size, channels or pixels.shape[3], interpolation)
 
 
 def _is_picture(one: object) -> bool:
     return isinstance(one, Image.Image) or (isinstance(one, np.ndarray) and one.ndim in (2, 3))
 
 
-def _fitted(pictures: Iterable[Any], size: int, channels: int | None) -> Pixels:
+def _fitted(pictures: Iterable[Any], size: int, channels: int | None, interpolation: str) -> Pixels:
     """Each picture in turn as a square; only the squares are kept."""
     fitted = []
     for row, picture in enumerate(pictures):
@@ -114,7 +120,10 @@ def _fitted(pictures: Iterable[Any], size: int, channels: int | None) -> Pixels:
         if not _is_picture(picture):
             raise InputError(f"{where}: not a picture but {type(picture).__name__}; take it out")
         held = picture if isinstance(picture, Image.Image) else checked_pixels(picture)
-        fitted.append(decode(held, where, size=size, channels=channels, pad=False))
+        square = decode(
+            held, where, size=size, channels=channels, pad=False, interpolation=interpolation
+        )
+        fitted.append(square)
     if len({square.shape[2] for square in fitted}) > 1:  # grey ones among colour ones
         fitted = [np.broadcast_to(square, (size, size, 3)) for square in fitted]
     return np.stack(fitted)

@@ -42,7 +42,9 @@ class Decoded:
     skipped: tuple[Skipped, ...]
 
 
-def decode(piece: Piece, size: int, channels: int, workers: int) -> Decoded:
+def decode(
+    piece: Piece, size: int, channels: int, workers: int, interpolation: str = "bilinear"
+) -> Decoded:
     """Reads and decodes the images of a piece, as `vicinal.images.load_parts` does.
 
     Args:
@@ -50,6 +52,7 @@ def decode(piece: Piece, size: int, channels: int, workers: int) -> Decoded:
         size: Height and width.
         channels: 1 or 3.
         workers: Threads.
+        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
 
     Raises:
         InputError: If a parquet file cannot be read.
@@ -63,7 +66,14 @@ def decode(piece: Piece, size: int, channels: int, workers: int) -> Decoded:
             if picture is None:
                 return Skipped(where, "has no image")
             encoded = _fetched(picture) if isinstance(picture, str) else picture
-            return fit.decode(encoded, where, size=size, channels=channels, pad=False)
+            return fit.decode(
+                encoded,
+                where,
+                size=size,
+                channels=channels,
+                pad=False,
+                interpolation=interpolation,
+            )
         except BadPictureError as bad:
             return Skipped(bad.path, bad.reason)
         except OSError as error:

@@ -43,7 +43,12 @@ def is_stream(source: str) -> bool:
 
 
 def open_stream(
-    source: str, *, size: int, test_images: int, data_dir: Path | None = None
+    source: str,
+    *,
+    size: int,
+    test_images: int,
+    data_dir: Path | None = None,
+    interpolation: str = "bilinear",
 ) -> ImageStream:
     """Opens a stream of images of ``size`` × ``size`` pixels.
 
@@ -52,19 +57,20 @@ def open_stream(
         size: Height and width in pixels.
         test_images: At most so many test images are read into memory.
         data_dir: Folder for what is known of tar files; by default the platform's cache.
+        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`; shards are already.
 
     Raises:
         InputError: If the source is missing, damaged or of another size.
     """
     kind, _, rest = source.partition(":")
     if kind == "tar":
-        return open_tar(rest, size=size, cache=_cache(data_dir))
+        return open_tar(rest, size=size, cache=_cache(data_dir), interpolation=interpolation)
     stream = open_shards(rest, test_images=test_images)
     if stream.size != size:
         raise InputError(
             f"{source}: its images are {stream.size} pixels wide, the recipe's {size}; "
-            f"add {option('settings', f'views.size={stream.size}')} or write shards with "
-            f"{option('size', size)}"
+            f"write shards with {option('size', size)}, or, unless the encoder has a start, add "
+            f"{option('settings', f'views.size={stream.size}')}"
         )
     return stream
 

@@ -37,12 +37,14 @@ class TarShards:
         counts: Images in each.
         size: Height and width of the decoded images.
         channels: 1 or 3; 0 while it is not known, which keeps grey pictures grey.
+        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
     """
 
     files: tuple[Path, ...]
     counts: tuple[int, ...]
     size: int
     channels: int
+    interpolation: str = "bilinear"
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Some images of a shard, see `vicinal.images.stream.Shards`; decoded on all cores."""
@@ -63,7 +65,12 @@ class TarShards:
         def decode(some: list[tuple[bytes, str]]) -> list[NDArray[np.uint8]]:
             return [
                 fit.decode(
-                    picture, where, size=self.size, channels=self.channels or None, pad=False
+                    picture,
+                    where,
+                    size=self.size,
+                    channels=self.channels or None,
+                    pad=False,
+                    interpolation=self.interpolation,
                 )
                 for picture, where in some
             ]
@@ -75,7 +82,9 @@ class TarShards:
         return np.stack(images)
 
 
-def open_tar(pattern: str, *, size: int, cache: Path) -> ImageStream:
+def open_tar(
+    pattern: str, *, size: int, cache: Path, interpolation: str = "bilinear"
+) -> ImageStream:
     """Opens tar files of images: every member that is called like an image is one.
 
     The files are read through once for how many images each holds, which is kept in ``cache``.
@@ -85,6 +94,7 @@ def open_tar(pattern: str, *, size: int, cache: Path) -> ImageStream:
         pattern: A file or a glob; ``{0000..0009}`` in it stands for these numbers.
         size: Height and width of the decoded images.
         cache: Folder for what is known of the files.
+        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
 
     Raises:
         InputError: If nothing matches, or a file is no tar file or has no image.
@@ -107,7 +117,7 @@ def open_tar(pattern: str, *, size: int, cache: Path) -> ImageStream:
     channels = len(known["mean"])
     return ImageStream(
         name=files[0].name.partition(".")[0],
-        shards=TarShards(files, tuple(known["counts"]), size, channels),
+        shards=TarShards(files, tuple(known["counts"]), size, channels, interpolation),
         size=size,
         channels=channels,
         mean=tuple(known["mean"]),

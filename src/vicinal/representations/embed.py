@@ -14,6 +14,9 @@ from vicinal.images.imageset import ImageSet
 from vicinal.representations.representations import Representations
 from vicinal.views import normalise
 
+_PIXELS = 512 * 96 * 96
+"""Pixels at a time: the maps of larger images would take gigabytes."""
+
 
 @torch.inference_mode()
 def embed(
@@ -34,13 +37,14 @@ def embed(
         preparation: The mean and standard deviation that the encoder was trained with.
         device: Where to compute.
         bf16: Whether the network runs in bfloat16; the result is float32 either way.
-        batch_size: Images at a time.
+        batch_size: Images at a time; fewer where they are large.
         progress: Called with the number of images after each batch of them.
 
     Returns:
         Representations (N, F) in the order of the images.
     """
     encoder = encoder.to(device).eval()
+    batch_size = max(1, min(batch_size, _PIXELS // preparation.size**2))
     parts = []
     for start in range(0, len(images), batch_size):
         cores.glance()

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vicinal.encoder import build_encoder
+from vicinal.encoder.pretrained import begun, preparation_for
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.files import write_json
 from vicinal.images.imageset import ImageSet
@@ -34,7 +34,7 @@ from vicinal.study.folder import RunFolder
 from vicinal.training.device import Engine
 from vicinal.training.loggers import opened_loggers
 from vicinal.training.loop import Material, pretrain
-from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, channel_statistics
+from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours
 
 if TYPE_CHECKING:
     from lightning.fabric.loggers.logger import Logger
@@ -120,7 +120,7 @@ class Learners:
         """S1's encoder before its first step."""
         torch.manual_seed(self.recipe.seed)
         train = self.data.train
-        encoder = build_encoder(self.recipe.encoder, channels=train.channels, size=train.size)
+        encoder = begun(self.recipe.encoder, channels=train.channels, size=train.size)
         self._save("untrained", encoder)
 
     def spectral(self) -> None:
@@ -193,7 +193,7 @@ class Learners:
         return folder
 
     def _preparation(self) -> Preparation:
-        return preparation_of(self.data.train)
+        return preparation_for(self.data.train.pixels, self.recipe.encoder)
 
 
 LEARNERS: dict[str, Callable[[Learners], None]] = {
@@ -221,7 +221,7 @@ def learn_generated(
 
     For the recipe's epochs, or for others and for minutes as `pretrain` takes them.
     """
-    preparation = preparation_of(train)
+    preparation = preparation_for(train.pixels, recipe.encoder)
     pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
 
     def keep(epochs: int, encoder: nn.Module) -> None:
@@ -257,12 +257,6 @@ def read_learned(run: RunFolder, data: Data, learner: str, part: str) -> Represe
         images = data.parts()[part]
         return joined(flat_pixels(images), images)
     return Representations.load(run / learner / f"representations-{part}.parquet")
-
-
-def preparation_of(images: ImageSet) -> Preparation:
-    """How images are prepared for an encoder that is trained on these."""
-    mean, std = channel_statistics(images.pixels)
-    return Preparation(images.size, images.channels, mean, std)
 
 
 def mined_neighbours(

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vicinal import cores
+from vicinal.encoder.pretrained import form_of
 from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.files import read_json, write_json
 from vicinal.images import keep_skipped, load, load_anomalies
 from vicinal.recipe import Recipe
-from vicinal.recipes import override, read_recipe
+from vicinal.study.asked import asked_recipe
 from vicinal.study.claims import judge, over_seeds, spread
 from vicinal.study.epochs import by_epochs, measure_epochs
 from vicinal.study.figures import is_cifar10, with_study_figures
@@ -25,7 +26,6 @@ from vicinal.study.folder import (
     default_folder,
     describe_environment,
     open_run,
-    recipe_for,
 )
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
@@ -118,7 +118,7 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
     Raises:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
-    recipe = override(read_recipe(request.recipe or recipe_for(request.data)), request.settings)
+    recipe = asked_recipe(request.data, request.recipe, request.settings)
     sources = {
         "data": request.data,
         "anomalies": request.anomalies or ("patches" if request.data == "digits" else None),
@@ -205,7 +205,7 @@ def _join_seeds(run: RunFolder, folders: list[Path]) -> None:
 
 
 def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Data:
-    size = recipe.views.size
+    size, interpolation = form_of(recipe)
     splits = load(
         sources["data"],
         size=size,
@@ -213,6 +213,7 @@ def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Dat
         limit=sources["limit"],
         test=sources["test"],
         data_dir=data_dir,
+        interpolation=interpolation,
     )
     other = None
     if sources["anomalies"] is not None:
@@ -222,6 +223,7 @@ def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Dat
             channels=splits.train.channels,
             seed=recipe.seed,
             data_dir=data_dir,
+            interpolation=interpolation,
         )
     return Data(splits.train, splits.test, other)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.encoder import build_encoder
+from vicinal.encoder.pretrained import form_of
 from vicinal.encoder.saved import Preparation
 from vicinal.files import read_rows
 from vicinal.images import ImageSet
@@ -95,7 +96,7 @@ def _epoch_rate(recipe: Recipe, engine: Engine, channels: int, images: int, epoc
     """Images a second of the last of some epochs of so many, as the loop's own log has it."""
     half = (0.5,) * channels
     pairs = GeneratedNeighbours(Augment(recipe.views, half, half))
-    train = Material(_noise(recipe, images, channels), pairs)
+    train = Material(_noise(recipe, images, channels, recipe.views.size), pairs)
     test = Material(train.pixels[:1], pairs)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=epochs, quiet=True)
@@ -104,13 +105,13 @@ def _epoch_rate(recipe: Recipe, engine: Engine, channels: int, images: int, epoc
 
 def _measure_embedding(recipe: Recipe, engine: Engine, channels: int, seconds: float) -> float:
     half = (0.5,) * channels
-    size = recipe.views.size
+    size, _ = form_of(recipe)
     encoder = build_encoder(recipe.encoder, channels=channels, size=size)
     preparation = Preparation(size, channels, half, half)
     bf16 = engine.precision == "bf16"
 
     def run(images: int) -> float:
-        noise = _noise(recipe, images, channels)
+        noise = _noise(recipe, images, channels, size)
         named = ImageSet("noise", noise, np.arange(images).astype(np.str_))
         began = time.perf_counter()
         embed(encoder, named, preparation, device=engine.device, bf16=bf16)
@@ -119,8 +120,7 @@ def _measure_embedding(recipe: Recipe, engine: Engine, channels: int, seconds: f
     return _rate(run, seconds)
 
 
-def _noise(recipe: Recipe, count: int, channels: int) -> NDArray[np.uint8]:
-    size = recipe.views.size
+def _noise(recipe: Recipe, count: int, channels: int, size: int) -> NDArray[np.uint8]:
     drawn = np.random.default_rng(recipe.seed).integers(
         256, size=(min(count, 1024), size, size, channels), dtype=np.uint8
     )

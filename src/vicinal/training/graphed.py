@@ -88,12 +88,13 @@ def replayed(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives all groups a learning rate, where a graph reads it if there is one."""
+    """Gives all groups a learning rate, or their share of it, where a graph reads it if any."""
     for group in optimizer.param_groups:
+        own = rate * group.get("share", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = rate
+            group["lr"] = own
 
 
 def _read_from_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:

@@ -26,7 +26,7 @@ class Lars(torch.optim.Optimizer):
     Norms stay on the device and are taken of all layers at once, so nothing waits for them.
 
     Args:
-        parameters: What to train.
+        parameters: What to train, or groups of it.
         lr: γ.
         momentum: m.
         weight_decay: β.
@@ -36,7 +36,7 @@ class Lars(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         *,
         lr: float,
         momentum: float = 0.9,

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from vicinal import cores, ranks
-from vicinal.encoder import build_encoder, projector
 from vicinal.encoder.synchronised import synchronise
 from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
@@ -22,6 +21,7 @@ from vicinal.training.budget import Budget, Looks
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import Feed, Material, Position, Trainable
+from vicinal.training.going_on import networks, parameter_groups, to_training
 from vicinal.training.graphed import Step, graphed, set_rate
 from vicinal.training.log import PARTS, TrainingLog, named, opened_log
 from vicinal.training.memory import kept_memory
@@ -91,12 +91,12 @@ def pretrain(
     if len(train) < 2:
         raise InputError(f"training needs at least 2 images, found {len(train)}")
     torch.manual_seed(recipe.seed)
-    encoder, model = _networks(recipe, train.shape, start)
+    encoder, model = networks(recipe, train.shape, start)
     use_winograd(model)  # acts in float32 on a CPU alone
     synchronise(model, fabric.device)  # acts on several ranks alone
     wrapped, optimizer = fabric.setup(
         model.to(memory_format=torch.channels_last),
-        build_optimizer(model.parameters(), recipe.training),
+        build_optimizer(parameter_groups(encoder, model, recipe.training), recipe.training),
     )
     feed, test_feed = train.on(fabric.device), test.on(fabric.device)
     batch = min(recipe.training.batch_size, len(feed))
@@ -126,7 +126,7 @@ def pretrain(
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
             first, sums = _begun(after, fabric.device)
-            wrapped.train()
+            to_training(wrapped, encoder, recipe.training)
             began = time.perf_counter()
             views = threads.between(feed.batches(generator, steps, batch, after), epoch, first)
             for step, (view_a, view_b) in enumerate(views, start=first):
@@ -196,18 +196,6 @@ def _global_rows(recipe: Recipe, batch: int) -> int | None:
     """Rows of the batch whose statistics a rank's loss has; None for its own rows'."""
     several = ranks.world_size() > 1
     return batch if several and recipe.training.statistics == "global" else None
-
-
-def _networks(
-    recipe: Recipe, shape: tuple[int, int, int], start: Mapping[str, Tensor] | None
-) -> tuple[nn.Module, nn.Sequential]:
-    """The encoder, and the encoder with its projector, with the weights to begin with."""
-    size, _, channels = shape
-    encoder = build_encoder(recipe.encoder, channels=channels, size=size)
-    head = projector(recipe.encoder.dimension, recipe.projector.widths)
-    model = nn.Sequential(encoder, head)
-    model.load_state_dict(model.state_dict() | dict(start or {}))
-    return encoder, model
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from vicinal.training.lars import Lars
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], training: Training
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: Training
 ) -> torch.optim.Optimizer:
     """Adam, with weight decay in the gradient, or AdamW, with it apart, or LARS.
 

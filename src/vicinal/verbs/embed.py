@@ -25,7 +25,7 @@ def embed_source(
 
     Args:
         data: Source of the images, as `vicinal.images.load` takes it.
-        encoder: A run folder or an encoder's file.
+        encoder: What `vicinal.study.folder.encoder_file` takes.
         device: ``auto``, ``cpu`` or ``cuda``; float32 on each, so that files can be compared.
         data_dir: Where downloads and decoded images are kept.
 
@@ -35,7 +35,11 @@ def embed_source(
     file = encoder_file(encoder)
     _, preparation = load_encoder(file)
     parts = load_parts(
-        data, size=preparation.size, channels=preparation.channels, data_dir=data_dir
+        data,
+        size=preparation.size,
+        channels=preparation.channels,
+        data_dir=data_dir,
+        interpolation=preparation.interpolation,
     )
     return embed_parts(parts, file, data, device=device, data_dir=data_dir)
 

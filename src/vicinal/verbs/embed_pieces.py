@@ -99,8 +99,8 @@ class PieceEmbedder:
 
     def decoded(self, piece: Piece) -> Decoded:
         """The images of a piece, on all of this worker's threads."""
-        size, channels = self.preparation.size, self.preparation.channels
-        return decode(piece, size, channels, self.threads)
+        made = self.preparation
+        return decode(piece, made.size, made.channels, self.threads, made.interpolation)
 
     def written(self, piece: Piece) -> Part | None:
         """The part of a piece, if it is there already."""

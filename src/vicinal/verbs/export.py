@@ -71,6 +71,7 @@ class Exported:
                 "normalised": not self.normalises,
                 "mean": list(self.preparation.mean),
                 "std": list(self.preparation.std),
+                "interpolation": self.preparation.interpolation,
             },
             "output": {"shape": ["batch", self.dimensions], "dtype": "float32"},
             "max_difference": self.max_difference,

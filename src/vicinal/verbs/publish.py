@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from vicinal.encoder.pretrained import is_start
 from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.errors import InputError, said_by
-from vicinal.study.card import model_card
+from vicinal.study.card import model_card, public_recipe
 from vicinal.study.folder import encoder_file
 
 FILE = "encoder.safetensors"
@@ -53,7 +54,8 @@ def push_to_hub(run_or_encoder: str | Path, repo_id: str, *, private: bool = Fal
         (Path(folder) / "README.md").write_text(card, "utf-8")
         shutil.copyfile(encoder, Path(folder) / FILE)
         if run is not None and (run / "recipe.toml").is_file():
-            shutil.copyfile(run / "recipe.toml", Path(folder) / "recipe.toml")
+            recipe = public_recipe((run / "recipe.toml").read_text("utf-8"))
+            (Path(folder) / "recipe.toml").write_text(recipe, "utf-8")
         api.upload_folder(
             repo_id=repository.repo_id, folder_path=folder, commit_message="Encoder by Vicinal"
         )
@@ -67,7 +69,8 @@ def from_pretrained(repo_id_or_path: str | Path) -> tuple[nn.Module, Preparation
     cache. It holds numbers and no code.
 
     Args:
-        repo_id_or_path: A path, where there is something at it, else ``owner/name``.
+        repo_id_or_path: A path, where there is something at it; ``pretrained``, ``timm:NAME`` or
+            ``timm:NAME@FILE``; else ``owner/name``.
 
     Returns:
         The encoder in evaluation mode, images (B, C, S, S) float32, normalised, to
@@ -77,7 +80,7 @@ def from_pretrained(repo_id_or_path: str | Path) -> tuple[nn.Module, Preparation
         InputError: If there is no such path or repository, huggingface_hub is missing, the Hub
             cannot be reached, or the file is not an encoder that Vicinal wrote.
     """
-    if Path(repo_id_or_path).exists():
+    if Path(repo_id_or_path).exists() or is_start(str(repo_id_or_path)):
         return load_encoder(encoder_file(Path(repo_id_or_path)))
     repo_id = str(repo_id_or_path)
     _check_name(repo_id)

@@ -117,8 +117,14 @@ def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArra
     file = encoder_file(encoder)
     network, preparation = load_encoder(file)
     made_by = embeddings.origin.get("encoder_sha256", fingerprint(file))
-    size, channels = preparation.size, preparation.channels
-    pixels = fit.decode(path, query, size=size, channels=channels, pad=False)
+    pixels = fit.decode(
+        path,
+        query,
+        size=preparation.size,
+        channels=preparation.channels,
+        pad=False,
+        interpolation=preparation.interpolation,
+    )
     images = ImageSet("query", pixels[None], np.array(["query"]))
     array = embed(network, images, preparation).array
     if made_by != fingerprint(file) or array.shape[1] != embeddings.array.shape[1]:

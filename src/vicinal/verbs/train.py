@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from vicinal import cores, ranks
+from vicinal.encoder.pretrained import form_of, is_start, open_start, preparation_for
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_rows, write_json
@@ -18,16 +19,16 @@ from vicinal.images import keep_skipped, load
 from vicinal.images.skipped import Skipped
 from vicinal.images.streams import is_stream, open_stream
 from vicinal.recipe import Recipe
-from vicinal.recipes import override, read_recipe
+from vicinal.study.asked import asked_recipe
+from vicinal.study.better import keep_better, read_kept
 from vicinal.study.folder import (
     RunFolder,
     default_folder,
     describe_environment,
     encoder_file,
     open_run,
-    recipe_for,
 )
-from vicinal.study.learners import kept_encoder, preparation_of
+from vicinal.study.learners import kept_encoder
 from vicinal.study.stages import say
 from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine
@@ -49,6 +50,7 @@ class Trained:
         epochs: Passes over them, a last one that the minutes cut short too.
         seconds: What the last sitting of the training took.
         loss: The mean objective in the last epoch, by part of the data.
+        kept: Where training went on from weights, what `keep_better` found; else None.
     """
 
     run: Path
@@ -57,6 +59,7 @@ class Trained:
     epochs: int
     seconds: float
     loss: dict[str, float]
+    kept: dict[str, Any] | None = None
 
 
 def train(
@@ -81,8 +84,7 @@ def train(
     first writes and all return the same; those that torchrun starts again go on with the run.
 
     Args:
-        data: Source of the images, as `vicinal.images.load` takes it, or a stream, as
-            `vicinal.images.streams.open_stream` does.
+        data: Source of the images, for `vicinal.images.load` or `open_stream`.
         recipe: A shipped recipe's name or a file; None for that of ``start``, or the one that fits.
         settings: ``section.field=value`` overrides.
         minutes: What the training may take; it ends sooner where more is not worth its time, see
@@ -102,7 +104,9 @@ def train(
             nothing is overwritten.
     """
     check_minutes(minutes)
-    chosen = override(read_recipe(recipe or _recipe_of(start) or recipe_for(data)), settings)
+    if start is not None and is_start(str(start)):
+        settings, start = [*settings, f"encoder.start={start}"], None
+    chosen = asked_recipe(data, recipe or _recipe_of(start), settings)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or ranks.restarted()
     begun = ranks.from_first(lambda: _begun(start, chosen))
@@ -130,6 +134,7 @@ def train(
                 epochs=sum(row["split"] == "train" for row in read_rows(losses)),
                 seconds=folder.seconds()["train"],
                 loss=_last_losses(losses),
+                kept=read_kept(path),
             )
         )
 
@@ -155,10 +160,17 @@ class _Source:
 def _opened(
     data: str, recipe: Recipe, limit: int | None, data_dir: Path | None, begun: Start | None
 ) -> _Source:
-    size = recipe.views.size
+    size, interpolation = form_of(recipe)
     if not is_stream(data):
-        splits = load(data, size=size, seed=recipe.seed, limit=limit, data_dir=data_dir)
-        preparation = preparation_of(splits.train)
+        splits = load(
+            data,
+            size=size,
+            seed=recipe.seed,
+            limit=limit,
+            data_dir=data_dir,
+            interpolation=interpolation,
+        )
+        preparation = preparation_for(splits.train.pixels, recipe.encoder)
         if begun is not None:
             begun.check_channels(data, splits.train.channels)
             preparation = begun.preparation
@@ -173,9 +185,15 @@ def _opened(
     if limit is not None:
         raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
     stream = open_stream(
-        data, size=size, test_images=recipe.training.test_images, data_dir=data_dir
+        data,
+        size=size,
+        test_images=recipe.training.test_images,
+        data_dir=data_dir,
+        interpolation=interpolation,
     )
     preparation = Preparation(size, stream.channels, stream.mean, stream.std)
+    if recipe.encoder.start:
+        preparation = open_start(recipe.encoder.start, stream.channels).preparation
     if begun is not None:
         begun.check_channels(data, stream.channels)
         preparation = begun.preparation
@@ -234,6 +252,8 @@ def _learn(
         keep=lambda epochs, kept: save(kept, kept_encoder(folder.path, epochs)),
     )
     if ranks.is_first():
+        if isinstance(source.train, Material):
+            encoder = keep_better(encoder, source.train.pixels, recipe, folder.path, engine)
         save(encoder, folder / "encoder.safetensors")
 
 

@@ -4,9 +4,14 @@ const VERDICTS = { good: "Good", look: "Worth a look", bad: "Bad" };
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const verdict = (kind) => make("span", { className: `verdict ${VERDICTS[kind] ? kind : "look"}` }, VERDICTS[kind] ?? "Unknown");
 
+const share = (value) => `${(100 * value).toFixed(1)} %`;
 function facts() {
   const { data, encoder, duplicates, anomalies } = page;
-  const trained = encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
+  const kept = encoder?.kept;
+  const trained = kept ? (kept.kept === "after"
+    ? `trained on here from ${kept.start}, ${plural(encoder.epochs, "epoch")}; kept, for own views are found better: ${share(kept.after)}, before ${share(kept.before)}`
+    : `${kept.start} as it was: ${plural(encoder.epochs, "epoch")} of training on here found own views no better, ${share(kept.after)} after ${share(kept.before)}`)
+    : encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
   const known = [
     ["Pictures", counted(COUNT), data.skipped ? `${counted(data.skipped)} could not be read: skipped.csv` : ""],
     ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? `${counted(data.labelled)} pictures have one` : ""],

@@ -1,0 +1,113 @@
+"""Training that goes on from weights: what moves, how fast, and what is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_sample_image
+
+from vicinal import ImageSet
+from vicinal.encoder.pretrained import begun, open_start, preparation_for, with_start
+from vicinal.recipe import Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.study.better import keep_better, measured, read_kept, told
+from vicinal.study.learners import learn_generated
+from vicinal.training.device import Engine, open_engine
+
+timm = pytest.importorskip("timm", reason="needs timm, an extra")
+QUICK = (
+    "views.size=64",
+    "views.blur_kernel=3",
+    "projector.widths=[16,16]",
+    "training.epochs=2",
+    "training.batch_size=8",
+    "training.precision=float32",
+    "training.warmup_epochs=0",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Going on from timm's smallest network, whose BatchNorm has seen noise."""
+    torch.manual_seed(0)
+    network = timm.create_model("test_efficientnet").train()
+    for _ in range(3):
+        network(torch.randn(8, 3, 64, 64))
+    file = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_file(network.state_dict(), file)
+    start = f"encoder.start=timm:test_efficientnet@{file}"
+    return with_start(override(read_recipe("pretrained"), [start, *QUICK]))
+
+
+@pytest.fixture(scope="module")
+def images(recipe: Recipe) -> ImageSet:
+    size = open_start(recipe.encoder.start).preparation.size
+    photo = load_sample_image("china.jpg")
+    places = np.random.default_rng(0).integers(photo.shape[0] - size, size=(24, 2))
+    crops = np.stack([photo[top : top + size, left : left + size] for top, left in places])
+    return ImageSet("crops", crops, np.arange(24).astype(np.str_))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine("cpu", "float32")
+
+
+def learned(recipe: Recipe, images: ImageSet, folder: Path, engine: Engine) -> torch.nn.Module:
+    folder.mkdir()
+    return learn_generated(images, images.take(np.arange(1)), recipe, folder, engine, title="on")
+
+
+def moved(recipe: Recipe, network: torch.nn.Module, name: str) -> float:
+    before = open_start(recipe.encoder.start).weights[name]
+    return float((network.state_dict()[name] - before).abs().max())
+
+
+def test_it_starts_from_the_weights_and_holds_their_statistics(
+    recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
+) -> None:
+    network = learned(recipe, images, tmp_path / "held", engine)
+    rate = recipe.training.learning_rate * recipe.training.encoder_rate
+    assert 0 < moved(recipe, network, "conv_stem.weight") <= 1.1 * 6 * rate  # Adam's 6 steps
+    assert moved(recipe, network, "bn1.running_mean") == 0
+    free = override(recipe, ["training.batchnorm=batch", "training.encoder_rate=1"])
+    network = learned(free, images, tmp_path / "free", engine)
+    assert moved(recipe, network, "conv_stem.weight") > 2 * 6 * rate
+    assert moved(recipe, network, "bn1.running_mean") > 0
+
+
+def test_images_are_prepared_as_the_network_has_it(recipe: Recipe, images: ImageSet) -> None:
+    made = preparation_for(images.pixels, recipe.encoder)
+    assert made == open_start(recipe.encoder.start).preparation
+    assert made.size == images.size != recipe.views.size
+
+
+def test_the_better_is_kept_and_said(
+    recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
+) -> None:
+    ruined = begun(recipe.encoder, channels=3, size=64)
+    for weight in ruined.parameters():
+        torch.nn.init.zeros_(weight)
+    kept = keep_better(ruined, images.pixels, recipe, tmp_path, engine)
+    for name, weight in open_start(recipe.encoder.start).weights.items():
+        assert torch.equal(kept.state_dict()[name], weight)
+    said = read_kept(tmp_path)
+    assert said is not None
+    assert said["kept"] == "before"
+    assert (
+        said["after"]
+        < said["before"]
+        == measured(kept, images.pixels, preparation_for(images.pixels, recipe.encoder), "cpu")
+    )
+    assert "was not kept" in told(said)
+    assert "was kept" in told(said | {"kept": "after"})
+
+
+def test_without_a_start_there_is_nothing_to_choose(
+    images: ImageSet, tmp_path: Path, engine: Engine
+) -> None:
+    network = torch.nn.Identity()
+    assert keep_better(network, images.pixels, read_recipe("laptop"), tmp_path, engine) is network
+    assert read_kept(tmp_path) is None
