@@ -184,5 +184,5 @@ def test_epochs_that_a_user_sets_are_these() -> None:
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
 def test_minutes_that_are_none_are_refused(minutes: float) -> None:
-    with pytest.raises(InputError, match=r"--minutes .*: give the training some time"):
+    with pytest.raises(InputError, match=r"minutes=.*: give the training some time"):
         check_minutes(minutes)

@@ -87,7 +87,7 @@ def test_going_on_begins_nothing_again(first: Trained, tmp_path: Path) -> None:
     assert again == whole
     with pytest.raises(InputError, match=r"holds a run with start = "):
         train("digits", settings=[*TINY, ONE], limit=100, run=run, resume=True)
-    with pytest.raises(InputError, match=r"epochs = 1, not 2; .* with --start .*run to train its"):
+    with pytest.raises(InputError, match=r"epochs = 1, not 2; .* with start=.*run. to train its"):
         train("digits", settings=[TWO], limit=100, run=run, start=first.run, resume=True)
 
 

@@ -177,7 +177,7 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
     held = read_json(run / "run.json")
     for name, (theirs, ours) in _differences(held, identity).items():
         further = identity.get("verb") == "train" and name in ("recipe.training.epochs", "minutes")
-        how = f", with --start {run.path} to train its encoder further" if further else ""
+        how = f", with {option('start', run.path)} to train its encoder further" if further else ""
         raise InputError(
             f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
             f"{how}"

@@ -42,8 +42,8 @@ class Start:
         if channels != self.preparation.channels:
             kinds = {1: "grey", 3: "colour"}
             raise InputError(
-                f"{option('start', self.file)}: its encoder takes "
-                f"{kinds[self.preparation.channels]} pictures, and those of {data} are {kinds[channels]}; start with another run"
+                f"{option('start', self.file)}: its encoder takes {kinds[self.preparation.channels]} "
+                f"pictures, and those of {data} are {kinds[channels]}; start with another run"
             )
 
 
@@ -61,8 +61,8 @@ def read_start(file: Path, recipe: Recipe) -> Start:
     if preparation.size != recipe.views.size:
         raise InputError(
             f"{option('start', file)}: its encoder takes pictures of {preparation.size} pixels a "
-            f"side, "
-            f"not views.size = {recipe.views.size}; leave {option('recipe')} out, or set views.size"
+            f"side, not views.size = {recipe.views.size}; leave {option('recipe')} out, or "
+            "set views.size"
         )
     encoder, _ = load_encoder(file)
     weights = {f"0.{name}": value for name, value in encoder.state_dict().items()}
@@ -76,8 +76,8 @@ def _check_same(file: Path, held: Encoder, asked: Encoder) -> None:
         other = getattr(asked, name)
         if value != other:
             raise InputError(
-                f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, not "
-                f"{other!r}; leave {option('recipe')} out, or set it so"
+                f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, "
+                f"not {other!r}; leave {option('recipe')} out, or set it so"
             )
 
 
