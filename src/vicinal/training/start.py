@@ -41,8 +41,9 @@ class Start:
         """
         if channels != self.preparation.channels:
             kinds = {1: "grey", 3: "colour"}
+            taken = kinds[self.preparation.channels]
             raise InputError(
-                f"{option('start', self.file)}: its encoder takes {kinds[self.preparation.channels]} "
+                f"{option('start', self.file)}: its encoder takes {taken} "
                 f"pictures, and those of {data} are {kinds[channels]}; start with another run"
             )
 
