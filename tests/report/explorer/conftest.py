@@ -263,9 +263,12 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(browser: Browser) -> Iterator[dict[str, tuple[Page, list[str]]]]:
-    """Pages that are open, and what went wrong in each: drawing one anew takes seconds."""
+    """Pages that are open, and what went wrong in each: drawing one anew takes seconds.
+
+    Chromium draws pages again and again as long as they are open: not beside other files' tests.
+    """
     pages: dict[str, tuple[Page, list[str]]] = {}
     yield pages
     for page, _ in pages.values():
