@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +93,8 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
     with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
         pool = Parallel(batch_size=1, return_as="generator_unordered")
     began, took = time.perf_counter(), dict[str, float]()
-    measured = pool(delayed(_measured)(apart, name, threads) for name in names)
+    with _interruption_later():
+        measured = pool(delayed(_measured)(apart, name, threads) for name in names)
     try:
         for name, figures, seconds in measured:
             write_json(_figures(run, name), figures)
@@ -109,6 +112,23 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
             measured.close()
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
         _share(run, took, time.perf_counter() - began)
+
+
+@contextmanager
+def _interruption_later() -> Iterator[None]:
+    """Processes that begin inside never hear of Ctrl-C, with which a shell reaches all of them.
+
+    Else one that is still importing would print a traceback. This process hears it afterwards, and
+    ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
