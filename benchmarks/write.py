@@ -30,6 +30,7 @@ SCRIPTS = (
     "grouping",
     "streaming",
     "busy",
+    "folders",
 )
 HEADER = """# Benchmarks
 

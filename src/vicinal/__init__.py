@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vicinal.encoder.saved import load_encoder, save_encoder
     from vicinal.errors import InputError
     from vicinal.estimators.anomalies import NeighbourAnomalyDetector
+    from vicinal.estimators.patches import PatchFeatures
     from vicinal.estimators.vicreg import VICReg
     from vicinal.evaluations.anomaly import detect
     from vicinal.evaluations.clusters import cluster
@@ -66,6 +67,7 @@ _HOMES = {
     "nearest_and_farthest": "representations.neighbours",
     "LaplacianEigenmaps": "representations.spectral",
     "VICReg": "estimators.vicreg",
+    "PatchFeatures": "estimators.patches",
     "NeighbourAnomalyDetector": "estimators.anomalies",
     "converged_probe": "evaluations.probe",
     "few_label_probe": "evaluations.probe",
@@ -112,6 +114,7 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "nearest_and_farthest",
     "LaplacianEigenmaps",
     "VICReg",
+    "PatchFeatures",
     "NeighbourAnomalyDetector",
     "converged_probe",
     "few_label_probe",

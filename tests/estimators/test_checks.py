@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from vicinal import LaplacianEigenmaps, NeighbourAnomalyDetector, VICReg
+from vicinal import LaplacianEigenmaps, NeighbourAnomalyDetector, PatchFeatures, VICReg
 
 TINY = (
     "encoder.widths=[4]",
@@ -25,6 +25,18 @@ class VICRegOfPoints(VICReg):
     def _of_rows(self, rows: NDArray[Any], size: int) -> NDArray[np.uint8]:
         levels = np.clip(rows.astype(np.float64) * 40 + 100, 0, 255).astype(np.uint8)
         return np.stack([np.resize(row, (size, size, 1)) for row in levels])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = False
+        return tags
+
+
+class PatchFeaturesOfPoints(PatchFeatures):
+    """PatchFeatures of any real rows, likewise."""
+
+    def _of_rows(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        return VICRegOfPoints._of_rows(self, rows, 6)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -75,6 +87,8 @@ FAILING: dict[type, dict[str, str]] = {
         "check_outliers_train": BESIDE_OTHERS,
     },
     VICRegOfPoints: {},
+    PatchFeaturesOfPoints: {},
+    PatchFeatures: dict.fromkeys(DRAW_REAL_NUMBERS, PICTURES),
     VICReg: dict.fromkeys(DRAW_REAL_NUMBERS, PICTURES),
 }
 
@@ -89,6 +103,8 @@ def tiny(kind: type[VICReg]) -> VICReg:
         NeighbourAnomalyDetector(),
         tiny(VICReg),
         tiny(VICRegOfPoints),
+        PatchFeatures(4, 2),
+        PatchFeaturesOfPoints(4),
     ],
     expected_failed_checks=lambda estimator: FAILING[type(estimator)],
     xfail_strict=True,  # a reason that no longer holds has to go

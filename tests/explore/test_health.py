@@ -5,11 +5,28 @@ from vicinal.explore.health import health
 from vicinal.representations.neighbours import nearest
 
 
-def card(array: np.ndarray, copies: np.ndarray | None = None, trust: float = 0.9) -> dict:
+def rivals(encoder: float, pixels: float = 0.2, patches: float = 0.5) -> dict:
+    """What `hold_against_rivals` finds, each share with an interval of ± 0.04."""
+    shares = {"encoder": encoder, "raw pixels": pixels, "patch features": patches}
+    return {
+        name: {"value": share, "interval": [share - 0.04, share + 0.04], "n": 400}
+        for name, share in shares.items()
+    }
+
+
+BETTER = rivals(0.9)
+
+
+def card(
+    array: np.ndarray,
+    copies: np.ndarray | None = None,
+    trust: float = 0.9,
+    beside: dict | None = BETTER,
+) -> dict:
     near = nearest(array, array, 5, exclude_self=True).indices.astype(np.int32)
     none = np.full(len(array), -1, np.int32)
     trusts = np.full(len(array), trust, np.float32)
-    found = health(array, near, none if copies is None else copies, trusts)
+    found = health(array, near, none if copies is None else copies, trusts, beside)
     return found | {figure["name"]: figure for figure in found["figures"]}
 
 
@@ -39,7 +56,7 @@ def test_a_hub_is_found(spread: np.ndarray) -> None:
     hub = np.zeros((400, 5), np.int32)
     hub[:, 1:] = np.arange(1, 5)
     none = np.full(400, -1, np.int32)
-    found = health(spread, hub, none, np.ones(400, np.float32))
+    found = health(spread, hub, none, np.ones(400, np.float32), BETTER)
     figure = next(figure for figure in found["figures"] if figure["name"] == "hubs")
     assert figure["verdict"] == "bad"
     assert "400 lists" in figure["shown"]
@@ -54,3 +71,28 @@ def test_many_duplicates_are_worth_a_look(spread: np.ndarray) -> None:
 def test_a_misleading_map_is_said(spread: np.ndarray) -> None:
     assert card(spread, trust=0.1)["map"]["verdict"] == "bad"
     assert card(spread, trust=0.1)["map"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("beside", "verdict", "said"),
+    [
+        (rivals(0.9), "good", "Better than raw pixels and patch features."),
+        (rivals(0.47), "look", "No better than patch features: train longer (--minutes 30) or try"),
+        (rivals(0.53), "look", "Not clearly better than patch features: train longer"),
+        (rivals(0.1), "bad", "No better than raw pixels: train longer (--minutes 30) or try"),
+        (None, "look", "Not known whether this is better than raw pixels"),
+    ],
+)
+def test_the_first_line_is_what_the_encoder_is_worth(
+    spread: np.ndarray, beside: dict | None, verdict: str, said: str
+) -> None:
+    found = card(spread, beside=beside)
+    assert found["verdict"] == verdict
+    assert found["summary"].startswith(said)
+    assert found["figures"][0]["name"] == "beside no training"
+    assert found["figures"][0]["verdict"] == verdict
+
+
+def test_what_else_there_is_to_look_at_is_said_after(spread: np.ndarray) -> None:
+    summary = card(spread, trust=0.1)["summary"]
+    assert summary.endswith("Do not rely on this representation: map.")

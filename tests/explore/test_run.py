@@ -112,6 +112,14 @@ def test_it_leaves_files_that_other_programs_read(run: tuple[Path, dict[str, Any
     )
 
 
+def test_two_epochs_are_not_called_good(run: tuple[Path, dict[str, Any]]) -> None:
+    told = json.loads((run[0] / "health.json").read_text("utf-8"))
+    assert told["verdict"] != "good"
+    assert told["summary"].startswith(("No better than ", "Not clearly better than "))
+    assert "(--minutes 30)" in told["summary"]
+    assert "patch features" in told["figures"][0]["shown"]
+
+
 def test_an_encoder_that_is_there_trains_nothing(
     run: tuple[Path, dict[str, Any]], photos: Path, place: Path
 ) -> None:

@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.score import Score
 from vicinal.recipe import Views
-from vicinal.representations.neighbours import unit_length
+from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.views import Augment
+
+LIDAR_DELTA = 1e-4
+"""δ of `lidar`, as in its paper."""
 
 UNSEEN = Views(crop_scale=(0.6, 1.0), rotation=20.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0)
 """Views of a kind that trainings do not have: turned by up to 20°, and cropped a little."""
@@ -30,41 +34,145 @@ def views_of(
     Returns:
         So many arrays (N, S, S, C) uint8.
     """
-    channels = pixels.shape[3]
-    sized = kind.model_copy(update={"size": pixels.shape[1]})
-    augment = Augment(sized, (0.0,) * channels, (1.0,) * channels)
-    pictures, generator = torch.from_numpy(pixels), torch.Generator().manual_seed(seed)
-    made = []
-    for _ in range(count):
-        views = augment(pictures, generator).permute(0, 2, 3, 1).clamp(0, 1)
-        made.append((views * 255).round().byte().numpy())
-    return tuple(made)
+    size, channels = pixels.shape[1], pixels.shape[3]
+    sized = kind.model_copy(update={"size": size, "blur_kernel": max(3, size // 10 | 1)})
+    augment = Augment(sized, (0.0,) * channels, (1.0,) * channels)  # pictures, from 0 to 1
+    pictures = torch.from_numpy(np.ascontiguousarray(pixels))
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        (augment(pictures, generator).movedim(1, 3).clamp_(0, 1) * 255)
+        .round_()
+        .byte()
+        .contiguous()
+        .numpy()
+        for _ in range(count)
+    )
 
 
-def own_view(first: NDArray[np.float32], second: NDArray[np.float32]) -> Score:
-    """How often the nearest of all second views, by cosine, is the picture's own: 0 to 1, high.
+def own_view(
+    first: NDArray[np.float32], second: NDArray[np.float32], *, resamples: int = 1000, seed: int = 0
+) -> Score:
+    """How often a picture's own other view is the nearest of all pictures' other views.
 
-    Instance discrimination (Wu et al., CVPR 2018, arXiv 1805.01978, train an encoder to do it;
-    here it measures one). An encoder that is trained on views of the same kind rises by that
-    alone, so ask for it by other views than those of the training.
+    By cosine; a view that lies exactly as near as another's is not counted, so that a collapsed
+    representation gets 0. It is the accuracy of the instance discrimination of Wu et al.,
+    Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018, with
+    one view to choose from a picture. `docs/choosing.md` says how far it follows labels.
 
     Args:
-        first: Array (N, F), representations of one view of each picture, N at least 2.
-        second: Array (N, F), of another view of each, in the same order.
+        first: Representations (N, F) float32 of one view of each picture, N ≥ 2.
+        second: Of another view of the same pictures, in the same order.
+        resamples: Bootstrap resamples of the pictures for the interval; at least 1.
+        seed: Of these.
+
+    Returns:
+        A share, 0 to 1, chance 1/N, with a 95 % interval.
 
     Raises:
-        InputError: If there is one picture only, or a number is not finite.
+        InputError: If the shapes differ, there is one picture only, or a number is not finite.
     """
-    first, second = (unit_length(checked(array, "own view")) for array in (first, second))
-    alike = first @ second.T
-    own = np.diagonal(alike).copy()
-    np.fill_diagonal(alike, -np.inf)
+    checked(first, "own view")
+    checked(second, "own view")
+    _alike(first, second)
+    found = nearest(unit_length(first), unit_length(second), 2)
+    right = found.indices[:, 0] == np.arange(len(first))
+    right &= found.distances[:, 0] < found.distances[:, 1]
+    drawn = np.random.default_rng(seed).binomial(len(right), right.mean(), resamples) / len(right)
+    low, high = np.percentile(drawn, [2.5, 97.5])
     return Score(
-        name="own_view",
-        value=float((own > alike.max(axis=1)).mean()),  # a tie finds nothing
+        "own_view",
+        float(right.mean()),
         low=0.0,
         high=1.0,
         better="higher",
         chance=1 / len(first),
         n=len(first),
+        seed=seed,
+        interval=(float(low), float(high)),
     )
+
+
+def neighbour_stability(
+    first: NDArray[np.float32], second: NDArray[np.float32], *, k: int = 5
+) -> Score:
+    """The share of a picture's k nearest among one half of the views that the other half has too.
+
+    Args:
+        first: Representations (N, F) float32 of one view of each picture.
+        second: Of another view of the same pictures, in the same order.
+        k: Neighbours, by cosine, at most N − 1.
+
+    Returns:
+        A share, 0 to 1; chance is k / (N − 1).
+
+    Raises:
+        InputError: If the shapes differ, there are fewer than two pictures or k is out of range.
+    """
+    _alike(first, second)
+    if not 1 <= k < len(first):
+        raise InputError(f"neighbour stability: k={k} must be from 1 to {len(first) - 1}")
+    one, other = (
+        nearest(unit_length(half), unit_length(half), k, exclude_self=True).indices
+        for half in (first, second)
+    )
+    shared = (one[:, :, None] == other[:, None, :]).any(axis=2)
+    return Score(
+        "neighbour_stability",
+        float(shared.mean()),
+        low=0.0,
+        high=1.0,
+        better="higher",
+        chance=k / (len(first) - 1),
+        n=len(first),
+    )
+
+
+def lidar(views: NDArray[np.float32], *, delta: float = LIDAR_DELTA) -> Score:
+    """LiDAR: the effective rank of what tells pictures apart, in units of how views of one differ.
+
+    Thilak et al., LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
+    Architectures, ICLR 2024, section 3: with Σ_b the covariance of the pictures' means, Σ_w
+    that of views about their picture's mean (denominators N and N·q) plus δ·I, and λ the
+    eigenvalues of Σ_w^−½ Σ_b Σ_w^−½, it is exp(−Σ p log p), p = λ / Σ λ.
+
+    Args:
+        views: Representations (N, q, F) float32 of q ≥ 2 views of each of N ≥ 2 pictures.
+        delta: Above 0.
+
+    Returns:
+        From 0 (all pictures alike) to min(N − 1, F).
+
+    Raises:
+        InputError: If there are fewer views or pictures than that, or a number is not finite.
+    """
+    if views.ndim != 3 or min(views.shape[:2]) < 2 or not delta > 0:
+        raise InputError(
+            f"LiDAR needs (N, q, F) with N and q of 2 or more and delta above 0, found "
+            f"{views.shape} and {delta}"
+        )
+    count, q, width = views.shape
+    checked(views.reshape(-1, width), "LiDAR")
+    exact = views.astype(np.float64)
+    means = exact.mean(axis=1)
+    within = (exact - means[:, None]).reshape(count * q, width) / np.sqrt(count * q)
+    between = (means - means.mean(axis=0)) / np.sqrt(count)
+    # Outside the span of `within`, Σ_w is δ·I; within it, its axes are the singular vectors.
+    _, sizes, axes = np.linalg.svd(within, full_matrices=False)
+    along = between @ axes.T
+    rest = between - along @ axes
+    gram = along / (sizes**2 + delta) @ along.T + rest @ rest.T / delta
+    values = np.maximum(np.linalg.eigvalsh(gram), 0)
+    share = values / values.sum() if values.sum() > 0 else np.zeros(0)
+    share = share[share > 0]
+    value = float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
+    return Score(
+        "lidar", value, low=0.0, high=min(count - 1, width), better="higher", chance=None, n=count
+    )
+
+
+def _alike(first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
+    if first.shape != second.shape or len(first) < 2:
+        raise InputError(
+            "views of the same two pictures or more are needed, found representations "
+            f"{first.shape} and {second.shape}"
+        )

@@ -12,6 +12,7 @@ from vicinal.explore.health import health
 from vicinal.explore.looks import looks, unusual
 from vicinal.explore.points import read_part, rows_of, write_points
 from vicinal.explore.reasons import reasons
+from vicinal.explore.rivals import hold_against_rivals
 from vicinal.files import write_json
 from vicinal.images import ImageSet
 from vicinal.representations.embeddings import Embeddings
@@ -22,7 +23,9 @@ WITH_COLUMNS = ("compare", "map", "group")
 """Stages that give every picture columns."""
 
 
-def describe(run: Path, everything: Embeddings, pixels: Pixels, rate: float) -> None:
+def describe(
+    run: Path, everything: Embeddings, pixels: Pixels, rate: float, encoder: Path | None
+) -> None:
     """Writes ``points.parquet``, with why each picture is odd, and ``health.json``.
 
     Args:
@@ -30,6 +33,7 @@ def describe(run: Path, everything: Embeddings, pixels: Pixels, rate: float) -> 
         everything: The pictures.
         pixels: (N, H, W, C) uint8, in the same order.
         rate: The share of the pictures that may be flagged as odd.
+        encoder: The encoder's file, to be held against its rivals; None where there is none.
     """
     compared = read_part(run, "compare")
     ranked = rank_within(compared.column("score").to_numpy(), false_alarms=rate)
@@ -42,7 +46,8 @@ def describe(run: Path, everything: Embeddings, pixels: Pixels, rate: float) -> 
     name = "pca" if maps.column("tsne_trust").null_count else "tsne"
     trust = maps.column(f"{name}_trust").to_numpy()
     near = rows_of(compared.column("neighbors"))
-    write_json(run / "health.json", health(everything.array, near, group, trust))
+    rivals = None if encoder is None else hold_against_rivals(pixels, encoder)
+    write_json(run / "health.json", health(everything.array, near, group, trust, rivals))
 
 
 def described_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from vicinal.evaluations.collapse import CollapseResult, collapse
 
+_MEND = "train longer (--minutes 30) or try --encoder pretrained"
 _VERDICTS = ("good", "look", "bad")
 
 
@@ -17,17 +19,24 @@ def health(
     neighbours: NDArray[np.int32],
     copies: NDArray[np.int32],
     trust: NDArray[np.float32],
+    rivals: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Five figures with a verdict each, ``good``, ``look`` (at it) or ``bad``, and one sentence.
+    """Six figures with a verdict each, ``good``, ``look`` (at it) or ``bad``, and what they mean.
+
+    The first says whether the encoder is worth having, and so does the first sentence.
 
     Args:
         array: Representations (N, F) float32, N ≥ 2.
         neighbours: Array (N, k) int32, the nearest other pictures of each.
         copies: Array (N,) int32, the duplicate group of each picture, −1 for none.
         trust: Array (N,) float32, see `vicinal.explore.trust.map_trust`.
+        rivals: What `vicinal.explore.rivals.hold_against_rivals` found; None where there is no
+            encoder to ask.
     """
     spread = collapse(array)
+    worth = _worth(rivals)
     figures = [
+        worth,
         _rank(spread, array.shape),
         _collapsed(spread),
         _hubs(neighbours),
@@ -35,16 +44,54 @@ def health(
         _map(trust),
     ]
     worst = max(_VERDICTS.index(figure["verdict"]) for figure in figures)
-    names = [f["name"] for f in figures if f["verdict"] == _VERDICTS[worst]]
-    summary = {
-        "good": "No sign of trouble: pictures are told apart in many ways.",
-        "look": f"Usable, with something to look at: {', '.join(names)}.",
-        "bad": f"Do not rely on this representation: {', '.join(names)}.",
-    }[_VERDICTS[worst]]
-    return {"verdict": _VERDICTS[worst], "summary": summary, "figures": figures}
+    return {"verdict": _VERDICTS[worst], "summary": _summary(worth, figures), "figures": figures}
 
 
-def _figure(name: str, value: float, shown: str, verdict: str, words: str) -> dict[str, Any]:
+def _summary(worth: dict[str, Any], figures: list[dict[str, Any]]) -> str:
+    """What the encoder is worth, and what else there is to look at."""
+    others = [f for f in figures if f is not worth and f["verdict"] != "good"]
+    bad = [f["name"] for f in others if f["verdict"] == "bad"]
+    if bad:
+        return f"{worth['words']} Do not rely on this representation: {', '.join(bad)}."
+    if others:
+        return f"{worth['words']} To look at: {', '.join(f['name'] for f in others)}."
+    return str(worth["words"])
+
+
+def _worth(rivals: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Whether the encoder knows pictures again better than what needs no training."""
+    name = "beside no training"
+    if rivals is None:
+        words = "Not known whether this is better than raw pixels: its encoder is not here."
+        return _figure(name, None, "not measured", "look", words)
+    own = rivals["encoder"]
+    ahead = [rival for rival in rivals if rival != "encoder" and not _beats(own, rivals[rival])]
+    shown = ", ".join(
+        f"{'this encoder' if key == 'encoder' else key} {score['value']:.0%}"
+        for key, score in rivals.items()
+    )
+    if not ahead:
+        verdict, words = "good", "Better than raw pixels and patch features."
+    else:
+        strongest = max(ahead, key=lambda rival: float(rivals[rival]["value"]))
+        last = own["value"] <= rivals["raw pixels"]["value"]
+        verdict, beside = ("bad", "raw pixels") if last else ("look", strongest)
+        how = "No" if own["value"] <= rivals[beside]["value"] else "Not clearly"
+        words = f"{how} better than {beside}: {_MEND}."
+    return _figure(
+        name,
+        own["value"],
+        f"own view found among {own['n']:,} pictures: {shown}",
+        verdict,
+        words,
+    )
+
+
+def _beats(own: Mapping[str, Any], rival: Mapping[str, Any]) -> bool:
+    return bool(own["interval"][0] > rival["interval"][1])
+
+
+def _figure(name: str, value: float | None, shown: str, verdict: str, words: str) -> dict[str, Any]:
     return {"name": name, "value": value, "shown": shown, "verdict": verdict, "words": words}
 
 

@@ -152,7 +152,12 @@ def _stages(
     _part(folder, "map", lambda: lay_out(everything.array, near))
     _part(folder, "group", lambda: find_groups(everything, run))
     described = [run / "points.parquet", run / "health.json"]
-    _stage(folder, "points", described, lambda: describe(run, everything, pixels, rate))
+    _stage(
+        folder,
+        "points",
+        described,
+        lambda: describe(run, everything, pixels, rate, _encoder(run, request)),
+    )
     ids = [str(row) for row in range(len(everything))]
     sheets = run / "pictures"
     _stage(
@@ -203,11 +208,15 @@ def _copied(encoder: Path, to: Path) -> None:
 
 
 def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
-    own = run / "encoder.safetensors"
-    encoder = own if request.encoder is None or own.is_file() else encoder_file(request.encoder)
+    encoder = _encoder(run, request)
     data = named_source(request.data)
     found = embed_parts(parts, encoder, data, device=request.device, data_dir=request.data_dir)
     found.save(run / "embeddings.parquet")
+
+
+def _encoder(run: Path, request: Request) -> Path:
+    own = run / "encoder.safetensors"
+    return own if request.encoder is None or own.is_file() else encoder_file(request.encoder)
 
 
 def _figures(

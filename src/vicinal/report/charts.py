@@ -23,6 +23,7 @@ COLOURS = {
     "spectral": "#2b8a3e",
     "pixels": "#7c8590",
     "untrained": "#a58b6a",
+    "patches": "#6b5b95",
 }
 """One colour for each learner and baseline, the same in every chart."""
 LEARNERS = {
@@ -32,6 +33,7 @@ LEARNERS = {
     "spectral": "S6 Laplacian Eigenmaps",
     "pixels": "raw pixels",
     "untrained": "untrained encoder",
+    "patches": "patch features, no training",
 }
 TERMS = ("total", "invariance", "variance", "covariance")
 ROC_POINTS = 400
@@ -275,7 +277,7 @@ def roc_chart(curves: Mapping[str, Mapping[str, Any]]) -> Chart:
         name = f"{LEARNERS[learner]}, AUC {curve['auroc']:.4f}"
         if curve.get("interval"):
             name += " [{:.4f}, {:.4f}]".format(*curve["interval"])
-        dash = "4px,3px" if learner in ("pixels", "untrained") else "solid"
+        dash = "4px,3px" if learner in ("pixels", "untrained", "patches") else "solid"
         data.append(
             {
                 "type": "scatter",

@@ -73,7 +73,7 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
     }
     if spectra := {learner: values for learner, values in spectra.items() if values}:
         drawn["S4-spectrum"] = charts.spectrum_chart(spectra)
-    scorers = ("generated", "mined", "pixels", "untrained")
+    scorers = ("generated", "mined", "pixels", "untrained", "patches")
     curves = {s: dig(systems, f"S8.{s}") for s in scorers if dig(systems, f"S8.{s}.roc.fpr")}
     if curves:
         drawn["S8-roc"] = charts.roc_chart(curves)

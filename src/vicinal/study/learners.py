@@ -5,8 +5,9 @@
     mined        S5  VICReg, an image and one of its nearest other images by S1
     spectral     S6  Laplacian Eigenmaps on raw pixels
 
-and two baselines that say what the others are worth: ``untrained``, S1's encoder before
-its first step, and ``pixels``, the images as they are.
+and three baselines that say what the others are worth: ``untrained``, S1's encoder before
+its first step, ``patches``, `PatchFeatures` of the training images, and ``pixels``, the
+images as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import nn
 
 from vicinal.encoder.pretrained import begun, preparation_for
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
+from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
 from vicinal.images.imageset import ImageSet
 from vicinal.recipe import Recipe
@@ -123,6 +125,14 @@ class Learners:
         encoder = begun(self.recipe.encoder, channels=train.channels, size=train.size)
         self._save("untrained", encoder)
 
+    def patches(self) -> None:
+        """Responses to whitened patches of the training images; nothing is trained."""
+        features = PatchFeatures(random_state=self.recipe.seed).fit(self.data.train)
+        folder = self._folder("patches")
+        for part, images in self.data.parts().items():
+            array = features.transform(images)
+            joined(array, images).save(folder / f"representations-{part}.parquet")
+
     def spectral(self) -> None:
         """S6: Laplacian Eigenmaps on raw pixels; test images come in by Nyström's extension."""
         settings = self.recipe.spectral
@@ -147,8 +157,9 @@ class Learners:
     def files(self, learner: str) -> list[Path]:
         """What must be there for a learner to be finished."""
         parts = self.data.parts()
-        names = ["search.json"] if learner == "spectral" else ["encoder.safetensors"]
-        names += ["losses.csv"] if learner not in ("spectral", "untrained") else []
+        names = ["losses.csv"] if learner in ("generated", "no-variance", "mined") else []
+        if learner != "patches":
+            names += ["search.json"] if learner == "spectral" else ["encoder.safetensors"]
         names += [
             f"representations-{part}.parquet"
             for part in parts
@@ -198,6 +209,7 @@ class Learners:
 
 LEARNERS: dict[str, Callable[[Learners], None]] = {
     "untrained": Learners.untrained,
+    "patches": Learners.patches,
     "generated": Learners.generated,
     "no-variance": Learners.no_variance,
     "mined": Learners.mined,

