@@ -121,6 +121,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 # Files that may be longer: each is one subject, read from top to bottom.
 LONG_FILES = {
     "vicinal.report.charts": 360,  # every chart of the report
+    "vicinal.cli.start": 340,  # four commands, an option a line
     "vicinal.training.loop": 330,  # how an encoder is trained
 }
 

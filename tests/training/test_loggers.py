@@ -54,7 +54,7 @@ def test_tensorboard_gets_what_the_csv_file_gets(tmp_path: Path) -> None:
 
 def test_no_log_no_files(tmp_path: Path) -> None:
     trained(None, tmp_path / "run")
-    files = ["checkpoint.pt", "losses.csv", "previous-checkpoint.pt"]
+    files = ["checkpoint.pt", "losses.csv", "previous-checkpoint.pt", "threads.csv"]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == files
 
 
