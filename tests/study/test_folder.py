@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vicinal.errors import InputError
-from vicinal.files import read_json
+from vicinal.files import read_json, write_json
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.study.folder import RunFolder, describe_environment, open_run, recipe_for
@@ -42,6 +42,22 @@ def test_resuming_another_run_names_the_difference(
     open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
     with pytest.raises(InputError, match=message):
         open_run(tmp_path / "run", identity, override(Recipe(), settings), resume=True)
+
+
+def test_a_run_from_before_a_field_was_added_goes_on(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    kept = tmp_path / "run" / "run.json"
+    held = read_json(kept)
+    del held["recipe"]["training"]["keep_epochs"]
+    write_json(kept, held)
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=True)
+    with pytest.raises(InputError, match=r"recipe.training.keep_epochs = \[\], not \[3\]"):
+        open_run(
+            tmp_path / "run",
+            IDENTITY,
+            override(Recipe(), ["training.keep_epochs=[3]"]),
+            resume=True,
+        )
 
 
 def test_a_folder_of_something_else_and_a_file_are_refused(tmp_path: Path) -> None:

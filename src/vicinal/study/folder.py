@@ -175,6 +175,8 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
             "name another folder"
         )
     held = read_json(run / "run.json")
+    if held.get("recipe"):
+        held["recipe"] = _in_full(held["recipe"])
     for name, (theirs, ours) in _differences(held, identity).items():
         further = identity.get("verb") == "train" and name in ("recipe.training.epochs", "minutes")
         how = f", with {option('start', run.path)} to train its encoder further" if further else ""
@@ -182,6 +184,15 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
             f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
             f"{how}"
         )
+
+
+def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version kept it, with the defaults of what has been added since."""
+    now = Recipe().model_dump(mode="json")
+    return {
+        name: now[name] | value if isinstance(value, dict) and name in now else value
+        for name, value in recipe.items()
+    }
 
 
 def recipe_for(data: str) -> str:
