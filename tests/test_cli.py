@@ -200,7 +200,7 @@ def test_a_folder_of_pictures_with_and_without_labels(
         (["--data", "digitz"], "digits"),
         (["--set", "objective.varience=0"], "did you mean objective.variance"),
         (["--set", "objective.variance=-1"], "greater than or equal to 0"),
-        (["--recipe", "fast"], "digits, gpu, laptop, photos, record, seed"),
+        (["--recipe", "fast"], "digits, gpu, laptop, photos, pretrained, record, seed"),
         (["--device", "tpu"], "auto, cpu or cuda"),
         (["--log", "mlflow"], "tensorboard, wandb"),
         (["--limit", "1"], "2 images"),

@@ -185,7 +185,7 @@ def test_anomalies_against_a_reference_are_conformal(tmp_path: Path) -> None:
     assert 0.02 < said["measured"]["rate"] < 0.09
     assert "cannot tell so low a rate" in refused(*asked[:-1], "0.001", cwd=tmp_path)
     own = ("anomalies", "good.parquet", "--reference", "good.parquet")
-    assert "in both files" in refused(*own, cwd=tmp_path)
+    assert "in both sets" in refused(*own, cwd=tmp_path)
 
 
 def test_clusters_are_found_counted_and_represented(tmp_path: Path) -> None:

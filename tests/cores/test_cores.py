@@ -175,19 +175,19 @@ def test_other_commands_have_no_threads() -> None:
 
 
 def test_the_option_reaches_what_computes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vicinal.evaluations import clusters
+    from vicinal.verbs import cluster
 
     array = np.random.default_rng(0).random((40, 3), np.float32)
     file = tmp_path / "some.parquet"
     Embeddings(array, np.arange(40).astype(np.str_)).save(file)
     had = []
-    fitted = clusters._fitted
+    grow_tree = cluster.grow_tree
 
-    def spied(*given: Any) -> Any:
+    def spied(*given: Any, **settings: Any) -> Any:
         had.append(every_pool())
-        return fitted(*given)
+        return grow_tree(*given, **settings)
 
-    monkeypatch.setattr(clusters, "_fitted", spied)
+    monkeypatch.setattr(cluster, "grow_tree", spied)
     words = ["cluster", str(file), "--clusters", "2", "--json", "--threads"]
     assert CliRunner().invoke(app, [*words, "3"]).exit_code == 0
     assert had == [{3}]

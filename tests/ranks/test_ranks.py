@@ -214,9 +214,9 @@ def test_two_ranks_train_as_one(tmp_path: Path) -> None:
         assert done.stderr.count("train epoch 2/2") == 1
     one = rows(tmp_path / "one")
     for many in ("two", "torchrun"):
-        assert {p.name for p in (tmp_path / many).iterdir()} == {
-            p.name for p in (tmp_path / "one").iterdir()
-        }
+        alone = {p.name for p in (tmp_path / "one").iterdir()}
+        # Ranks keep to their threads, so there is nothing to write down.
+        assert {p.name for p in (tmp_path / many).iterdir()} == alone - {"threads.csv"}
         for ours, theirs in zip(rows(tmp_path / many), one, strict=True):
             assert (ours["epoch"], ours["split"]) == (theirs["epoch"], theirs["split"])
             # On test views BatchNorm's running means differ a little: the biases before it

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 import forked
 from vicinal import cores
 from vicinal.errors import InputError, StorageError
+from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
 from vicinal.recipes import read_recipe
@@ -193,12 +194,13 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
     with monkeypatch.context() as small_set:
         small_set.setattr(measured, "PAYS", LIMIT + 1)
         measure_all(finished)
-    pages = {"SC_PHYS_PAGES": measured.SETS * LIMIT, "SC_PAGE_SIZE": 64 * 4 - 1}
+    widest = 8 * PatchFeatures().n_filters * 4  # bytes of the widest row, that of the patches
+    pages = {"SC_PHYS_PAGES": measured.SETS * LIMIT, "SC_PAGE_SIZE": widest - 1}
     with monkeypatch.context() as little_memory:
         little_memory.setattr(os, "sysconf", pages.__getitem__)
         measure_all(finished)
     with monkeypatch.context() as enough:
-        enough.setattr(os, "sysconf", (pages | {"SC_PAGE_SIZE": 64 * 4}).__getitem__)
+        enough.setattr(os, "sysconf", (pages | {"SC_PAGE_SIZE": widest}).__getitem__)
         with pytest.raises(AssertionError, match="another process"):
             measure_all(learned)
 
