@@ -101,7 +101,7 @@ def _flat(pixels: Pixels) -> Array:
 def _square(pixels: Pixels, size: int, channels: int | None = None) -> Pixels:
     found = squares(pixels, size, channels)
     assert found is not None
-    return found
+    return found.pixels
 
 
 def _by(network: torch.nn.Module, preparation: Preparation) -> Embed:

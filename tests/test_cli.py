@@ -1,10 +1,12 @@
 """Whole commands on small real data: what comes out, and one clear line for what cannot be."""
 
 import inspect
+import io
 import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 import forked
+from vicinal import cli
 from vicinal.recipe import Recipe, Section
 from vicinal.recipes import field_names
 
@@ -351,3 +354,21 @@ def test_the_readmes_commands_take_the_options_they_are_shown_with(tmp_path: Pat
     for words in shown:
         for option in (word for word in words if word.startswith("--")):
             assert option in helps[words[1]], words
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_an_encoding_that_lacks_a_character_ends_in_no_traceback(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "图 × ü.png"
+    streams = {"stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    for stream, held in streams.items():
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(held, encoding, write_through=True))
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--help"], ["embed", name, "--encoder", name, "--out", "a.parquet"]):
+        monkeypatch.setattr(sys, "argv", ["vicinal", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code in (0, 2)
+    assert b"Usage" in streams["stdout"].getvalue()
+    assert b"\\u56fe" in streams["stderr"].getvalue()

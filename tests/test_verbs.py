@@ -347,7 +347,8 @@ def test_a_folder_of_pictures_keeps_paths_and_takes_strange_names(tmp_path: Path
     asked = ("train", "folder:photos", "--run", "run", "--recipe", "digits", *SETTINGS)
     assert vicinal(*asked, "--set", "views.size=16", cwd=tmp_path).returncode == 0
     asked = ("embed", "folder:photos", "--encoder", "run", "--out", "all.parquet")
-    assert answer(*asked, cwd=tmp_path)["columns"] == ["id", "path", "representation"]
+    columns = ["id", "path", "width", "height", "aspect_ratio", "representation"]
+    assert answer(*asked, cwd=tmp_path)["columns"] == columns
     frame = pd.read_parquet(tmp_path / "all.parquet")
     assert sorted(Path(path).name for path in frame["path"]) == sorted(frame["id"])
     assert all(Path(path).is_file() for path in frame["path"])

@@ -150,7 +150,7 @@ def test_good_ones_have_the_pixels_that_they_show(corpus: Path, tmp_path: Path):
 
 def test_the_store_remembers_what_was_bad(corpus: Path, tmp_path: Path, monkeypatch):
     first = load(f"folder:{corpus}", size=8, data_dir=tmp_path)
-    monkeypatch.setattr(fit, "decode", None)
+    monkeypatch.setattr(fit, "square", None)
     again = load(f"folder:{corpus}", size=8, data_dir=tmp_path)
     assert again.skipped == first.skipped
     assert again.train.fingerprint == first.train.fingerprint
@@ -199,8 +199,8 @@ def test_a_set_of_bad_ones_alone_stops_before_all_are_read(tmp_path: Path, monke
     for number in range(3000):
         (tmp_path / "set" / f"{number}.png").write_bytes(b"")
     read = []
-    decode = fit.decode
-    monkeypatch.setattr(fit, "decode", lambda *a, **k: (read.append(1), decode(*a, **k)))
+    square = fit.square
+    monkeypatch.setattr(fit, "square", lambda *a, **k: (read.append(1), square(*a, **k)))
     with pytest.raises(InputError, match="of 3,000 pictures cannot be used"):
         load_anomalies(f"folder:{tmp_path}/set", size=8, channels=3, data_dir=tmp_path)
     assert len(read) < 2000

@@ -73,7 +73,7 @@ def test_missing_files_are_skipped(tmp_path: Path):
         (None, "cannot be read (No such file or directory)"),
         (b"", "has no rows"),
         (b"path,label\n", "has no rows"),
-        (b"file,label\na.png,x\n", "no column path, found file, label"),
+        (b"size,label\n9,x\n", "no column path, found size, label"),
         (b"path,label\na.png,x\n,y\n", "row 2 has no path"),
         (b"path,label\na.png,x\na.png,y\n", "the path 'a.png' repeats"),
         (b"path,label\na.png,x\nb.png,\n", "row 2 has no label"),

@@ -173,11 +173,10 @@ def bomb() -> bytes:
         (b"these are words", "not an image of a known format"),
         (encoded(Image.fromarray(noise(64, 64)))[:3000], "cannot be read as an image .*truncated"),
         (encoded(Image.fromarray(noise(64, 64)), "JPEG")[:1500], "cannot be read .*truncated"),
-        (bomb(), "more pixels than Pillow's safety limit"),
+        (bomb(), "more pixels than Pillow's safety limit allows .3600000000 pixels.*--max-meg"),
         (Path("nowhere.png"), r"cannot be read \(No such file or directory\)"),
         (Path("/dev/zero"), "not a file"),
-        (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point"),
-        (encoded(Image.new("I", (4, 4), 70_000), "TIFF"), "beyond 16 bits"),
+        (encoded(Image.new("F", (4, 4), float("nan")), "TIFF"), "NaN or infinity"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused_in_one_line_by_name(picture, message):

@@ -90,7 +90,7 @@ def test_the_second_load_reads_the_store(tmp_path: Path, monkeypatch):
         picture(tmp_path / "set" / f"{number}.png", number)
     source = f"folder:{tmp_path}/set"
     first = load(source, size=4, data_dir=tmp_path)
-    monkeypatch.setattr(images.fit, "decode", None)
+    monkeypatch.setattr(images.fitting.fit, "square", None)
     again = load(source, size=4, data_dir=tmp_path)
     assert isinstance(again.train.pixels, np.memmap)
     assert again.train.fingerprint == first.train.fingerprint
@@ -229,10 +229,11 @@ def test_unknown_anomalies_get_patches_among_the_names():
         load_anomalies("patchs", size=4, channels=1)
 
 
-def test_a_bare_path_gets_the_way_to_write_it(tmp_path: Path):
-    message = refusal(str(tmp_path))
-    assert f"folder:{tmp_path}" in message
-    assert f"parquet:{tmp_path}" in message
+def test_a_file_whose_name_says_nothing_gets_the_ways_to_write_it(tmp_path: Path):
+    (tmp_path / "list").write_text("path\na.png\n")
+    message = refusal(f"{tmp_path}/list")
+    assert f"csv:{tmp_path}/list" in message
+    assert f"parquet:{tmp_path}/list" in message
 
 
 def test_bad_input_is_refused(tmp_path: Path):
@@ -249,7 +250,7 @@ def test_bad_input_is_refused(tmp_path: Path):
         (f"folder:{tmp_path}/nowhere", {}, "no such folder"),
         ("folder:~nobody-here/x", {}, "no such folder"),
         ("parquet:~nobody-here/x", {}, "no parquet file there"),
-        ("~nobody-here/x", {}, "is not known"),
+        ("~nobody-here/x", {}, "is not known: no such file or folder"),
         ("digits", {"size": 8, "limit": 1}, "limit=1: training needs 2 images"),
         ("digits", {"size": 8, "limit": -5}, "limit=-5"),
         ("digits", {"size": 8, "test": "nowhere"}, "data 'nowhere' is not known"),

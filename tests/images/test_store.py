@@ -38,7 +38,7 @@ class Listed:
 
 
 def decode(picture, where, channels, size=4):
-    return fit.decode(picture, where, size=size, channels=channels, pad=False)
+    return fit.square(picture, where, size=size, channels=channels, pad=False)
 
 
 def kept(listed, folder, **changes):
@@ -84,8 +84,8 @@ def test_one_colour_picture_makes_all_rgb(tmp_path: Path):
 def test_grey_pictures_repeated_are_those_decoded_as_colour(side: int):
     grey = np.random.default_rng(side).integers(0, 256, (side, side + 5), dtype=np.uint8)
     for picture in (grey, Image.fromarray(grey)):
-        repeated = np.repeat(decode(picture, "p", None), 3, axis=2)
-        np.testing.assert_array_equal(repeated, decode(picture, "p", 3))
+        repeated = np.repeat(decode(picture, "p", None, 4).pixels, 3, axis=2)
+        np.testing.assert_array_equal(repeated, decode(picture, "p", 3, 4).pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -78,6 +79,9 @@ def _root(
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is escaped
+            stream.reconfigure(errors="backslashreplace")
     console = Console(stderr=True, highlight=False)
     try:
         app(prog_name="vicinal")

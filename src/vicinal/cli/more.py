@@ -15,8 +15,11 @@ from vicinal.cli.options import (
     DataDir,
     Device,
     EmbeddingsFile,
+    Exclude,
+    MaxMegapixels,
     Source,
     Threads,
+    reading,
     wants_page,
 )
 from vicinal.errors import InputError
@@ -170,13 +173,15 @@ def shard(
         int | None,
         typer.Option(min=4, help="Height and width. (default: that of the data's recipe)"),
     ] = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Decode pictures into shards that train reads as a stream.
 
     \b
-    vicinal shard 'tar:SHARDS/{0000..0999}.tar' --out store
+    vicinal shard 'SHARDS/{0000..0999}.tar' --out store
     vicinal train shards:store
     """
     from vicinal.images.streams import write_source
@@ -185,7 +190,8 @@ def shard(
     from vicinal.verbs.shown import print_json, say
 
     size = size or read_recipe(recipe_for(data)).views.size
-    written = write_source(data, out, size=size, data_dir=data_dir)
+    how = reading(exclude, max_megapixels)
+    written = write_source(data, out, size=size, data_dir=data_dir, **how)
     if as_json:
         skipped = len(written.skipped)
         print_json({"out": str(out), "size": size, "images": written.images, "skipped": skipped})

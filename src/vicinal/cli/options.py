@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -16,10 +16,20 @@ from vicinal.cli.completion import (
     complete_start,
 )
 from vicinal.cores import set_threads
+from vicinal.errors import InputError, option
+
+
+class Reading(TypedDict, total=False):
+    """How pictures are read, as every function that reads them takes it."""
+
+    exclude: tuple[str, ...]
+    max_pixels: int
+
 
 SOURCES = (
-    "folder:PATH, csv:FILE (path,label), parquet:PATTERN ({split} stands for train and test), "
-    "numpy:FILE (.npy, .npz), hub:NAME, digits, cifar10, cifar100, mnist or fashion-mnist."
+    "A folder of pictures, a .csv (path,label), .parquet files or a pattern ({split} stands for "
+    "train and test), an .npy or .npz; hub:NAME, digits, cifar10, cifar100, mnist or "
+    "fashion-mnist. Where the name does not say what it is: folder:, csv:, parquet:, numpy:."
 )
 
 
@@ -91,6 +101,20 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where downloads and decoded images are kept. (default: the cache)"),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Leave out files and folders called so: '*_small.jpg', drafts (repeatable).",
+    ),
+]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(
+        help="Skip pictures of more million pixels, as they are decoded. (default: 179)",
+        show_default=False,
+    ),
+]
 Devices = Annotated[
     int | None,
     typer.Option(min=1, help="Ranks on each node, one a device. (default: 1, or torchrun's)"),
@@ -111,6 +135,19 @@ Threads = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def reading(exclude: list[str] | None, max_megapixels: float | None) -> Reading:
+    """What `--exclude` and `--max-megapixels` say.
+
+    Raises:
+        InputError: If no pixel is left.
+    """
+    if max_megapixels is None:
+        return {"exclude": tuple(exclude or ())}
+    if not max_megapixels >= 1e-6:
+        raise InputError(f"{option('max_megapixels', max_megapixels)}: give a number above 0")
+    return {"exclude": tuple(exclude or ()), "max_pixels": round(max_megapixels * 1e6)}
 
 
 def wants_page(asked: bool | None) -> bool:

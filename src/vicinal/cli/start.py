@@ -17,8 +17,10 @@ from vicinal.cli.options import (
     Device,
     Devices,
     EncoderName,
+    Exclude,
     FalseAlarms,
     Limit,
+    MaxMegapixels,
     Minutes,
     Nodes,
     RecipeName,
@@ -28,6 +30,7 @@ from vicinal.cli.options import (
     Start,
     Threads,
     TrainNothing,
+    reading,
     wants_page,
 )
 from vicinal.errors import InputError
@@ -58,6 +61,8 @@ def explore(
     ] = None,
     recipe: RecipeName = None,
     settings: Settings = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     threads: Threads = None,
@@ -88,6 +93,7 @@ def explore(
             resume=resume,
             device=device,
             data_dir=data_dir,
+            **reading(exclude, max_megapixels),
         )
     )
     if as_json:
@@ -122,6 +128,8 @@ def study(
     resume: Resume = False,
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or float32.")] = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
     data_dir: DataDir = None,
     log: Annotated[
         str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
@@ -135,7 +143,7 @@ def study(
     \b
     vicinal study                                        scanned digits, minutes, no network
     vicinal study --data cifar10 --anomalies mnist --recipe laptop
-    vicinal study --data folder:PHOTOS --limit 5000
+    vicinal study --data PHOTOS/ --limit 5000
     """
     # torch takes seconds to import, and --help must not.
     from vicinal.explore import TEST_IMAGES
@@ -161,6 +169,7 @@ def study(
             device=device,
             data_dir=data_dir,
             log=log,
+            **reading(exclude, max_megapixels),
         ),
         [TEST_IMAGES],
     )
@@ -186,6 +195,8 @@ def train(
     device: Device = "auto",
     devices: Devices = None,
     nodes: Nodes = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
     data_dir: DataDir = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -193,12 +204,12 @@ def train(
     r"""Train one encoder on pictures without labels.
 
     \b
-    vicinal train folder:PHOTOS --run runs/photos
+    vicinal train PHOTOS/ --run runs/photos
     vicinal train digits --set training.epochs=50        or --minutes 5
     vicinal train digits --start RUN --minutes 5         train RUN's encoder further, in a new run
-    vicinal train folder:PHOTOS --devices 8              the batch is shared by 8 ranks
+    vicinal train PHOTOS/ --devices 8                    the batch is shared by 8 ranks
     vicinal train 'tar:SHARDS/{0000..0999}.tar'          more than fits into memory
-    vicinal train folder:PHOTOS --set encoder.start=pretrained
+    vicinal train PHOTOS/ --set encoder.start=pretrained
     """
     from vicinal.ranks import is_first
     from vicinal.study.better import told
@@ -218,6 +229,7 @@ def train(
         data_dir=data_dir,
         devices=devices,
         nodes=nodes,
+        **reading(exclude, max_megapixels),
     )
     if not is_first():
         return
@@ -252,6 +264,8 @@ def embed(
     engine: Annotated[
         str, typer.Option(help="plain, or ray: on the cluster of RAY_ADDRESS, into a folder.")
     ] = "plain",
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     threads: Threads = None,
@@ -260,23 +274,22 @@ def embed(
     r"""Write every picture's representation into a parquet file.
 
     \b
-    vicinal embed folder:PHOTOS --encoder runs/photos --out photos.parquet
-    vicinal embed folder:PHOTOS --encoder pretrained --out photos.parquet
-    vicinal embed parquet:s3://bucket/photos --encoder runs/photos --out photos --engine ray
+    vicinal embed PHOTOS/ --encoder runs/photos --out photos.parquet
+    vicinal embed PHOTOS/ --encoder pretrained --out photos.parquet
+    vicinal embed s3://bucket/photos --encoder runs/photos --out photos --engine ray
     """
     from vicinal.files import check_new
     from vicinal.verbs.shown import print_json, say
 
+    how = reading(exclude, max_megapixels)
     if not out.endswith(".parquet"):
         from vicinal.verbs.embed_pieces import embed_pieces
 
-        parts = embed_pieces(data, encoder, out, engine=engine, device=device)
+        parts = embed_pieces(data, encoder, out, engine=engine, device=device, **how)
         if as_json:
             print_json(asdict(parts))
             return
-        size = f"{parts.images:,} images, {parts.dimensions} numbers each, {parts.parts} files"
-        left = f"; {len(parts.skipped):,} left out, see skipped.csv" if parts.skipped else ""
-        say(f"{size}: {out}{left}")
+        say(parts.told())
         return
     if engine != "plain":
         raise InputError(f"--engine {engine}: writes a folder; name one that is no .parquet file")
@@ -284,17 +297,16 @@ def embed(
     from vicinal.images import keep_skipped
     from vicinal.verbs.embed import embed_source
 
-    found = embed_source(data, encoder, device=device, data_dir=data_dir)
+    found = embed_source(data, encoder, device=device, data_dir=data_dir, **how)
     found.save(file)
     keep_skipped(found.skipped, file.with_suffix(".skipped.csv"))
-    columns = [*found.columns(), *(["split"] if found.splits is not None else [])]
     if as_json:
         print_json(
             {
                 "out": out,
                 "images": len(found),
                 "dimensions": found.array.shape[1],
-                "columns": [*columns, "representation"],
+                "columns": found.table_columns(),
             }
         )
         return

@@ -9,7 +9,7 @@ those of a local file. Numbers alone are read of any file, and no code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +27,7 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation
 from vicinal.encoder.timm_backbone import PREFIX, checked_timm, created
 from vicinal.errors import InputError, said_by
+from vicinal.images.depth import Span
 from vicinal.images.fit import INTERPOLATIONS
 from vicinal.recipe import Encoder, Recipe
 from vicinal.views import channel_statistics
@@ -140,15 +141,18 @@ def form_of(recipe: Recipe) -> tuple[int, str]:
     return preparation.size, preparation.interpolation
 
 
-def preparation_for(pixels: NDArray[np.uint8], encoder: Encoder) -> Preparation:
+def preparation_for(
+    pixels: NDArray[np.uint8], encoder: Encoder, span: Span | None = None
+) -> Preparation:
     """How images are prepared for an encoder that is trained on these (N, S, S, C).
 
-    By their own mean and deviation, or as its start's were when it was trained.
+    By their own mean and deviation, or as its start's were when it was trained; those of more
+    than 8 bits by their own ``span``, if there are any (`ImageSet.span`).
     """
     if encoder.start:
-        return open_start(encoder.start, pixels.shape[3]).preparation
+        return replace(open_start(encoder.start, pixels.shape[3]).preparation, span=span)
     mean, std = channel_statistics(pixels)
-    return Preparation(pixels.shape[1], pixels.shape[3], mean, std)
+    return Preparation(pixels.shape[1], pixels.shape[3], mean, std, span=span)
 
 
 def bundled_weights() -> Weights:
@@ -296,4 +300,5 @@ def _prepared(network: nn.Module, channels: int, text: str) -> Preparation:
     if len(mean) != channels:
         mean, std = (((sum(x) / len(x)),) * channels for x in (mean, std))
     how = said["interpolation"]
-    return Preparation(height, channels, mean, std, how if how in INTERPOLATIONS else "bicubic")
+    how = how if how in INTERPOLATIONS else "bicubic"
+    return Preparation(height, channels, mean, std, interpolation=how)

@@ -34,6 +34,8 @@ class Preparation:
         mean: Mean of each channel over the training set, pixels in [0, 1].
         std: Standard deviation of each channel, likewise.
         interpolation: How pictures are scaled, one of `INTERPOLATIONS`.
+        span: The values of pictures of more than 8 bits that become 0 and 255, as they did in
+            the training set; None if it had none such.
     """
 
     size: int
@@ -41,6 +43,7 @@ class Preparation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bilinear"
+    span: tuple[float, float] | None = None
 
 
 def save_encoder(
@@ -51,11 +54,16 @@ def save_encoder(
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     metadata = {
         "encoder": public.model_dump_json(exclude=None if public.start else {"start"}),
-        "preparation": json.dumps(asdict(preparation)),
+        "preparation": json.dumps(_said(preparation)),
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     with replacing(Path(path)) as partial:
         partial.write_bytes(_ordered(save(weights, metadata=metadata)))
+
+
+def _said(preparation: Preparation) -> dict[str, Any]:
+    """The preparation as plain data; a span that there is not is not said."""
+    return {name: value for name, value in asdict(preparation).items() if value is not None}
 
 
 def _ordered(file: bytes) -> bytes:
@@ -123,14 +131,16 @@ def _checked(stored: dict[str, Any]) -> Preparation:
     Raises:
         ValueError: If its numbers make no sense.
     """
+    span = stored.get("span")
     found = Preparation(
-        int(stored["size"]),
-        int(stored["channels"]),
-        tuple(stored["mean"]),
-        tuple(stored["std"]),
-        stored.get("interpolation", "bilinear"),  # files of earlier versions do not say
+        size=int(stored["size"]),
+        channels=int(stored["channels"]),
+        mean=tuple(stored["mean"]),
+        std=tuple(stored["std"]),
+        interpolation=stored.get("interpolation", "bilinear"),  # older files do not say
+        span=None if span is None else tuple(span),
     )
-    numbers = (*found.mean, *found.std)
+    numbers = (*found.mean, *found.std, *(found.span or ()))
     if (
         not 1 <= found.size <= LARGEST
         or found.channels not in (1, 3)
@@ -138,6 +148,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         or not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers)
         or min(found.std) <= 0
         or found.interpolation not in INTERPOLATIONS
+        or (found.span is not None and len(found.span) != 2)
     ):
         raise ValueError("its preparation makes no sense")
     return found

@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from vicinal.encoder.patches import LEAST_SIDE, PatchFilters, fit_patches, patch_features
 from vicinal.errors import InputError
+from vicinal.images.depth import Span
 from vicinal.images.imageset import ImageSet
-from vicinal.images.in_memory import checked_pixels, squares
+from vicinal.images.in_memory import Squares, squares
+from vicinal.images.values import checked_pixels
 from vicinal.representations.points import checked_points
 
 Pixels = NDArray[np.uint8]
@@ -51,6 +53,7 @@ class PatchFeatures(
         filters_: `PatchFilters`, the network of one layer.
         pca_: What whitens the features, or None.
         shape_: (S, S, C) of the pictures as the filters see them.
+        span_: The values of pictures of more than 8 bits that became 0 and 255; None without.
         n_features_in_: Numbers in a picture, S²·C; of rows, their length.
     """
 
@@ -73,7 +76,8 @@ class PatchFeatures(
             InputError: If a parameter is out of range, or the pictures cannot be used.
         """
         self._check_parameters()
-        pixels = self._pixels(X, fitting=True)
+        pixels, span = self._pixels(X, fitting=True)
+        self.span_: Span | None = span
         rng = check_random_state(self.random_state)
         self.shape_ = pixels.shape[1:]
         self.filters_: PatchFilters = fit_patches(pixels, self.n_filters, rng)
@@ -95,7 +99,7 @@ class PatchFeatures(
             InputError: If there is no picture or they cannot be used.
         """
         check_is_fitted(self)
-        features = patch_features(self.filters_, self._pixels(X, fitting=False))
+        features = patch_features(self.filters_, self._pixels(X, fitting=False).pixels)
         if self.pca_ is None:
             return features
         whitened: NDArray[np.float32] = self.pca_.transform(features).astype(np.float32)
@@ -109,14 +113,15 @@ class PatchFeatures(
             if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"{name}={value!r} must be a whole number, {least} or more")
 
-    def _pixels(self, X: Any, *, fitting: bool) -> Pixels:  # noqa: N803
+    def _pixels(self, X: Any, *, fitting: bool) -> Squares:  # noqa: N803
         """Pictures of any kind as (N, S, S, C) uint8."""
-        pixels = self._squares(X, fitting)
-        if pixels is None:
+        found = self._squares(X, fitting)
+        if found is None:
             rows = checked_points(self, X, fitting=fitting, dtype="numeric")
-            pixels = self._squares(self._of_rows(rows), fitting)
-            assert pixels is not None  # an array of pictures is one
-            return pixels
+            found = self._squares(self._of_rows(rows), fitting)
+            assert found is not None  # an array of pictures is one
+            return found
+        pixels = found.pixels
         if len(pixels) == 0:
             raise InputError("PatchFeatures needs at least 1 image, found 0")
         if pixels.shape[1] < LEAST_SIDE:
@@ -127,13 +132,13 @@ class PatchFeatures(
             self.n_features_in_ = pixels[0].size
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_  # of a data frame that was fitted before
-        return pixels
+        return found
 
-    def _squares(self, X: Any, fitting: bool) -> Pixels | None:  # noqa: N803
+    def _squares(self, X: Any, fitting: bool) -> Squares | None:  # noqa: N803
         """Pictures as squares of the side and channels that the filters take, None for rows."""
         if fitting:
             return squares(X, _side(X, self.size), None)
-        return squares(X, self.shape_[0], self.shape_[2])
+        return squares(X, self.shape_[0], self.shape_[2], span=self.span_)
 
     def _of_rows(self, rows: NDArray[Any]) -> Pixels:
         """Flat pictures (N, F) as (N, S, S, C) uint8."""

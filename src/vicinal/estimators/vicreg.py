@@ -19,8 +19,10 @@ from vicinal.encoder.pretrained import form_of, preparation_for, with_start
 from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
+from vicinal.images.depth import Span
 from vicinal.images.imageset import ImageSet
-from vicinal.images.in_memory import checked_pixels, shape_of_rows, squares
+from vicinal.images.in_memory import Squares, shape_of_rows, squares
+from vicinal.images.values import checked_pixels, refuse_ones
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.embed import embed
@@ -48,9 +50,11 @@ class VICReg(
 
     Pictures, wherever X stands, are any of
 
-    - an array (N, H, W, C), C = 1 or 3, or (N, H, W), of whole numbers from 0 to 255;
+    - an array (N, H, W, C), C = 1 or 3, or 4 with alpha, or (N, H, W), of whole numbers
+      from 0 to 255, or of booleans, of which True is white;
     - an `ImageSet`;
-    - an iterable of Pillow's images, or of arrays (H, W) or (H, W, C), of any sizes;
+    - Pillow's images or arrays (H, W) or (H, W, C), of any sizes, in a list, a generator, an
+      array of objects, a pandas or polars series or data frame, or a `datasets` column;
     - rows (N, F) of numbers, an array or a data frame, as other steps of a `Pipeline` take
       them: flat pictures (H, W, C) of the recipe's size S, so F = S² (grey) or 3·S².
 
@@ -108,8 +112,9 @@ class VICReg(
         check_minutes(self.minutes)
         recipe = self._resolved()
         size, interpolation = form_of(recipe)
-        pixels = self._pixels(X, size, None, interpolation, fitting=True)
-        made = preparation_for(pixels, recipe.encoder)
+        pixels, span = self._pixels(X, size, None, fitting=True, interpolation=interpolation)
+        refuse_ones(pixels)
+        made = preparation_for(pixels, recipe.encoder, span)
         pairs = GeneratedNeighbours(Augment(recipe.views, made.mean, made.std))
         engine = open_engine(self.device, recipe.training.precision)
         train, none = Material(pixels, pairs), Material(pixels[:1], pairs)  # one gives no curve
@@ -134,7 +139,8 @@ class VICReg(
         """
         check_is_fitted(self)
         made = self.preparation_
-        pixels = self._pixels(X, made.size, made.channels, made.interpolation, fitting=False)
+        how: dict[str, Any] = {"interpolation": made.interpolation, "span": made.span}
+        pixels, _ = self._pixels(X, made.size, made.channels, fitting=False, **how)
         engine = open_engine(self.device, self.recipe_.training.precision)
         array = embed(
             self.encoder_,
@@ -222,15 +228,17 @@ class VICReg(
         X: Any,  # noqa: N803
         size: int,
         channels: int | None,
-        interpolation: str,
         *,
         fitting: bool,
-    ) -> Pixels:
+        interpolation: str,
+        span: Span | None = None,
+    ) -> Squares:
         """Pictures of any kind as (N, size, size, C) uint8."""
-        pixels = squares(X, size, channels, interpolation)
-        if pixels is None:
+        found = squares(X, size, channels, interpolation=interpolation, span=span)
+        if found is None:
             rows = checked_points(self, X, fitting=fitting, dtype="numeric")
-            return self._of_rows(rows, size)
+            return Squares(self._of_rows(rows, size))
+        pixels = found.pixels
         least = 2 if fitting else 1
         if len(pixels) < least:
             raise InputError(f"VICReg needs at least {least} images, found {len(pixels)}")
@@ -238,7 +246,7 @@ class VICReg(
             self.n_features_in_ = pixels[0].size
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_  # of a data frame that was fitted before
-        return pixels
+        return found
 
     def _of_rows(self, rows: NDArray[Any], size: int) -> Pixels:
         """Flat pictures (N, F) as (N, size, size, C) uint8."""

@@ -11,7 +11,7 @@ from vicinal.encoder.pretrained import form_of
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json
-from vicinal.images import SOURCES, Part, load_parts
+from vicinal.images import MOST_PIXELS, Part, load_parts
 from vicinal.recipe import Recipe
 from vicinal.study.asked import asked_recipe
 from vicinal.study.folder import encoder_file
@@ -38,6 +38,8 @@ class Request:
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
     """
 
     data: str
@@ -50,6 +52,8 @@ class Request:
     resume: bool = False
     device: str = "auto"
     data_dir: Path | None = None
+    exclude: tuple[str, ...] = ()
+    max_pixels: int = MOST_PIXELS
 
     @property
     def limit(self) -> float | None:
@@ -68,12 +72,15 @@ class Request:
             "--false-alarms": (self.false_alarms, default.false_alarms),
             "--device": (self.device, default.device),
             "--data-dir": (self.data_dir, default.data_dir),
+            "--max-megapixels": (self.max_pixels / 1e6, default.max_pixels / 1e6),
         }
         words = ["vicinal", "explore", self.data]
         for name, (asked, usual) in options.items():
             words += [name, str(asked)] if asked != usual else []
         for setting in self.settings:
             words += ["--set", setting]
+        for pattern in self.exclude:
+            words += ["--exclude", pattern]
         return shlex.join([*words, "--run", str(run), "--resume"])
 
 
@@ -95,15 +102,6 @@ def check(request: Request) -> None:
         )
 
 
-def named_source(data: str) -> str:
-    """A folder or a file of pictures as a source; a source as it is."""
-    place = Path(data).expanduser()
-    if place.is_dir():
-        return f"folder:{data}"
-    kind = place.suffix.lower().lstrip(".")
-    return f"{kind}:{data}" if kind in SOURCES and place.is_file() else data
-
-
 def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | None:
     """What to train by: the recipe of a run to go on with, else the one asked for."""
     if request.encoder is not None:
@@ -121,19 +119,23 @@ def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[P
     Raises:
         InputError: If they cannot be read or there are fewer than two.
     """
-    channels = None
+    channels = span = None
     if recipe is not None:
         size, interpolation = form_of(recipe)
     else:
         assert request.encoder is not None
         _, made = load_encoder(encoder_file(request.encoder))
         size, channels, interpolation = made.size, made.channels, made.interpolation
+        span = made.span
     parts = load_parts(
         data,
         size=size,
         channels=channels,
         data_dir=request.data_dir,
         interpolation=interpolation,
+        span=span,
+        exclude=request.exclude,
+        max_pixels=request.max_pixels,
     )
     count = sum(len(part.images) for part in parts)
     if count < 2:

@@ -13,6 +13,7 @@ from vicinal.explore.looks import looks, unusual
 from vicinal.explore.points import read_part, rows_of, write_points
 from vicinal.explore.reasons import reasons
 from vicinal.explore.rivals import hold_against_rivals
+from vicinal.explore.shapes import odd_shapes
 from vicinal.files import write_json
 from vicinal.images import ImageSet
 from vicinal.representations.embeddings import Embeddings
@@ -40,7 +41,8 @@ def describe(
     group = compared.column("group").to_numpy()
     sizes = np.bincount(group[group >= 0], minlength=1)
     copies = np.where(group >= 0, sizes[group] - 1, 0)
-    why = reasons(ranked, unusual(looks(pixels)), copies)
+    shapes = odd_shapes(everything.sizes, len(everything))
+    why = reasons(ranked, unusual(looks(pixels)), copies, shapes)
     write_points(run, everything, why, WITH_COLUMNS)
     maps = read_part(run, "map")
     name = "pca" if maps.column("tsne_trust").null_count else "tsne"
@@ -70,6 +72,7 @@ def described_data(
     labels = everything.labels
     return {
         "source": source,
+        "span": None if images.span is None else list(images.span),
         "name": images.name,
         "count": len(everything),
         "size": images.size,

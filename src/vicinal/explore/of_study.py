@@ -32,7 +32,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     ids, maps = _drawn(run)
     place = {name: row for row, name in enumerate(data.test.ids.tolist())}
     rows = np.array([place[name] for name in ids])
-    shown = _shown(run, rows)
+    shown = _shown(run, data, rows)
     # A memory map of them all is not copied.
     everything = len(rows) == len(data.test)
     pixels = data.test.pixels if everything else data.test.pixels[rows]
@@ -58,12 +58,16 @@ def _drawn(run: RunFolder) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
     return tables["pca"].column("id").to_pylist(), points
 
 
-def _shown(run: RunFolder, rows: NDArray[np.int64]) -> Embeddings:
+def _shown(run: RunFolder, data: Data, rows: NDArray[np.int64]) -> Embeddings:
     """S1's representations of the test images at ``rows`` (N,), with their classes' names."""
     test = Representations.load(run / "generated" / "representations-test.parquet").take(rows)
     names = np.array(test.class_names, dtype=np.str_)
+    sizes = data.test.sizes
     return Embeddings(
-        test.array, test.ids, labels=None if test.labels is None else names[test.labels]
+        test.array,
+        test.ids,
+        labels=None if test.labels is None else names[test.labels],
+        sizes=None if sizes is None else sizes[rows],
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.files import read_json, replacing, write_json
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.embeddings import Embeddings, size_columns
 from vicinal.representations.neighbours import Neighbours
 
 PARTS = "parts"
@@ -79,6 +79,7 @@ def write_points(
         else pa.array([text or None for text in texts.tolist()], pa.string())
         for name, texts in known.items()
     }
+    columns |= size_columns(embeddings.sizes)
     for name in names:
         table = read_part(run, name)
         columns |= dict(zip(table.column_names, table.columns, strict=True))

@@ -12,19 +12,31 @@ from vicinal.verbs.anomalies import Ranked
 _NOTABLE = 0.05  # share of the set that is worth a sentence about its looks
 
 
-def reasons(ranked: Ranked, words: Sequence[Sequence[str]], copies: NDArray[np.int64]) -> list[str]:
+def reasons(
+    ranked: Ranked,
+    words: Sequence[Sequence[str]],
+    copies: NDArray[np.int64],
+    shapes: Sequence[str] | None = None,
+) -> list[str]:
     """A text for each picture: how far it lies from others, and what about its looks is unusual.
 
     Args:
         ranked: The pictures' anomaly scores.
         words: What is unusual about each picture's looks, see `vicinal.explore.looks`.
         copies: Array (N,) int64, how many near-identical pictures each has.
+        shapes: What is unusual about each original's size and shape, see
+            `vicinal.explore.shapes`; said of every picture, for the encoder sees a square.
     """
     usual = float(np.median(ranked.scores))
     return [
-        " ".join(_sentences(float(score), float(p), usual, looks, int(count)))
-        for score, p, looks, count in zip(
-            ranked.scores, ranked.p_values, words, copies, strict=True
+        " ".join(filter(None, (*_sentences(float(score), float(p), usual, looks, count), shape)))
+        for score, p, looks, count, shape in zip(
+            ranked.scores,
+            ranked.p_values,
+            words,
+            copies.tolist(),
+            shapes or [""] * len(words),
+            strict=True,
         )
     ]
 

@@ -64,8 +64,9 @@ def _patches(pictures: NDArray[np.uint8]) -> Embed:
 
 def _pixels(_: NDArray[np.uint8]) -> Embed:
     def embedded(views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        small = squares(views, min(_SIDE, views.shape[1]), None)
-        assert small is not None  # an array of pictures is one
+        found = squares(views, min(_SIDE, views.shape[1]), None)
+        assert found is not None  # an array of pictures is one
+        small = found.pixels
         return small.reshape(len(small), -1).astype(np.float32) / np.float32(255)
 
     return embedded

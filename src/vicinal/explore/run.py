@@ -20,7 +20,6 @@ from vicinal.explore.asked import (
     held_or_asked_recipe,
     identity_of,
     load_pictures,
-    named_source,
 )
 from vicinal.explore.compare import compare
 from vicinal.explore.described import WITH_COLUMNS, describe, described_data
@@ -36,7 +35,8 @@ from vicinal.explore.points import (
     write_part,
 )
 from vicinal.files import read_json, read_rows, replacing, write_json
-from vicinal.images import ImageSet, Part, Skipped, keep_skipped
+from vicinal.images import ImageSet, Part, Skipped, keep_skipped, named
+from vicinal.images.classes import in_order
 from vicinal.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
@@ -100,7 +100,7 @@ def explore(request: Request) -> Explored:
         KeyboardInterrupt: If interrupted, with the command that goes on.
     """
     check(request)
-    data = named_source(request.data)
+    data = named(request.data)
     path = request.run or default_folder(data, "explore", resume=request.resume)
     recipe = held_or_asked_recipe(request, data, path)
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
@@ -198,7 +198,7 @@ def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine
         encoder,
         run / "encoder.safetensors",
         recipe=recipe.encoder,
-        preparation=preparation_for(images.pixels, recipe.encoder),
+        preparation=preparation_for(images.pixels, recipe.encoder, images.span),
     )
 
 
@@ -209,7 +209,7 @@ def _copied(encoder: Path, to: Path) -> None:
 
 def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
     encoder = _encoder(run, request)
-    data = named_source(request.data)
+    data = named(request.data)
     found = embed_parts(parts, encoder, data, device=request.device, data_dir=request.data_dir)
     found.save(run / "embeddings.parquet")
 
@@ -232,8 +232,8 @@ def _figures(
     data = described_data(
         parts[0].images,
         everything,
-        source=named_source(request.data),
-        classes=[] if labels is None else sorted(set(labels.tolist()) - {""}),
+        source=named(request.data),
+        classes=[] if labels is None else in_order(set(labels.tolist()) - {""}),
         skipped=len(_skipped(parts)),
     )
     return {

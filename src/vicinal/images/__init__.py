@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
-from vicinal.images import csv_file, digits, folder, hub, numpy_file, parquet, torchvision_sets
+from vicinal.images import digits
+from vicinal.images.depth import Span
 from vicinal.images.fitting import Fitting, Listed, with_same_classes
 from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
 from vicinal.images.iterable import from_images
 from vicinal.images.names import as_text
+from vicinal.images.opened import MOST_PIXELS
+from vicinal.images.said import tell
 from vicinal.images.skipped import MOST_SKIPPED, Skipped, keep_skipped, refuse_too_many
+from vicinal.images.sources import SOURCES, Parts, lists_files, named, parts_of, source_names
 
 __all__ = [
+    "MOST_PIXELS",
     "MOST_SKIPPED",
     "SOURCES",
     "ImageSet",
@@ -31,60 +36,28 @@ __all__ = [
     "hold_out",
     "keep_skipped",
     "limited",
+    "lists_files",
     "load",
     "load_anomalies",
     "load_parts",
+    "named",
+    "source_names",
 ]
-
-Parts = tuple[Listed | None, Listed | None]
-"""Training and test part; a source that has only one part gives it as the first."""
-Loader = Callable[[str, Path], Parts]
-"""(what follows the colon, folder for downloads) -> parts."""
 
 _TEST_SHARE = 0.2
 
 
-def _both(splits: Splits) -> Parts:
-    return splits.train, splits.test
-
-
-SOURCES: dict[str, Loader] = {
-    "digits": lambda _, __: _both(digits.load()),
-    "cifar10": lambda _, data: _both(torchvision_sets.load("cifar10", data)),
-    "cifar100": lambda _, data: _both(torchvision_sets.load("cifar100", data)),
-    "mnist": lambda _, data: _both(torchvision_sets.load("mnist", data)),
-    "fashion-mnist": lambda _, data: _both(torchvision_sets.load("fashion-mnist", data)),
-    "parquet": lambda pattern, _: parquet.load(pattern),
-    "folder": lambda path, _: folder.load(path),
-    "csv": lambda path, _: csv_file.load(path),
-    "numpy": lambda path, _: numpy_file.load(path),
-    "hub": lambda name, data: hub.load(name, data / "hub"),
-}
-"""Where images can come from; those that take an argument are written ``folder:PATH``."""
-
-_ARGUMENTS = {
-    "parquet": "PATTERN",
-    "folder": "PATH",
-    "csv": "FILE",
-    "numpy": "FILE",
-    "hub": "NAME",
-}
-
-
-def source_names() -> list[str]:
-    """Every source as one begins to write it: ``digits``, ``folder:``."""
-    return [f"{name}:" if name in _ARGUMENTS else name for name in SOURCES]
-
-
 def load(
-    source: str,
+    source: str | os.PathLike[str],
     *,
     size: int,
     seed: int = 0,
     limit: int | None = None,
-    test: str | None = None,
+    test: str | os.PathLike[str] | None = None,
     data_dir: Path | None = None,
     interpolation: str = "bilinear",
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> Splits:
     """Loads a data set as squares of ``size`` × ``size`` pixels, decoding it at most once.
 
@@ -92,11 +65,14 @@ def load(
     is left as it is. There is one channel if every training image is grey and three otherwise;
     test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
     Pictures that cannot be used are left out and listed in ``skipped`` of the result (`Splits` and
-    its ImageSets); whoever writes files passes that to `keep_skipped`.
+    its ImageSets); whoever writes files passes that to `keep_skipped`. Lines on standard error say
+    where the labels are from and what of the source is not used.
 
     Args:
-        source: A name in ``SOURCES``, with what it takes after a colon: ``folder:PATH``,
-            ``csv:FILE`` (path,label), ``parquet:PATTERN``, ``numpy:FILE`` or ``hub:NAME``.
+        source: A folder of image files, a .csv of paths and labels, .parquet files or a pattern
+            of them, an .npy or .npz; or a name in ``SOURCES``, with what it takes after a colon:
+            ``hub:NAME`` (of the Hugging Face hub, or a folder that `datasets` saved), and where
+            a path does not say what it is, ``folder:``, ``csv:``, ``parquet:`` or ``numpy:``.
         size: Height and width in pixels.
         seed: Seed of the held-out test set (a fifth, by class) of a source without one of its
             own, and of the draw of ``limit``.
@@ -104,6 +80,10 @@ def load(
         test: Another source, whose test part (or all of it) is the test set.
         data_dir: Folder for downloads and decoded images; by default the platform's cache.
         interpolation: How pictures are scaled, one of `vicinal.images.fit.INTERPOLATIONS`.
+        exclude: Patterns of files and folders that are left out, such as ``*_small.jpg``, see
+            `vicinal.images.names.excluded`; of a folder or a CSV.
+        max_pixels: Pixels of a picture that may be decoded; a larger one is skipped. A JPEG is
+            decoded at the fraction of its size that ``size`` needs.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable, or more of its pictures
@@ -111,25 +91,29 @@ def load(
     """
     if limit is not None and limit < 2:
         raise InputError(f"{option('limit', limit)}: training needs 2 images or more")
-    data = _data_folder(data_dir)
-    train, held = _parts(source, data)
+    data, patterns = _data_folder(data_dir), _patterns(exclude)
+    train, held = parts_of(source, data, patterns)
     if train is None:
         raise InputError(f"{source}: only a test part is there; add the training part")
     if test is not None:
-        other, other_held = _parts(test, data)
+        other, other_held = parts_of(test, data, patterns if lists_files(test) else ())
         held = other if other_held is None else other_held
-    if held is None:
-        split = hold_out(_stand_in(train), _TEST_SHARE, seed)
-        train, held = train.take(_positions(split.train)), train.take(_positions(split.test))
-    if limit is not None:
-        train = train.take(_positions(limited(_stand_in(train), limit, seed)))
+    train, held = _chosen(train, held, limit, seed)
     if len(train.ids) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train.ids)}")
-    fitting = Fitting(data, size, len(train.ids) + len(held.ids), interpolation=interpolation)
+    count = len(train.ids) + len(held.ids)
+    fitting = Fitting(data, size, count, interpolation=interpolation, most_pixels=max_pixels)
+    return _fitted(str(source), train, held, fitting)
+
+
+def _fitted(source: str, train: Listed, held: Listed, fitting: Fitting) -> Splits:
+    """Both parts as squares, the test part in the way of the training part."""
     training, _ = fitting(train, "train", channels=None)
-    testing, _ = fitting(held, "test", channels=training.channels)
+    testing, _ = fitting(held, "test", channels=training.channels, span=training.span)
+    tell((*training.notes, *testing.notes))
     splits = with_same_classes(training, testing)
-    refuse_too_many(source, splits.skipped, fitting.source)
+    listed = {*train.skipped, *held.skipped}
+    refuse_too_many(source, [s for s in splits.skipped if s not in listed], fitting.source)
     if len(training) < 2 or not len(testing):
         raise InputError(
             f"{source}: training needs 2 images or more and testing 1, "
@@ -138,14 +122,29 @@ def load(
     return splits
 
 
+def _chosen(
+    train: Listed, held: Listed | None, limit: int | None, seed: int
+) -> tuple[Listed, Listed]:
+    """Both parts, the second held out of the first where there is none; the first limited."""
+    if held is None:
+        split = hold_out(_stand_in(train), _TEST_SHARE, seed)
+        train, held = train.take(_positions(split.train)), train.take(_positions(split.test))
+    if limit is not None:
+        train = train.take(_positions(limited(_stand_in(train), limit, seed)))
+    return train, held
+
+
 def load_anomalies(
-    source: str,
+    source: str | os.PathLike[str],
     *,
     size: int,
     channels: int,
     seed: int = 0,
     data_dir: Path | None = None,
     interpolation: str = "bilinear",
+    span: Span | None = None,
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> ImageSet:
     """Loads images of another kind than those trained on: the source's test part, or all of it.
 
@@ -159,6 +158,10 @@ def load_anomalies(
         seed: Seed of the draw of ``patches``.
         data_dir: As in `load`.
         interpolation: As in `load`.
+        span: The values of pictures of more than 8 bits that become 0 and 255, those of the
+            pictures trained on (`ImageSet.span`); None for the least and the greatest of these.
+        exclude: As in `load`.
+        max_pixels: As in `load`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
@@ -167,12 +170,14 @@ def load_anomalies(
     if source == "patches":
         images: Listed | None = digits.load_patches(size=size, seed=seed)
     else:
-        whole, held = _parts(source, data, "patches")
+        whole, held = parts_of(source, data, _patterns(exclude), "patches")
         images = whole if held is None else held
     assert images is not None
-    fitting = Fitting(data, size, len(images.ids), pad=True, interpolation=interpolation)
-    found, _ = fitting(images, "anomaly", channels=channels)
-    refuse_too_many(source, found.skipped, fitting.source)
+    how: dict[str, Any] = {"interpolation": interpolation, "most_pixels": max_pixels}
+    fitting = Fitting(data, size, len(images.ids), pad=True, **how)
+    found, _ = fitting(images, "anomaly", channels=channels, span=span)
+    tell(found.notes)
+    refuse_too_many(str(source), found.skipped[len(images.skipped) :], fitting.source)
     return found
 
 
@@ -192,12 +197,15 @@ class Part:
 
 
 def load_parts(
-    source: str,
+    source: str | os.PathLike[str],
     *,
     size: int,
     channels: int | None,
     data_dir: Path | None = None,
     interpolation: str = "bilinear",
+    span: Span | None = None,
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
@@ -211,32 +219,40 @@ def load_parts(
             of the first part is grey and 3 otherwise.
         data_dir: As in `load`.
         interpolation: As in `load`.
+        span: As in `load_anomalies`.
+        exclude: As in `load`.
+        max_pixels: As in `load`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
     """
     data = _data_folder(data_dir)
-    train, test = _parts(source, data)
-    named = {None: train} if train is not None and test is None else {"train": train, "test": test}
-    listed = [(split, part) for split, part in named.items() if part is not None]
+    train, test = parts_of(source, data, _patterns(exclude))
+    both = {None: train} if train is not None and test is None else {"train": train, "test": test}
+    listed = [(split, part) for split, part in both.items() if part is not None]
     count = sum(len(part.ids) for _, part in listed)
-    fitting = Fitting(data, size, count, interpolation=interpolation)
-    parts = []
+    fitting = Fitting(data, size, count, interpolation=interpolation, most_pixels=max_pixels)
+    parts: list[Part] = []
+    bad: list[Skipped] = []
     for split, part in listed:
-        images, good = fitting(part, split, channels=channels)
+        images, good = fitting(part, split, channels=channels, span=span)
         parts.append(Part(split, images, _paths(part, good)))
-        channels = images.channels
-    refuse_too_many(source, [one for part in parts for one in part.images.skipped], fitting.source)
+        bad += images.skipped[len(part.skipped) :]
+        channels, span = images.channels, images.span
+    tell(note for part in parts for note in part.images.notes)
+    refuse_too_many(str(source), bad, fitting.source)
     return tuple(part for part in parts if len(part.images))
 
 
-def source_parts(source: str, data_dir: Path | None = None) -> Parts:
+def source_parts(
+    source: str | os.PathLike[str], data_dir: Path | None = None, exclude: Sequence[str] = ()
+) -> Parts:
     """Training and test part of a source as they are listed, not decoded, see `load`.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
     """
-    return _parts(source, _data_folder(data_dir))
+    return parts_of(source, _data_folder(data_dir), _patterns(exclude))
 
 
 def _paths(images: Listed, good: NDArray[np.int64]) -> tuple[str, ...] | None:
@@ -253,28 +269,9 @@ def _data_folder(data_dir: Path | None) -> Path:
     return platformdirs.user_cache_path("vicinal") if data_dir is None else data_dir.expanduser()
 
 
-def _parts(source: str, data: Path, *more: str) -> Parts:
-    """Finds the loader and calls it; ``more`` are names that would have been valid too."""
-    name, colon, argument = source.partition(":")
-    takes_argument = name in _ARGUMENTS
-    if name in SOURCES and bool(colon) == takes_argument and bool(argument) == takes_argument:
-        return SOURCES[name](argument, data)
-    valid = [f"{n}:{_ARGUMENTS[n]}" if n in _ARGUMENTS else n for n in SOURCES] + list(more)
-    if os.path.exists(os.path.expanduser(source)):
-        raise InputError(
-            f"data {source!r}: for a path say what it is: folder:{source} (image files), "
-            f"csv:{source} (path,label), numpy:{source} (.npy, .npz) or parquet:{source}"
-        )
-    if name in ("tar", "shards") and argument:
-        raise InputError(
-            f"data {source!r}: is read as a stream, which 'vicinal train' takes (and 'vicinal "
-            "shard' takes tar files); give pictures as folder:PATH or parquet:PATTERN"
-        )
-    if source == "patches":
-        raise InputError(f"data 'patches': these are for {option('anomalies')} only; try digits")
-    close = difflib.get_close_matches(source.lower(), valid, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"data {source!r} is not known; {hint}give one of {', '.join(valid)}")
+def _patterns(exclude: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of what is left out; a single one is no list of letters."""
+    return (exclude,) if isinstance(exclude, str) else tuple(exclude)
 
 
 def _stand_in(images: Listed) -> ImageSet:

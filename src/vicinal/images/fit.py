@@ -1,31 +1,29 @@
-"""From a picture of any kind to a square of uint8 pixels: decoding, grey or colour, fitting."""
+"""From a picture of any kind to a square of pixels: decoding, grey or colour, fitting."""
 
 from __future__ import annotations
 
 import errno
-import io
-import os
-import stat
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from vicinal.errors import InputError, said_by
+from vicinal.errors import InputError
+from vicinal.images.depth import Span, as_float, eight_bits, is_deep, span_of
 from vicinal.images.names import on_one_line
+from vicinal.images.opaque import opaque
+from vicinal.images.opened import MOST_PIXELS, opened, reason
 from vicinal.images.skipped import BadPictureError
 
 Picture = bytes | Path | NDArray[np.uint8] | Image.Image
-"""An encoded file's bytes or path, pixels (H, W) or (H, W, 1 or 3), or Pillow's own."""
+"""An encoded file's bytes or path, pixels (H, W) or (H, W, 1, 3 or 4), or Pillow's own."""
 
-RULE = "fit 1"
+RULE = "fit 2"
 """Changes whenever the same picture would give other pixels, so that stored ones are made anew."""
-
-FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-"""What Pillow may open, whatever a file is called; it would run another program for some others."""
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -49,6 +47,22 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF's orientation
+_SWAP_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+
+
+class Square(NamedTuple):
+    """A picture fitted to a square.
+
+    Attributes:
+        pixels: Array (S, S, 1 or 3) uint8; or (S, S, 1) float32, the values as they are, of a
+            picture of more than 8 bits whose set's span is not known yet.
+        width: Pixels of the original from left to right, upright.
+        height: Pixels of the original from top to bottom.
+    """
+
+    pixels: NDArray[Any]
+    width: int
+    height: int
 
 
 def decode(
@@ -59,114 +73,141 @@ def decode(
     channels: int | None,
     pad: bool,
     interpolation: str = "bilinear",
+    span: Span | None = None,
+    most_pixels: int = MOST_PIXELS,
 ) -> NDArray[np.uint8]:
+    """The pixels of one picture by itself, see `square`; its own range is its span by default.
+
+    Returns:
+        Array (size, size, channels) uint8.
+    """
+    found = square(
+        picture,
+        where,
+        size=size,
+        channels=channels,
+        pad=pad,
+        interpolation=interpolation,
+        span=span,
+        most_pixels=most_pixels,
+    ).pixels
+    if found.dtype == np.uint8:
+        return found
+    pixels = eight_bits(found, span_of(found))
+    return np.repeat(pixels, 3, axis=2) if channels == 3 else pixels
+
+
+def square(
+    picture: Picture,
+    where: str,
+    *,
+    size: int,
+    channels: int | None,
+    pad: bool,
+    interpolation: str = "bilinear",
+    span: Span | None = None,
+    most_pixels: int = MOST_PIXELS,
+) -> Square:
     """Decodes a picture and fits it to a square.
 
-    The EXIF orientation is applied if it is one, transparency is laid over white, 16-bit grey is
-    scaled to 8 bits, of an animation the first frame counts; every other mode becomes RGB.
-    Pillow's limit on pixels (179 million, before a large JPEG is reduced) holds. Then the centre
-    square is scaled to ``size`` (antialiased); a side that already is ``size``
-    keeps its pixels untouched.
+    The EXIF orientation is applied if it is one, transparency is laid on a colour that shows the
+    picture (`vicinal.images.opaque`), grey of more than 8 bits is scaled by ``span``, of an
+    animation the first frame counts; every other mode becomes RGB. Then the centre square is
+    scaled to ``size`` (antialiased); a side that already is ``size`` keeps its pixels untouched.
 
     Args:
-        picture: An encoded file's bytes or path, pixels (H, W) or (H, W, 1 or 3) uint8, or
-            Pillow's own.
+        picture: An encoded file's bytes or path, pixels (H, W) or (H, W, C) uint8, where C is 1,
+            3 or 4 (RGB and alpha), or Pillow's own.
         where: What an error message calls the picture.
         size: Height and width of the result, in pixels.
         channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
         pad: Whether a picture that fits into the square is centred on black instead of scaled.
         interpolation: How it is scaled, one of `INTERPOLATIONS`.
-
-    Returns:
-        Array (size, size, channels) uint8.
+        span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
+            pixels of such a picture as float32.
+        most_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
 
     Raises:
         BadPictureError: If the picture cannot be decoded; an InputError.
     """
-    image = _decoded(picture, where, size)
-    if channels is not None:
+    image, width, height = _decoded(picture, where, size, most_pixels)
+    deep = image.mode == "F"
+    if channels is not None and not deep:
         image = image.convert("L" if channels == 1 else "RGB")
     if pad and max(image.size) <= size:
-        image = _padded(image, size)
+        image = _padded(image, size, span)
     else:
         image = _cropped(image, size, INTERPOLATIONS[interpolation])
     pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if deep and span is not None:
+        pixels = eight_bits(pixels, span)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if deep and span is not None and channels == 3:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return Square(pixels, width, height)
 
 
-def _decoded(picture: Picture, where: str, size: int) -> Image.Image:
-    """The upright picture, in mode L if it is grey and in RGB otherwise."""
+def upright(image: Image.Image) -> Image.Image:
+    """The decoded picture turned as its EXIF data say, in mode L or RGB, or F if it is deep."""
+    large = image.width * image.height > _LARGE
+    held: AbstractContextManager[object] = _ONE_AT_A_TIME if large else nullcontext()
+    with held:
+        image.load()
+        turn = _turn(image)
+        plain = _plain(image)
+        return plain if turn is None else plain.transpose(turn)
+
+
+def _decoded(
+    picture: Picture, where: str, size: int, most_pixels: int
+) -> tuple[Image.Image, int, int]:
+    """The upright picture, in mode L, RGB or F, and the original's width and height."""
     if isinstance(picture, np.ndarray):
         flat = picture.ndim == 3 and picture.shape[2] == 1
-        return Image.fromarray(picture[:, :, 0] if flat else picture)
+        image = _plain(Image.fromarray(picture[:, :, 0] if flat else picture))
+        return image, *image.size
     try:
         if isinstance(picture, Image.Image):
-            return _upright(picture)
-        if isinstance(picture, Path) and not stat.S_ISREG(os.stat(picture).st_mode):
-            raise ValueError("not a file")  # a pipe would wait for ever
-        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        with Image.open(file, formats=FORMATS) as image:
-            # A JPEG several times too large is decoded at a fraction of its size.
-            image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))
-            return _upright(image)
+            image = upright(picture)
+            return image, *image.size
+        side = int(_REDUCING_GAP * size)
+        with opened(picture, side, most_pixels) as (held, (width, height)):
+            image = upright(held)
+            lying = _turn(held) in _SWAP_SIDES
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         if isinstance(error, OSError) and error.errno in _OURS:
             raise InputError(
                 f"{on_one_line(where)}: {error.strerror}; free some and go on"
             ) from None
-        raise BadPictureError(where, reason(error)) from None
+        raise BadPictureError(where, reason(error, picture)) from None
+    return image, *((height, width) if lying else (width, height))
 
 
-def reason(error: Exception) -> str:
-    """Why a picture cannot be decoded, in a few words without a path in them."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"has more pixels than Pillow's safety limit allows ({error})"
-    if isinstance(error, MemoryError):
-        return "needs more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read ({error.strerror})"
-    return f"cannot be read as an image ({said_by(error)})"
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The decoded picture turned as its EXIF data say, in mode L or RGB."""
-    large = image.width * image.height > _LARGE
-    held: AbstractContextManager[object] = _ONE_AT_A_TIME if large else nullcontext()
-    with held:
-        image.load()
-        try:
-            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        except Exception:  # EXIF data that are none say nothing, and the picture is whole
-            turn = None
-        return _plain(image if turn is None else image.transpose(turn))
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the picture as its EXIF data say."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF data that are none say nothing, and the picture is whole
+        return None
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Any mode to L or RGB."""
-    if image.mode == "F":
-        raise ValueError("it holds floating-point numbers, whose range is unknown")
-    if image.mode.startswith("I"):
-        return _eight_bits(image)
+    """Any mode to L or RGB, or to F where there are more than 8 bits."""
+    if is_deep(image):
+        return as_float(image)
     grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        white = Image.new("RGBA", colour.size, "white")
-        image = Image.alpha_composite(white, colour)
+        image = opaque(image)
     return image.convert("L" if grey else "RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits (which some formats open as 32) to 8 bits; Pillow itself would clip it."""
-    values = np.asarray(image).astype(np.int64)
-    if values.size and not 0 <= values.min() <= values.max() <= 65535:
-        raise ValueError("it holds integers beyond 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-
-
-def _padded(image: Image.Image, size: int) -> Image.Image:
-    square = Image.new(image.mode, (size, size))
+def _padded(image: Image.Image, size: int, span: Span | None) -> Image.Image:
+    """The picture on black, which of deep ones is the least value."""
+    black = 0.0
+    if image.mode == "F":
+        black = span_of(np.asarray(image))[0] if span is None else span[0]
+    square = Image.new(image.mode, (size, size), black if image.mode == "F" else 0)
     square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return square
 

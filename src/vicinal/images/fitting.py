@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.images import fit, store
+from vicinal.images.classes import in_order
+from vicinal.images.depth import Span, told
 from vicinal.images.imageset import ImageSet, Splits
+from vicinal.images.opened import MOST_PIXELS
+from vicinal.images.squares import Facts
+from vicinal.images.values import dim
 
 Listed = ImageSet | store.Encoded
 """Images of which ids and labels are known, decoded or not."""
@@ -56,6 +61,7 @@ class Fitting:
         source: Pictures in all parts together.
         pad: Whether what fits into the square is centred instead of scaled.
         interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
+        most_pixels: Pixels of a picture that may be decoded.
     """
 
     data: Path
@@ -63,11 +69,25 @@ class Fitting:
     source: int
     pad: bool = False
     interpolation: str = "bilinear"
+    most_pixels: int = MOST_PIXELS
 
     def __call__(
-        self, images: Listed, part: str | None, *, channels: int | None
+        self,
+        images: Listed,
+        part: str | None,
+        *,
+        channels: int | None,
+        span: Span | None = None,
     ) -> tuple[ImageSet, NDArray[np.int64]]:
-        """The good images, and their positions (K,) int64 among all."""
+        """The good images, and their positions (K,) int64 among all.
+
+        Args:
+            images: What to fit.
+            part: What the ids begin with; None for nothing.
+            channels: 1 or 3; None for 1 if every picture is grey and 3 otherwise.
+            span: The values of pictures of more than 8 bits that become 0 and 255; None for the
+                least and the greatest of these images.
+        """
         ids, good = images.ids, np.arange(len(images.ids))
         if part is not None:
             ids = np.array([f"{part}/{number}" for number in ids.tolist()])
@@ -77,17 +97,19 @@ class Fitting:
             channels = channels or images.channels
         found = store.stored(
             Arrays(images) if isinstance(images, ImageSet) else images,
-            lambda picture, where, asked: fit.decode(
+            lambda picture, where, asked: fit.square(
                 picture,
                 where,
                 size=self.size,
                 channels=asked,
                 pad=self.pad,
                 interpolation=self.interpolation,
+                span=span,
+                most_pixels=self.most_pixels,
             ),
             size=self.size,
             channels=channels,
-            rule=f"{fit.RULE} pad={self.pad}{self._scaling()}",
+            rule=f"{fit.RULE} pad={self.pad} span={span} most={self.most_pixels}{self._scaling()}",
             folder=self.data / "store",
             source=self.source,
         )
@@ -100,6 +122,9 @@ class Fitting:
             labels=None if labels is None else labels[good],
             class_names=images.class_names,
             skipped=(*images.skipped, *found.skipped),
+            sizes=images.sizes if isinstance(images, ImageSet) else found.sizes,
+            span=span or found.facts.span,
+            notes=(*images.notes, *facts_told(images.name, found.facts)),
         )
         return kept, good
 
@@ -108,13 +133,19 @@ class Fitting:
         return "" if self.interpolation == "bilinear" else f" {self.interpolation}"
 
 
+def facts_told(name: str, facts: Facts) -> tuple[str, ...]:
+    """Lines for the user: what should be known of the pixels."""
+    span = () if facts.span is None else (told(name, facts.deep, facts.span),)
+    return (*span, dim(name, facts.brightest)) if facts.is_dim else span
+
+
 def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
     """Labels of both parts as positions in one list of class names, joined by name."""
     if train.labels is None or test.labels is None or train.class_names == test.class_names:
         return Splits(train=train, test=test)
     names = list(dict.fromkeys((*train.class_names, *test.class_names)))
     if all(name.isdecimal() for name in names):
-        names.sort(key=int)
+        names = in_order(names)
     position = {name: number for number, name in enumerate(names)}
     return Splits(
         *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, said_by
-from vicinal.images.classes import coded
+from vicinal.images.classes import coded, label_columns, labels_told, no_labels_told
+from vicinal.images.parts import chosen_test, part_of
 from vicinal.images.skipped import BadPictureError, Skipped
 
-_TEST = ("test", "validation", "valid", "val")
-_LABELS = ("label", "labels", "class")
+_SAVED = ("state.json", "dataset_dict.json")
+"""One of these lies in a folder that `datasets` wrote by ``save_to_disk``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class HubImages:
         labels: (N,) int64 positions in ``class_names``, or None.
         class_names: The names of the classes; empty without labels.
         skipped: Nothing: what is bad shows when it is decoded.
+        notes: Lines for the user: where the labels are from, and what is not used.
     """
 
     name: str
@@ -41,6 +44,7 @@ class HubImages:
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def take(self, index: NDArray[np.int64]) -> HubImages:
         """The rows at ``index`` (K,) int64."""
@@ -66,15 +70,21 @@ class HubImages:
                 yield BadPictureError(where, "has no image"), where
 
 
+def is_saved(place: Path) -> bool:
+    """Whether a folder is a data set that the library wrote by ``save_to_disk``."""
+    return any((place / name).is_file() for name in _SAVED)
+
+
 def load(name: str, cache: Path) -> tuple[HubImages, HubImages | None]:
     """Lists the images of a data set, fetched into ``cache`` first; decodes none.
 
-    Images are those of the column of type image, labels those of a column ``label``, ``labels`` or
-    ``class``, or else the first of type class label. ``test``, or else ``validation``, is the test
-    part; where there is neither, the first split is all there is.
+    Images are those of the first column of type image; labels those of the likeliest column
+    (`vicinal.images.classes.label_columns`). Parts have customary names, in any case
+    (`vicinal.images.parts`); where none is called so, the first split is all there is.
 
     Args:
-        name: Its name on the hub, such as ``beans``, or a folder that the library takes.
+        name: Its name on the hub, such as ``beans``, or a folder that the library takes, one of
+            its ``save_to_disk`` too.
         cache: Where the library keeps what it fetches.
 
     Raises:
@@ -87,18 +97,41 @@ def load(name: str, cache: Path) -> tuple[HubImages, HubImages | None]:
             f"hub:{name}: needs the datasets library: pip install 'vicinal[hub]'"
         ) from None
     datasets.disable_progress_bars()
+    found = _found(name, cache, datasets)
+    parts: dict[str, Any] = {}
+    for split in found:
+        parts.setdefault(part_of(split) or "", split)
+    parts.pop("", None)
+    if "train" not in parts or len(found) == 1:
+        first = next(iter(found))
+        test = next((parts[p] for p in ("test", "validation") if p in parts), first)
+        parts = {"train": first} if test == first else {"train": first, "test": test}
+    listed = {part: _listed(found[split], name, datasets) for part, split in parts.items()}
+    labelled = {part: rows.labels is not None for part, rows in listed.items()}
+    test, notes = chosen_test(labelled, f"hub:{name}")
+    beside = [split for split in found if split not in parts.values()]
+    if beside:
+        notes += (f"hub:{name}: not used: {', '.join(beside)}",)
+    train = listed["train"]
+    train = replace(train, notes=(*train.notes, *notes))
+    return train, None if test is None else listed[test]
+
+
+def _found(name: str, cache: Path, datasets: Any) -> Any:
+    """The splits of a data set by name."""
+    place = Path(name).expanduser()
     try:
+        if is_saved(place):
+            saved = datasets.load_from_disk(str(place))
+            return saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
+        if place.is_dir():  # the library takes a path for a pattern
+            name = glob.escape(str(place))
         # Since version 4 the library never runs code that comes with a data set.
-        found = datasets.load_dataset(name, cache_dir=str(cache))
+        return datasets.load_dataset(name, cache_dir=str(cache))
     except Exception as error:  # network, names, files: the library has a hundred ways to say so
         raise InputError(
             f"hub:{name}: could not be loaded ({said_by(error)}); check the name and the connection"
         ) from None
-    train = found["train"] if "train" in found else found[next(iter(found))]
-    test = next((found[split] for split in _TEST if split in found), None)
-    if test is None or test is train:
-        return _listed(train, name, datasets), None
-    return _listed(train, name, datasets), _listed(test, name, datasets)
 
 
 def _listed(rows: Any, name: str, datasets: Any) -> HubImages:
@@ -107,7 +140,7 @@ def _listed(rows: Any, name: str, datasets: Any) -> HubImages:
     if column is None or not len(rows):
         found = ", ".join(f"{c} ({type(kind).__name__})" for c, kind in kinds.items())
         raise InputError(f"hub:{name}: no column of images with rows in it; found columns: {found}")
-    labels, names = _labels(rows, name, datasets)
+    labels, names, note = _labels(rows, name, datasets)
     return HubImages(
         name=name,
         rows=rows.select_columns([column]).cast_column(column, datasets.Image(decode=False)),
@@ -116,23 +149,43 @@ def _listed(rows: Any, name: str, datasets: Any) -> HubImages:
         ids=np.array([f"{row:06d}" for row in range(len(rows))]),
         labels=labels,
         class_names=names,
+        notes=(note,),
     )
 
 
 def _labels(
     rows: Any, name: str, datasets: Any
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Each row's class, or None without labels (no column; only nulls, or -1)."""
-    kinds = rows.features
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...], str]:
+    """Each row's class, or None without labels (no column; only nulls, or -1), and the line."""
+    kinds, title = rows.features, f"hub:{name}"
     classed = [c for c, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
-    column = next((c for c in (*_LABELS, *classed) if c in kinds), None)
-    values = [] if column is None else list(rows[column])
-    missing = [value is None or value == -1 for value in values]
+    usable = [
+        column
+        for column in label_columns(list(kinds), classed)
+        if isinstance(kinds[column], datasets.ClassLabel | datasets.Value)
+    ]
+    if not usable:
+        found = f"no column label, found {', '.join(kinds)}"
+        return None, (), no_labels_told(title, found)
+    column = usable[0]
+    kind = kinds[column]
+    values = [_value(value) for value in rows[column]]
+    missing = [value is None or value == -1 or value == "" for value in values]
     if all(missing):
-        return None, ()
+        return None, (), no_labels_told(title, f"the column {column} is empty, or all -1")
     if any(missing) or not all(isinstance(value, int | str) for value in values):
         raise InputError(f"hub:{name}: labels must be integers or strings, one in every row")
-    kind = kinds[column]
     if isinstance(kind, datasets.ClassLabel):
-        return np.array(values, np.int64), tuple(str(one) for one in kind.names)
-    return coded(np.array([str(value) for value in values]))
+        codes, names = np.array(values, np.int64), tuple(str(one) for one in kind.names)
+    else:
+        codes, names = coded(np.array([str(value) for value in values]))
+    return codes, names, labels_told(title, len(names), f"the column {column}")
+
+
+def _value(value: Any) -> Any:
+    """A label without blanks around it; a whole float, which data frames make, as an integer."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float):
+        return None if value != value else int(value) if value.is_integer() else value
+    return value

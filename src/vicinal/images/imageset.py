@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
+from vicinal.images.depth import Span
 from vicinal.images.skipped import Skipped
 
 
@@ -26,6 +27,9 @@ class ImageSet:
         skipped: Pictures of the source that are not among these because they cannot be used;
             `vicinal.images.skipped.keep_skipped` writes them as ``skipped.csv``. They stay with
             every part of the set and change no fingerprint.
+        sizes: Array (N, 2) int32, width and height of each original, upright; or None.
+        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
+        notes: Lines for the user: where the labels are from, and what is not used.
 
     Raises:
         InputError: If shapes disagree, ids repeat or a label has no class name.
@@ -37,6 +41,9 @@ class ImageSet:
     labels: NDArray[np.int64] | None = None
     class_names: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    sizes: NDArray[np.int32] | None = None
+    span: Span | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[3] not in (1, 3):
@@ -94,6 +101,7 @@ class ImageSet:
             pixels=self.pixels[index],
             ids=self.ids[index],
             labels=None if self.labels is None else self.labels[index],
+            sizes=None if self.sizes is None else self.sizes[index],
         )
 
 

@@ -4,54 +4,105 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images.fit import decode
+from vicinal.images.containers import by_position, held_in, is_picture, opened_cell
+from vicinal.images.depth import Span, eight_bits, joined, span_of
+from vicinal.images.fit import Picture, square
 from vicinal.images.imageset import ImageSet
+from vicinal.images.skipped import BadPictureError
+from vicinal.images.values import checked_pixels, stacked
 
 Pixels = NDArray[np.uint8]
 
 
+class Squares(NamedTuple):
+    """Pictures fitted to squares.
+
+    Attributes:
+        pixels: Array (N, S, S, 1 or 3) uint8.
+        span: The values of pictures of more than 8 bits that became 0 and 255; None without.
+    """
+
+    pixels: Pixels
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """How one picture becomes a square, see `squares`."""
+
+    size: int
+    channels: int | None
+    interpolation: str
+    span: Span | None = None
+
+    def __call__(self, picture: Picture, where: str) -> NDArray[Any]:
+        """The pixels, float32 if they have more than 8 bits and there is no span."""
+        return square(
+            picture,
+            where,
+            size=self.size,
+            channels=self.channels,
+            pad=False,
+            interpolation=self.interpolation,
+            span=self.span,
+        ).pixels
+
+
 def squares(
-    pictures: object, size: int, channels: int | None, interpolation: str = "bilinear"
-) -> Pixels | None:
-    """The pictures as an array (N, size, size, C) uint8; None if they are no pictures but rows.
+    pictures: object,
+    size: int,
+    channels: int | None,
+    *,
+    interpolation: str = "bilinear",
+    span: Span | None = None,
+) -> Squares | None:
+    """The pictures as squares; None if they are no pictures but rows of numbers.
 
     Args:
-        pictures: An ImageSet, an array (N, H, W) or (N, H, W, C), or pictures one by one:
-            Pillow's images or arrays (H, W) or (H, W, C), of any sizes.
+        pictures: An ImageSet, an array (N, H, W) or (N, H, W, C), or pictures one by one, of any
+            sizes, in any container of `vicinal.images.containers`: Pillow's images or arrays
+            (H, W) or (H, W, C). C is 1 or 3, or 4 with alpha.
         size: Height and width of the result; a picture of another size is scaled to it by its
             shorter side and keeps its centre.
         channels: 1 or 3; None for 1 if every picture is grey and 3 otherwise.
         interpolation: How they are scaled, one of `vicinal.images.fit.INTERPOLATIONS`.
+        span: The values of pictures of more than 8 bits that become 0 and 255; None for the least
+            and the greatest of them.
 
     Raises:
         InputError: If an array's values are not whole numbers from 0 to 255, or its last axis is
-            neither 1 nor 3.
+            no number of channels.
     """
     if isinstance(pictures, ImageSet):
-        pictures = pictures.pixels
-    if hasattr(pictures, "__array__"):
-        array = np.asarray(pictures)
-        if array.ndim not in (3, 4):
-            return None
-        array = array if array.ndim == 4 else array[..., None]
-        return _of_array(array, size, channels, interpolation)
-    if hasattr(pictures, "ndim"):  # sparse
+        return Squares(_of_array(pictures.pixels, size, channels, interpolation), pictures.span)
+    if hasattr(pictures, "ndim") and not hasattr(pictures, "__array__"):  # sparse
         return None
     if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes):
         raise InputError(f"images must be an array or pictures, found {type(pictures).__name__}")
-    stream = iter(pictures)
-    first = next(stream, None)
-    if not _is_picture(first):
+    if isinstance(pictures, Image.Image):
+        raise InputError("images must be several pictures, found one; give [image]")
+    fitting = _Fitting(size, channels, interpolation, span)
+    if not hasattr(pictures, "__array__"):
+        return _one_by_one(pictures, fitting)
+    if hasattr(pictures, "columns") and not _holds_pictures(pictures):
+        return None  # a data frame of numbers
+    if hasattr(pictures, "columns"):
+        return _one_by_one(pictures, fitting)
+    array = np.asarray(pictures)
+    if array.ndim == 1 and array.dtype == object:
+        return _one_by_one(array, fitting)
+    if array.ndim not in (3, 4):
         return None
-    return _fitted(chain([first], stream), size, channels, interpolation)
+    return Squares(_of_array(stacked(array), size, channels, interpolation))
 
 
 def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
@@ -74,56 +125,51 @@ def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
     )
 
 
-def checked_pixels(values: NDArray[Any]) -> Pixels:
-    """An array of any type as uint8, if it holds whole numbers from 0 to 255.
+def _holds_pictures(frame: Any) -> bool:
+    """Whether a data frame has a column of pictures."""
+    firsts = (next(by_position(frame[name]), None) for name in frame.columns)
+    return any(is_picture(first) for first in firsts)
 
-    Raises:
-        InputError: If it does not: guessing a range would train on the wrong pictures.
-    """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"images must hold numbers from 0 to 255, found type {values.dtype}")
-    if values.size and not (values.min() >= 0 and values.max() <= 255):
-        negative = "Negative values in data: " if values.min() < 0 else ""  # scikit-learn's words
-        raise InputError(
-            f"{negative}images must hold numbers from 0 to 255, "
-            f"found {values.min():g} to {values.max():g}"
-        )
-    pixels = values.astype(np.uint8)
-    if not np.array_equal(pixels, values):
-        raise InputError(
-            "images must hold whole numbers from 0 to 255; scale yours to that and round"
-        )
-    return pixels
+
+def _one_by_one(pictures: Iterable[Any], fitting: _Fitting) -> Squares | None:
+    """The pictures in a container; None if the first is none."""
+    stream = by_position(held_in(pictures).images)
+    first = next(stream, None)
+    if isinstance(first, BadPictureError):
+        raise first
+    return _fitted(chain([first], stream), fitting) if is_picture(first) else None
 
 
 def _of_array(array: NDArray[Any], size: int, channels: int | None, interpolation: str) -> Pixels:
     """Pictures (N, H, W, C) as `squares`, without a copy where they are that already."""
-    if array.shape[3] not in (1, 3):
-        raise InputError(f"images must be (N, H, W) or (N, H, W, 1 or 3), found {array.shape}")
     pixels = checked_pixels(array)
-    if pixels.shape[1:] == (size, size, channels or pixels.shape[3]) or not len(pixels):
+    whole = channels or pixels.shape[3]
+    if (whole in (1, 3) and pixels.shape[1:] == (size, size, whole)) or not len(pixels):
         return pixels
-    return _fitted(pixels, size, channels or pixels.shape[3], interpolation)
+    asked = channels or (1 if pixels.shape[3] == 1 else 3)
+    return _fitted(pixels, _Fitting(size, asked, interpolation)).pixels
 
 
-def _is_picture(one: object) -> bool:
-    return isinstance(one, Image.Image) or (isinstance(one, np.ndarray) and one.ndim in (2, 3))
-
-
-def _fitted(pictures: Iterable[Any], size: int, channels: int | None, interpolation: str) -> Pixels:
+def _fitted(pictures: Iterable[Any], fitting: _Fitting) -> Squares:
     """Each picture in turn as a square; only the squares are kept."""
-    fitted = []
+    fitted: list[NDArray[Any]] = []
+    found: Span | None = None
     for row, picture in enumerate(pictures):
         where = f"image {row}"
-        if not _is_picture(picture):
+        if not is_picture(picture):
             raise InputError(f"{where}: not a picture but {type(picture).__name__}; take it out")
-        held = picture if isinstance(picture, Image.Image) else checked_pixels(picture)
-        square = decode(
-            held, where, size=size, channels=channels, pad=False, interpolation=interpolation
-        )
-        fitted.append(square)
-    if len({square.shape[2] for square in fitted}) > 1:  # grey ones among colour ones
-        fitted = [np.broadcast_to(square, (size, size, 3)) for square in fitted]
-    return np.stack(fitted)
+        held = opened_cell(picture, where)
+        if isinstance(held, BadPictureError):
+            raise held
+        if isinstance(held, np.ndarray):
+            held = checked_pixels(held)
+        one = fitting(held, where)
+        if one.dtype != np.uint8:
+            found = joined(found, span_of(one))
+        fitted.append(one)
+    if found is not None:
+        fitted = [one if one.dtype == np.uint8 else eight_bits(one, found) for one in fitted]
+    colour = fitting.channels == 3 or any(one.shape[2] == 3 for one in fitted)
+    if colour:  # grey ones among colour ones
+        fitted = [np.broadcast_to(one, (fitting.size, fitting.size, 3)) for one in fitted]
+    return Squares(np.stack(fitted), fitting.span or found)

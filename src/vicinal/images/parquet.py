@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +14,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.images.classes import coded
+from vicinal.images.classes import coded, labels_told, no_labels_told
+from vicinal.images.names import left_behind, literal_start
+from vicinal.images.parquet_columns import (
+    cells_of,
+    declared_names,
+    image_column,
+    label_column,
+    row_classes,
+)
+from vicinal.images.parts import TEST, TRAIN, VALIDATION, case_forms, chosen_test, parted_files
 from vicinal.images.skipped import BadPictureError, Skipped
 
-_IMAGE_COLUMNS = ("image", "img")
 _BATCH_ROWS = 64
 
 
@@ -40,6 +46,7 @@ class ParquetImages:
         labels: (N,) int64 positions in ``class_names``, or None.
         class_names: The names of the classes; empty without labels.
         skipped: Nothing: what is bad in a file shows when it is decoded.
+        notes: Lines for the user: where the labels are from, and what is not used.
     """
 
     name: str
@@ -50,6 +57,7 @@ class ParquetImages:
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def take(self, index: NDArray[np.int64]) -> ParquetImages:
         """The rows at ``index`` (K,) int64, which ascends."""
@@ -63,7 +71,7 @@ class ParquetImages:
             yield f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
         yield hashlib.sha256(self.rows.tobytes()).hexdigest()
 
-    def pictures(self) -> Iterator[tuple[bytes | BadPictureError, str]]:
+    def pictures(self) -> Iterator[tuple[bytes | Path | BadPictureError, str]]:
         """Each encoded image, and what an error message calls it."""
         first = 0
         for path, count in zip(self.files, self.counts, strict=True):
@@ -74,33 +82,72 @@ class ParquetImages:
 def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
     """Lists the images of parquet files; decodes none.
 
-    The column ``image`` (or ``img``) holds structs with a field ``bytes``, or plain binary. The
-    optional column ``label`` holds integers, whose names come from the `datasets` metadata if it
-    is there, or strings.
+    Which columns hold images and labels: `vicinal.images.parquet_columns`. The names of numbered
+    classes come from the `datasets` metadata if it is there.
 
     Args:
-        pattern: A file, a folder of ``.parquet`` files or a glob; ``{split}`` in it stands for
-            ``train`` and ``test``.
+        pattern: A file, a folder of ``.parquet`` files or a glob; ``{split}`` in it stands for the
+            customary names of parts, such as ``train`` and ``test`` (`vicinal.images.parts`).
 
     Returns:
-        Training and test part; without ``{split}`` all is the first and the second is None, with
-        it a part is None for which there is no file.
+        Training and test part. Without ``{split}``, these are what the files' names say, as in
+        ``train-0.parquet``; where they say nothing, all is the first part and the second is None.
+        With it a part is None for which there is no file.
 
     Raises:
         InputError: If nothing matches, or a file has no usable columns.
     """
     name = _short_name(pattern)
-    if "{split}" not in pattern:
-        files = parquet_files(pattern)
-        if not files:
-            raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
-        return _listed(files, name), None
-    train, test = (parquet_files(pattern.replace("{split}", split)) for split in ("train", "test"))
-    if not train and not test:
-        raise InputError(
-            f"parquet:{pattern}: no parquet file there, with neither train nor test for {{split}}"
-        )
-    return _listed(train, name) if train else None, _listed(test, name) if test else None
+    parts = {
+        part: _listed([Path(file) for file in files], name)
+        for part, files in parted_pattern(pattern).items()
+    }
+    if "all" in parts:
+        return parts["all"], None
+    labelled = {part: images.labels is not None for part, images in parts.items()}
+    test, notes = chosen_test(labelled, name)
+    held = None if test is None else parts[test]
+    if "train" not in parts:
+        return None, held
+    return replace(parts["train"], notes=(*parts["train"].notes, *notes)), held
+
+
+def parted_pattern(
+    pattern: str, find: Callable[[str], list[str]] | None = None
+) -> dict[str, list[str]]:
+    """The files of each part, ``train``, ``test`` and ``validation``; or of all, ``all``.
+
+    Args:
+        pattern: As for `load`.
+        find: Gives the files of a pattern without ``{split}``; by default those on this machine.
+
+    Raises:
+        InputError: If nothing matches.
+    """
+    find = find or (lambda one: [str(path) for path in parquet_files(one)])
+    if "{split}" in pattern:
+        named = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+        parts = {}
+        for part, names in named.items():
+            found = (find(pattern.replace("{split}", form)) for form in case_forms(names))
+            if files := next(filter(None, found), None):
+                parts[part] = files
+        if not parts:
+            raise InputError(
+                f"parquet:{pattern}: no parquet file there, with neither train nor test for "
+                "{split}"
+            )
+        return parts
+    files = find(pattern)
+    if not files:
+        raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
+    start = os.path.commonprefix(files)  # noqa: RUF071 — then cut; addresses are no paths
+    start = start[: max(start.rfind("/"), start.rfind(os.sep)) + 1]
+    inside = {file[len(start) :].replace(os.sep, "/"): file for file in files}
+    parts = {
+        part: [inside[path] for path in paths] for part, paths in parted_files(list(inside)).items()
+    }
+    return parts or {"all": files}
 
 
 def parquet_files(pattern: str) -> list[Path]:
@@ -110,9 +157,9 @@ def parquet_files(pattern: str) -> list[Path]:
         return [path]
     if path.is_dir():
         found = [p for p in path.rglob("*.parquet") if p.is_file()]
-        hidden = {p for p in found if any(s.startswith(".") for s in p.relative_to(path).parts)}
-        return sorted(set(found) - hidden)
-    return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+        return sorted(p for p in found if not left_behind(p.relative_to(path).as_posix()))
+    matches = glob.glob(literal_start(str(path)), recursive=True)
+    return sorted(p for p in map(Path, matches) if p.is_file())
 
 
 def _short_name(pattern: str) -> str:
@@ -128,13 +175,17 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
     counts = []
     labels: list[NDArray[np.str_] | None] = []
     declared: dict[str, None] = {}  # a set that keeps its order
+    columns: dict[str, None] = {}
     for path in files:
         with _opened(path) as file:
             image_column(file.schema_arrow, path)
             counts.append(file.metadata.num_rows)
-            names = declared_names(file.schema_arrow)
-            labels.append(row_classes(file, names, path))
+            column = label_column(file.schema_arrow)
+            names = () if column is None else declared_names(file.schema_arrow, column)
+            labels.append(row_classes(file, column, names, path))
             declared |= dict.fromkeys(names)
+            columns |= {} if column is None else {column: None}
+            found = file.schema_arrow.names
     given = [part for part in labels if part is not None]
     if given and len(given) < len(labels):
         lacking = files[next(i for i, part in enumerate(labels) if part is None)]
@@ -143,6 +194,12 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
     if len(rows) == 0:
         raise InputError(f"{files[0]}: has no rows; give a file with images")
     codes, classes = coded(np.concatenate(given), tuple(declared)) if given else (None, ())
+    if given:
+        note = labels_told(name, len(classes), f"the column {' and '.join(columns)}")
+    elif columns:
+        note = no_labels_told(name, f"the column {' and '.join(columns)} is empty, or all -1")
+    else:
+        note = no_labels_told(name, f"no column label, found {', '.join(found)}")
     return ParquetImages(
         name=name,
         files=tuple(files),
@@ -151,59 +208,7 @@ def _listed(files: list[Path], name: str) -> ParquetImages:
         ids=np.array([f"{row:06d}" for row in rows.tolist()]),
         labels=codes,
         class_names=classes,
-    )
-
-
-def declared_names(schema: Any) -> tuple[str, ...]:
-    """The class names that the `datasets` library wrote into the schema's metadata, if any."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features["label"]["names"])
-    except (KeyError, ValueError, TypeError):
-        return ()
-
-
-def row_classes(file: Any, names: tuple[str, ...], path: Path | str) -> NDArray[np.str_] | None:
-    """The class name of each row, or None without labels (no column; only nulls, or -1)."""
-    if "label" not in file.schema_arrow.names:
-        return None
-    column = file.read(columns=["label"]).column("label")
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if not text and not pa.types.is_integer(column.type):
-        raise InputError(f"{path}: labels must be integers or strings, found {column.type}")
-    missing = column.is_null() if text else pc.fill_null(pc.less(column, 0), True)
-    if len(column) == 0:
-        return np.array([], np.str_)
-    lacking = int(pc.sum(missing).as_py() or 0)
-    if lacking == len(column):
-        return None
-    if lacking:
-        row = missing.index(pa.scalar(True)).as_py()
-        raise InputError(
-            f"{path}, row {row} (counted from 0): has no label; label every row or drop the column"
-        )
-    if text or not names:
-        return np.array([str(value) for value in column.to_pylist()])
-    codes = column.to_numpy()
-    if codes.max() >= len(names):
-        raise InputError(f"{path}: label {codes.max()} but its metadata names {len(names)} classes")
-    classes: NDArray[np.str_] = np.array(names)[codes]
-    return classes
-
-
-def image_column(schema: Any, path: Path | str) -> str:
-    """The column with the images."""
-    for name in _IMAGE_COLUMNS:
-        kind = schema.field(name).type if name in schema.names else pa.null()
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            kind = kind.field("bytes").type
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return name
-    raise InputError(
-        f"{path}: no column `image` with encoded images (bytes, or a struct with `bytes`); "
-        f"found columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}"
+        notes=(note,),
     )
 
 
@@ -226,7 +231,7 @@ def _between(ascending: NDArray[np.int64], first: int, count: int) -> slice:
 
 def _pictures(
     path: Path, wanted: NDArray[np.int64]
-) -> Iterator[tuple[bytes | BadPictureError, str]]:
+) -> Iterator[tuple[bytes | Path | BadPictureError, str]]:
     """The images of one file's ``wanted`` rows, a few rows in memory at a time."""
     with _opened(path) as file:
         column = image_column(file.schema_arrow, path)
@@ -238,13 +243,16 @@ def _pictures(
                 continue
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column]):
                 rows = wanted[_between(wanted, first, len(batch))]
-                cells = batch.column(0).take(pa.array(rows - first))
-                if pa.types.is_struct(cells.type):
-                    cells = pc.struct_field(cells, "bytes")
-                for row, encoded in zip(rows.tolist(), cells.to_pylist(), strict=True):
+                cells = batch.column(0)
+                if not len(rows):
+                    first += len(batch)
+                    continue
+                images = list(cells_of(cells, str(path.parent)))
+                for row in rows.tolist():
+                    encoded = images[row - first]
                     where = f"{path}, row {row} (counted from 0)"
-                    yield (
-                        BadPictureError(where, "has no image") if encoded is None else encoded,
-                        where,
-                    )
+                    if encoded is None:
+                        yield BadPictureError(where, "has no image"), where
+                    else:
+                        yield Path(encoded) if isinstance(encoded, str) else encoded, where
                 first += len(batch)

@@ -14,6 +14,18 @@ import pyarrow.parquet as pq
 
 from vicinal.errors import InputError, option, said_by
 from vicinal.images import folder, parquet
+from vicinal.images.formats import suffixes, unread
+from vicinal.images.names import excluded, left_behind
+from vicinal.images.parquet_columns import (
+    declared_names,
+    image_column,
+    label_column,
+    row_classes,
+)
+from vicinal.images.parts import chosen_test
+from vicinal.images.said import tell
+from vicinal.images.skipped import Skipped
+from vicinal.images.sources import named
 
 _PIECE_BYTES = 128 << 20  # of decoded pixels
 _LISTERS = 16  # files asked for their number of rows at a time, for each may be far away
@@ -44,28 +56,41 @@ class Piece:
         return len(self.files) if self.rows is None else self.rows[1]
 
 
-def pieces(source: str, size: int, count: int | None = None) -> list[Piece]:
+def pieces(
+    source: str, size: int, count: int | None = None, exclude: tuple[str, ...] = ()
+) -> tuple[list[Piece], tuple[Skipped, ...]]:
     """Lists a source in pieces; decodes nothing.
 
     Args:
-        source: ``parquet:PATTERN`` or ``folder:PATH`` as for `vicinal.images.load`, where PATTERN
-            and PATH may be addresses such as ``s3://bucket/photos``.
+        source: A folder, parquet files or a pattern as for `vicinal.images.load`, which may be
+            addresses such as ``s3://bucket/photos``.
         size: Height and width that the images will have.
         count: Images of a piece at most; None for as many as decode to 128 MiB.
+        exclude: Patterns of files and folders that are left out.
+
+    Returns:
+        The pieces, and what looks like a picture and is not read.
 
     Raises:
         InputError: If it is another source, missing, empty or out of reach.
     """
-    kind, _, place = source.partition(":")
+    kind, _, place = named(source).partition(":")
     if kind not in ("parquet", "folder") or not place:
         raise InputError(
             f"data {source!r}: in pieces only parquet:PATTERN and folder:PATH can be read; give "
             f"{option('out')} a name that ends in .parquet"
         )
+    if exclude and kind == "parquet":
+        raise InputError(
+            f"{option('exclude', exclude[0])}: parquet files list no files; leave it out"
+        )
     count = count or max(64, _PIECE_BYTES // (3 * size * size))
+    skipped: list[Skipped] = []
     try:
-        listed = (_from_parquet if kind == "parquet" else _from_folder)(place, count)
-        return [Piece(number, *rest) for number, rest in enumerate(listed)]
+        if kind == "parquet":
+            listed = list(_from_parquet(place, count))
+        else:
+            listed = list(_from_folder(place, count, exclude, skipped))
     except InputError:
         raise
     except Exception as error:  # every kind of place has errors of its own
@@ -73,6 +98,7 @@ def pieces(source: str, size: int, count: int | None = None) -> list[Piece]:
             f"data {source!r}: cannot be listed ({said_by(error)}); check the address, the "
             "credentials and that fsspec's package for it is installed"
         ) from None
+    return [Piece(number, *rest) for number, rest in enumerate(listed)], tuple(skipped)
 
 
 Listed = Iterator[tuple[Any, ...]]
@@ -80,12 +106,17 @@ Listed = Iterator[tuple[Any, ...]]
 
 
 def _from_parquet(pattern: str, count: int) -> Listed:
-    splits: tuple[str | None, ...] = ("train", "test") if "{split}" in pattern else (None,)
-    found = {split: _parquet_files(pattern.replace("{split}", split or "")) for split in splits}
-    if not any(found.values()):
-        raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
-    if not found.get("test"):  # all there is is then no part, as in `load_parts`
-        found = {None: found.get("train") or found[None]}
+    parts = parquet.parted_pattern(pattern, _parquet_files)
+    both = {"test", "validation"} <= set(parts)
+    labelled = {part: both and _labelled(files) for part, files in parts.items()}
+    test, notes = chosen_test(labelled, pattern)
+    tell(notes)
+    found: dict[str | None, list[str]]
+    if test is not None:
+        found = {"train": parts["train"]} if "train" in parts else {}
+        found["test"] = parts[test]
+    else:  # all there is is then no part, as in `load_parts`
+        found = {None: parts.get("all") or parts["train"]}
     for split, files in found.items():
         with ThreadPoolExecutor(_LISTERS) as pool:
             counts = list(pool.map(_rows, files))
@@ -108,33 +139,41 @@ def _parquet_files(pattern: str) -> list[str]:
         found = [
             file
             for file in filesystem.find(path)
-            if file.endswith(".parquet") and not _hidden(file[len(path) :])
+            if file.endswith(".parquet") and not left_behind(file[len(path) :].lstrip("/"))
         ]
     else:
         found = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
     return [filesystem.unstrip_protocol(file) for file in sorted(found, key=_parts)]
 
 
+def _labelled(files: list[str]) -> bool:
+    """Whether parquet files have labels."""
+    for file in files:
+        with fsspec.open(file, "rb") as opened:
+            read = pq.ParquetFile(opened)
+            label = label_column(read.schema_arrow)
+            names = () if label is None else declared_names(read.schema_arrow, label)
+            if row_classes(read, label, names, file) is not None:
+                return True
+    return False
+
+
 def _rows(file: str) -> int:
     with fsspec.open(file, "rb") as opened:
         metadata = pq.ParquetFile(opened)
-        parquet.image_column(metadata.schema_arrow, file)
+        image_column(metadata.schema_arrow, file)
         return int(metadata.metadata.num_rows)
 
 
-def _from_folder(path: str, count: int) -> Listed:
+def _from_folder(path: str, count: int, exclude: tuple[str, ...], skipped: list[Skipped]) -> Listed:
     if "://" in path:
-        parts = _far_folder(path)
+        parts = _far_folder(path, exclude, skipped)
     else:
-        train, test = folder.load(path)
-        parts = (
-            {None: _near_folder(train)}
-            if test is None
-            else {
-                "train": _near_folder(train),
-                "test": _near_folder(test),
-            }
-        )
+        train, test = folder.load(path, exclude)
+        tell((*train.notes, *(() if test is None else test.notes)))
+        both = {None: train} if test is None else {"train": train, "test": test}
+        skipped += [one for part in both.values() for one in part.skipped]
+        parts = {split: _near_folder(part) for split, part in both.items()}
     for split, (files, ids, labels) in parts.items():
         for start in range(0, len(files), count):
             at = slice(start, start + count)
@@ -146,8 +185,6 @@ Files = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...] | None]
 
 
 def _near_folder(found: folder.FolderImages) -> Files:
-    for closed in found.skipped:
-        raise InputError(f"{closed.path}: {closed.reason}; make it readable")
     root = os.path.abspath(found.root)
     labels = None
     if found.labels is not None:
@@ -156,32 +193,44 @@ def _near_folder(found: folder.FolderImages) -> Files:
     return files, tuple(found.ids.tolist()), labels
 
 
-def _far_folder(address: str) -> dict[str | None, Files]:
+def _far_folder(
+    address: str, exclude: tuple[str, ...], skipped: list[Skipped]
+) -> dict[str | None, Files]:
     """The parts of a folder elsewhere, by the rules of `vicinal.images.folder`."""
     filesystem, root = fsspec.core.url_to_fs(address)
     root = root.rstrip("/")
     inside = [file[len(root) + 1 :] for file in filesystem.find(root)]
-    images = [
-        file for file in inside if file.lower().endswith(folder.SUFFIXES) and not _hidden(file)
-    ]
+    inside = [file for file in inside if not left_behind(file) and not excluded(file, exclude)]
+    images = [file for file in inside if file.lower().endswith(suffixes())]
+    for file in inside:
+        if file not in images and (reason := unread(file)) is not None:
+            skipped.append(Skipped(f"{address.rstrip('/')}/{file}", f"is {reason}"))
     if not images:
         raise InputError(
-            f"folder:{address}: no images in it; files must end in {' '.join(folder.SUFFIXES)}"
+            f"folder:{address}: no images in it; files must end in {' '.join(suffixes())}"
         )
-    both = {"train", "test"} <= {_parts(file)[0] for file in inside}
-    parts: dict[str | None, Files] = {}
-    for split in ("train", "test") if both else (None,):
-        start = "" if split is None else f"{split}/"
-        ids = sorted((f[len(start) :] for f in images if f.startswith(start)), key=_parts)
-        files = tuple(filesystem.unstrip_protocol(f"{root}/{start}{name}") for name in ids)
-        in_folders = all("/" in name for name in ids)
-        parts[split] = files, tuple(ids), tuple(_parts(n)[0] for n in ids) if in_folders else None
-    return parts
+    folders = sorted({_parts(file)[0] for file in inside if "/" in file})
+    named_parts = folder.part_folders(folders, [file for file in images if "/" not in file])
+    found = {
+        part: _far_part(filesystem, root, f"{name}/", images) for part, name in named_parts.items()
+    }
+    labelled = {part: labels is not None for part, (_, _, labels) in found.items()}
+    test, notes = chosen_test(labelled, address)
+    tell(notes)
+    if test is not None:
+        return {"train": found["train"], "test": found[test]}
+    start = f"{named_parts['train']}/" if named_parts else ""
+    return {None: _far_part(filesystem, root, start, images)}
+
+
+def _far_part(filesystem: Any, root: str, start: str, images: list[str]) -> Files:
+    """The images whose paths begin with ``start``."""
+    ids = sorted((f[len(start) :] for f in images if f.startswith(start)), key=_parts)
+    files = tuple(filesystem.unstrip_protocol(f"{root}/{start}{name}") for name in ids)
+    in_folders = all("/" in name for name in ids)
+    labels = tuple(_parts(n)[0].strip() for n in ids) if in_folders else None
+    return files, tuple(ids), labels
 
 
 def _parts(path: str) -> list[str]:
     return path.split("/")
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in _parts(path))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.files import read_json, replacing, write_json
+from vicinal.images.depth import Span
 from vicinal.images.stream import BLOCK, ChannelSums, ImageStream
 
 INDEX = "index.json"
@@ -85,6 +86,7 @@ def open_shards(folder: str, *, test_images: int) -> ImageStream:
         std=tuple(index["std"]),
         test=_first(test, test_images),
         fingerprint=hashlib.sha256(json.dumps(index).encode()).hexdigest()[:16],
+        span=tuple(index["span"]) if "span" in index else None,
     )
 
 
@@ -93,6 +95,7 @@ def write_shards(
     folder: Path,
     *,
     shard_bytes: int = SHARD_BYTES,
+    span: Span | None = None,
 ) -> dict[str, int]:
     """Writes images into shards; the index, written last, is what makes the folder a store.
 
@@ -100,6 +103,7 @@ def write_shards(
         parts: ``train`` and, if there is one, ``test``: blocks (k, H, W, C) uint8 of one shape.
         folder: A new or empty folder.
         shard_bytes: Pixels in a shard, at most.
+        span: The values of pictures of more than 8 bits that became 0 and 255, to be kept.
 
     Returns:
         The images of each part.
@@ -126,6 +130,7 @@ def write_shards(
                     raise InputError("there is no image to write into shards")
                 mean, std = sums.statistics()
                 index |= {"size": shape[0], "channels": shape[2], "mean": mean, "std": std}
+                index |= {} if span is None else {"span": span}
             index["parts"][name] = listed
         write_json(folder / INDEX, index)
     except OSError as error:

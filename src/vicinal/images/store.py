@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from vicinal import cores
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
-from vicinal.images.fit import Picture
+from vicinal.images.fit import Picture, Square
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
+from vicinal.images.squares import Facts, Writer, read_tail
 from vicinal.progress import counted
 
 Pixels = NDArray[np.uint8]
 Given = Picture | BadPictureError
 """A picture, or why there is none."""
-Decoder = Callable[[Picture, str, int | None], Pixels]
-"""(picture, what to call it, channels or None) -> array (size, size, 1 or 3) uint8."""
+Decoder = Callable[[Picture, str, int | None], Square]
+"""(picture, what to call it, channels or None) -> the picture fitted to a square."""
 
 _GROUP_BYTES = 8 << 20
 _GROUP_IMAGES = 64
-_BLOCK_BYTES = 8 << 20
 
 
 class Pictures(Protocol):
@@ -66,6 +66,10 @@ class Encoded(Pictures, Protocol):
     def skipped(self) -> tuple[Skipped, ...]:
         """What could not even be listed."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user: where the labels are from, and what is not used."""
+
     def take(self, index: NDArray[np.int64]) -> Self:
         """The images at ``index`` (K,) int64, which ascends."""
 
@@ -76,11 +80,15 @@ class Stored:
 
     Attributes:
         pixels: Memory map (K, size, size, channels) uint8 of the K good ones.
+        sizes: (K, 2) int32, width and height of the originals, upright.
+        facts: What is to be known of the pixels.
         bad: (N - K,) int64, ascending: positions of the others among the N pictures.
         skipped: What those are and why.
     """
 
     pixels: Pixels
+    sizes: NDArray[np.int32]
+    facts: Facts
     bad: NDArray[np.int64]
     skipped: tuple[Skipped, ...]
 
@@ -125,7 +133,7 @@ def stored(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, partial.open("w+b") as file:
-            writer = Writer(file, size, channels)
+            writer = Writer(file, size, channels, folder)
             bad = list(_good_ones_written(writer, images, decode, source or count))
             writer.finish()
             _list_beside(path).unlink(missing_ok=True)
@@ -175,82 +183,22 @@ def _opened(path: Path, count: int, size: int) -> Stored | None:
         listed = read_json(beside) if beside.is_file() else []
         bad = np.array([at for at, _, _ in listed], dtype=np.int64)
         skipped = tuple(Skipped(where, reason) for _, where, reason in listed)
+        sizes, facts = read_tail(path, array)
     except (OSError, ValueError, EOFError, TypeError, InputError):
         return None
     good = count - len(bad)
     fits = array.shape in ((good, size, size, 1), (good, size, size, 3))
-    return Stored(array, bad, skipped) if fits and array.dtype == np.uint8 else None
-
-
-class Writer:
-    """Appends squares to a NumPy file; grey ones become colour ones when the first of these comes.
-
-    Args:
-        file: An empty file, open for reading and writing.
-        size: Height and width of a square.
-        asked: 1 or 3 channels; None for what comes.
-    """
-
-    def __init__(self, file: IO[bytes], size: int, asked: int | None) -> None:
-        self.size = size
-        self.asked = asked
-        self.count = 0
-        self.channels = asked or 1
-        self._file = file
-        self._header()
-        self._start = file.tell()
-
-    def write(self, squares: list[Pixels]) -> None:
-        """Appends arrays (size, size, 1 or 3) uint8."""
-        if not squares:
-            return
-        if self.channels == 1 and any(square.shape[2] == 3 for square in squares):
-            self._widen()
-        shape = (self.size, self.size, self.channels)
-        # Written, not mapped: a full disk is an error here, and a crash on a memory map.
-        self._file.write(np.stack([np.broadcast_to(s, shape) for s in squares]).tobytes())
-        self.count += len(squares)
-
-    def finish(self) -> None:
-        """Puts the number of squares into the file's head."""
-        self._file.seek(0)
-        self._header()
-        assert self._file.tell() == self._start
-        self._file.flush()
-
-    def mapped(self) -> Pixels:
-        """The finished file's squares (N, size, size, channels) as a memory map of their own."""
-        return np.memmap(self._file, np.uint8, "c", self._start, self._shape())
-
-    def _shape(self) -> tuple[int, int, int, int]:
-        return self.count, self.size, self.size, self.channels
-
-    def _header(self) -> None:
-        # NumPy leaves room in it for the first axis to grow.
-        header = {"descr": "|u1", "fortran_order": False, "shape": self._shape()}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def _widen(self) -> None:
-        """Repeats each grey value thrice, from the end on, where nothing is overwritten unread."""
-        end = self.count * self.size * self.size
-        while end:
-            begin = max(0, end - _BLOCK_BYTES)
-            self._file.seek(self._start + begin)
-            grey = np.frombuffer(self._file.read(end - begin), np.uint8)
-            self._file.seek(self._start + 3 * begin)
-            self._file.write(np.repeat(grey, 3).tobytes())
-            end = begin
-        self._file.seek(self._start + 3 * self.count * self.size * self.size)
-        self.channels = 3
+    whole = fits and array.dtype == np.uint8
+    return Stored(array, sizes, facts, bad, skipped) if whole else None
 
 
 def decoded(
     pictures: Iterator[tuple[Given, str]], decode: Decoder, channels: int | None, size: int
-) -> Generator[list[Pixels | Skipped], None, None]:
+) -> Generator[list[Square | Skipped], None, None]:
     """Decodes group by group on all cores, in order, with few groups in memory at a time."""
 
-    def decode_group(group: list[tuple[Given, str]]) -> list[Pixels | Skipped]:
-        found: list[Pixels | Skipped] = []
+    def decode_group(group: list[tuple[Given, str]]) -> list[Square | Skipped]:
+        found: list[Square | Skipped] = []
         for picture, where in group:
             try:
                 if isinstance(picture, BadPictureError):
@@ -261,7 +209,7 @@ def decoded(
         return found
 
     workers = cores.cores()
-    waiting: deque[Future[list[Pixels | Skipped]]] = deque()
+    waiting: deque[Future[list[Square | Skipped]]] = deque()
     pool = ThreadPoolExecutor(workers)  # threads: Pillow's decoders let each other run
     try:
         with warnings.catch_warnings():

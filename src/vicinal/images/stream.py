@@ -14,6 +14,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.images.depth import Span
+
 T = TypeVar("T")
 
 BLOCK = 256
@@ -52,6 +54,7 @@ class ImageStream:
         std: Standard deviation of each channel, likewise.
         test: Array (T, H, W, C) uint8 in memory, images that are not in the shards; T may be 0.
         fingerprint: 16 hexadecimal digits that change when the shards do.
+        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ImageStream:
     std: tuple[float, ...]
     test: NDArray[np.uint8]
     fingerprint: str
+    span: Span | None = None
 
     def __len__(self) -> int:
         return sum(self.shards.counts)

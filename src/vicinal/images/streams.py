@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -13,10 +14,14 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
 from vicinal.images import fit, source_parts, store
+from vicinal.images.depth import Span, eight_bits, joined, span_of
 from vicinal.images.fitting import Arrays, Listed
 from vicinal.images.imageset import ImageSet
+from vicinal.images.opened import MOST_PIXELS
+from vicinal.images.said import tell
 from vicinal.images.shards import open_shards, write_shards
-from vicinal.images.skipped import BadPictureError, Skipped, keep_skipped, refuse_too_many
+from vicinal.images.skipped import Skipped, keep_skipped, refuse_too_many
+from vicinal.images.sources import named
 from vicinal.images.stream import BLOCK, ImageStream
 from vicinal.images.tar import open_tar, tar_pictures
 
@@ -38,8 +43,8 @@ class Written:
 
 
 def is_stream(source: str) -> bool:
-    """Whether a source is read as a stream: ``tar:PATTERN`` or ``shards:FOLDER``."""
-    return source.startswith(("tar:", "shards:"))
+    """Whether a source is read as a stream: ``tar:PATTERN``, a ``.tar`` or ``shards:FOLDER``."""
+    return named(source).startswith(("tar:", "shards:"))
 
 
 def open_stream(
@@ -49,22 +54,33 @@ def open_stream(
     test_images: int,
     data_dir: Path | None = None,
     interpolation: str = "bilinear",
+    exclude: tuple[str, ...] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> ImageStream:
     """Opens a stream of images of ``size`` × ``size`` pixels.
 
     Args:
-        source: ``tar:PATTERN`` or ``shards:FOLDER``.
+        source: ``tar:PATTERN``, a ``.tar`` or ``shards:FOLDER``.
         size: Height and width in pixels.
         test_images: At most so many test images are read into memory.
         data_dir: Folder for what is known of tar files; by default the platform's cache.
         interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`; shards are already.
+        exclude: Patterns of members of tar files that are left out.
+        max_pixels: Pixels of a picture that may be decoded.
 
     Raises:
         InputError: If the source is missing, damaged or of another size.
     """
-    kind, _, rest = source.partition(":")
+    kind, _, rest = named(source).partition(":")
     if kind == "tar":
-        return open_tar(rest, size=size, cache=_cache(data_dir), interpolation=interpolation)
+        return open_tar(
+            rest,
+            size=size,
+            cache=_cache(data_dir),
+            interpolation=interpolation,
+            exclude=exclude,
+            max_pixels=max_pixels,
+        )
     stream = open_shards(rest, test_images=test_images)
     if stream.size != size:
         raise InputError(
@@ -75,14 +91,27 @@ def open_stream(
     return stream
 
 
-def write_source(source: str, out: Path, *, size: int, data_dir: Path | None = None) -> Written:
+def write_source(
+    source: str,
+    out: Path,
+    *,
+    size: int,
+    data_dir: Path | None = None,
+    exclude: tuple[str, ...] = (),
+    max_pixels: int = MOST_PIXELS,
+) -> Written:
     """Writes the images of a source into a sharded store, a block in memory at a time.
+
+    Pictures of more than 8 bits are scaled by the range of the training part, for which it is
+    read once before.
 
     Args:
         source: As `vicinal.images.load` takes it, or ``tar:PATTERN``.
         out: A folder that is not there, or empty.
         size: Height and width in pixels.
         data_dir: Where downloads are kept; by default the platform's cache.
+        exclude: As in `vicinal.images.load`.
+        max_pixels: As in `vicinal.images.load`.
 
     Raises:
         InputError: If the source cannot be used, more of its pictures are bad than may be, or
@@ -92,26 +121,62 @@ def write_source(source: str, out: Path, *, size: int, data_dir: Path | None = N
         raise InputError(
             f"{option('out', out)}: is there already; remove it or name another folder"
         )
-    if source.startswith("shards:"):
+    kind, _, rest = named(source).partition(":")
+    if kind == "shards":
         raise InputError(f"{source}: holds shards already; train on it")
     skipped: list[Skipped] = []
-    if source.startswith("tar:"):
-        pattern = source.partition(":")[2]
-        parts = {"train": _decoded(tar_pictures(pattern), size, None, skipped)}
+    decoding = Decoding(size, None, None, max_pixels)
+    if kind == "tar":
+        decoding = _looked(lambda: tar_pictures(rest, exclude), decoding)
+        parts = {"train": _decoded(tar_pictures(rest, exclude), decoding, skipped)}
     else:
-        train, test = source_parts(source, data_dir)
+        train, test = source_parts(source, data_dir, exclude)
         if train is None:
             raise InputError(f"{source}: only a test part is there; add the training part")
+        tell((*train.notes, *(() if test is None else test.notes)))
         if isinstance(train, ImageSet):
-            channels = train.channels
+            decoding = replace(decoding, channels=train.channels)
         else:
-            channels = _channels(train.pictures(), size)
-        parts = {"train": _blocks(train, size, channels, skipped)}
+            decoding = _looked(train.pictures, decoding)
+        parts = {"train": _blocks(train, decoding, skipped)}
         if test is not None:
-            parts["test"] = _blocks(test, size, channels, skipped)
-    written = write_shards({name: _counted(b, source, skipped) for name, b in parts.items()}, out)
+            parts["test"] = _blocks(test, decoding, skipped)
+    counted = {name: _counted(b, source, skipped) for name, b in parts.items()}
+    written = write_shards(counted, out, span=decoding.span)
+    if decoding.span is not None:
+        low, high = decoding.span
+        tell([f"{source}: pictures of more than 8 bits: {low:g} to {high:g} became 0 to 255"])
     keep_skipped(skipped, out / "skipped.csv")
     return Written(written, tuple(skipped))
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the pictures of a source become squares.
+
+    Attributes:
+        size: Height and width in pixels.
+        channels: 1 or 3; None while it is not known.
+        span: The values of pictures of more than 8 bits that become 0 and 255, likewise.
+        max_pixels: Pixels of a picture that may be decoded.
+    """
+
+    size: int
+    channels: int | None
+    span: Span | None
+    max_pixels: int
+
+    def __call__(self, picture: fit.Picture, where: str, asked: int | None) -> fit.Square:
+        """One picture, as `vicinal.images.store.decoded` calls it."""
+        return fit.square(
+            picture,
+            where,
+            size=self.size,
+            channels=asked,
+            pad=False,
+            span=self.span,
+            most_pixels=self.max_pixels,
+        )
 
 
 def _cache(data_dir: Path | None) -> Path:
@@ -128,47 +193,47 @@ def _counted(blocks: Blocks, source: str, skipped: list[Skipped]) -> Blocks:
     refuse_too_many(source, bad, good + len(bad))
 
 
-def _blocks(images: Listed, size: int, channels: int, skipped: list[Skipped]) -> Blocks:
+def _blocks(images: Listed, decoding: Decoding, skipped: list[Skipped]) -> Blocks:
     """The final pixels of listed images."""
-    skipped += images.skipped
+    size, channels = decoding.size, decoding.channels
     if not isinstance(images, ImageSet):
-        return _decoded(images.pictures(), size, channels, skipped)
+        skipped += images.skipped
+        return _decoded(images.pictures(), decoding, skipped)
     if images.pixels.shape[1:] == (size, size, channels):
         starts = range(0, len(images), BLOCK)
         return (images.pixels[start : start + BLOCK] for start in starts)
-    return _decoded(Arrays(images).pictures(), size, channels, skipped)
+    return _decoded(Arrays(images).pictures(), decoding, skipped)
 
 
-def _decoded(pictures: Pictures, size: int, channels: int | None, skipped: list[Skipped]) -> Blocks:
-    """The good pictures decoded; without ``channels``, as the first ones have them."""
-    if channels is None:
-        first = list(itertools.islice(pictures, BLOCK))
-        channels = _channels(iter(first), size)
-        pictures = itertools.chain(first, pictures)
-
-    for group in store.decoded(pictures, _decoder(size), channels, size):
-        good = [found for found in group if not isinstance(found, Skipped)]
+def _decoded(pictures: Pictures, decoding: Decoding, skipped: list[Skipped]) -> Blocks:
+    """The good pictures decoded."""
+    for group in store.decoded(pictures, decoding, decoding.channels, decoding.size):
+        good = [found.pixels for found in group if not isinstance(found, Skipped)]
         skipped += [found for found in group if isinstance(found, Skipped)]
         if good:
-            yield np.stack(good)
+            shape = (decoding.size, decoding.size, decoding.channels or 3)
+            own = [p if p.dtype == np.uint8 else eight_bits(p, span_of(p)) for p in good]
+            yield np.stack([np.broadcast_to(pixels, shape) for pixels in own])
 
 
-def _decoder(size: int) -> store.Decoder:
-    def decode(picture: fit.Picture, where: str, asked: int | None) -> NDArray[np.uint8]:
-        return fit.decode(picture, where, size=size, channels=asked, pad=False)
+def _looked(pictures: Callable[[], Pictures], decoding: Decoding) -> Decoding:
+    """With 1 channel if the first pictures that can be decoded are all grey, else 3; and the span.
 
-    return decode
+    If one of the first has more than 8 bits, all are read for the span.
+    """
+    first = _pixels(itertools.islice(pictures(), BLOCK), decoding)
+    colour = deep = False
+    for pixels in first:
+        colour, deep = colour or pixels.shape[2] == 3, deep or pixels.dtype != np.uint8
+    span = None
+    for pixels in _pixels(pictures(), decoding) if deep else ():
+        span = span if pixels.dtype == np.uint8 else joined(span, span_of(pixels))
+    return replace(decoding, channels=3 if colour else 1, span=span)
 
 
-def _channels(pictures: Pictures, size: int) -> int:
-    """1 if the first pictures that can be decoded are all grey, else 3."""
-    decode = _decoder(size)
-    for picture, where in itertools.islice(pictures, BLOCK):
-        try:
-            if isinstance(picture, BadPictureError):
-                continue
-            if decode(picture, where, None).shape[2] != 1:
-                return 3
-        except BadPictureError:
-            continue
-    return 1
+def _pixels(pictures: Pictures, decoding: Decoding) -> Iterator[NDArray[Any]]:
+    """The pixels of those that can be decoded."""
+    for group in store.decoded(pictures, decoding, None, decoding.size):
+        for found in group:
+            if not isinstance(found, Skipped):
+                yield found.pixels

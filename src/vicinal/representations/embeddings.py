@@ -20,6 +20,8 @@ from vicinal.images import Skipped
 from vicinal.representations.parts import PLAN
 from vicinal.representations.representations import Representations
 
+SIZES = ("width", "height")
+
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
@@ -31,6 +33,8 @@ class Embeddings:
         paths: Array (N,) of strings, where the files lie; None for pictures that are no files.
         labels: Array (N,) of strings, empty where a picture has none; None without labels.
         splits: Array (N,) of strings, the part of the source; None where it has none.
+        sizes: Array (N, 2) int32, width and height of the original pictures in pixels, upright;
+            None where nobody knows.
         origin: What they were made from and with, as plain data; may be empty.
         skipped: Pictures of the source that could not be used; `save` leaves these to
             `vicinal.images.keep_skipped`.
@@ -41,6 +45,7 @@ class Embeddings:
     paths: NDArray[np.str_] | None = None
     labels: NDArray[np.str_] | None = None
     splits: NDArray[np.str_] | None = None
+    sizes: NDArray[np.int32] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
 
@@ -64,16 +69,23 @@ class Embeddings:
             *(["label"] if self.labels is not None else []),
         ]
 
+    def table_columns(self) -> list[str]:
+        """The names of the columns of `table`."""
+        split = ["split"] if self.splits is not None else []
+        sizes = [] if self.sizes is None else [*SIZES, "aspect_ratio"]
+        return [*self.columns(), *split, *sizes, "representation"]
+
     def save(self, path: str | Path) -> None:
         """Writes `table` as parquet."""
         with replacing(Path(path)) as partial:
             pq.write_table(self.table(), partial)
 
     def table(self) -> Any:
-        """An Arrow table: id, path, label, split (those there are) and representation.
+        """An Arrow table: id, path, label, split (those there are), sizes and representation.
 
-        A representation is a fixed-size list of float32; ``origin`` is JSON under ``vicinal`` in
-        the schema's metadata.
+        Sizes are ``width`` and ``height`` in pixels, int32, and ``aspect_ratio``, the width
+        divided by the height, float32. A representation is a fixed-size list of float32; ``origin``
+        is JSON under ``vicinal`` in the schema's metadata.
         """
         flat = pa.array(np.ascontiguousarray(self.array, dtype=np.float32).ravel())
         known = {"id": self.ids, "path": self.paths, "label": self.labels, "split": self.splits}
@@ -82,6 +94,7 @@ class Embeddings:
             for name, column in known.items()
             if column is not None
         }
+        columns |= size_columns(self.sizes)
         columns["representation"] = pa.FixedSizeListArray.from_arrays(flat, self.array.shape[1])
         return pa.table(columns).replace_schema_metadata({"vicinal": json.dumps(self.origin)})
 
@@ -90,7 +103,8 @@ class Embeddings:
         """Reads what `save` wrote, a study's representations, or another tool's parquet.
 
         Needed are a column ``representation`` of equally long lists of numbers and a column
-        ``id`` or ``path``; ``path``, ``label`` and ``split`` are read where they are.
+        ``id`` or ``path``; ``path``, ``label``, ``split``, ``width`` and ``height`` are read where
+        they are.
 
         Args:
             path: A parquet file, or a folder of them, which are read in the order of their names.
@@ -128,6 +142,7 @@ class Embeddings:
             paths=_some(texts.get("path")),
             labels=_some(texts.get("label")),
             splits=_some(texts.get("split")),
+            sizes=_sizes(table),
             origin=_origin(metadata),
         )
 
@@ -181,7 +196,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 def _read(file: Path, vectors: bool) -> Any:
     """The columns that are needed of one file."""
-    known = ["id", "path", "label", "split", *(["representation"] if vectors else [])]
+    known = ["id", "path", "label", "split", *SIZES, *(["representation"] if vectors else [])]
     names = [name for name in _checked_names(file) if name in known]
     try:
         return pq.read_table(file, columns=names, partitioning=None)
@@ -201,6 +216,29 @@ def _checked_names(file: Path) -> list[str]:
             f"{', '.join(names)}; `vicinal embed` makes such a file"
         )
     return names
+
+
+def size_columns(sizes: NDArray[np.int32] | None) -> dict[str, Any]:
+    """Columns ``width``, ``height`` and ``aspect_ratio`` of pictures; none without sizes.
+
+    Args:
+        sizes: (N, 2) int32, width and height.
+    """
+    if sizes is None:
+        return {}
+    width, height = (np.ascontiguousarray(column) for column in sizes.T)
+    ratio = (width / height).astype(np.float32)
+    return {"width": pa.array(width), "height": pa.array(height), "aspect_ratio": pa.array(ratio)}
+
+
+def _sizes(table: Any) -> NDArray[np.int32] | None:
+    """Width and height of every picture, (N, 2), if the table has whole columns of them."""
+    if not set(SIZES) <= set(table.column_names):
+        return None
+    columns = [table.column(name) for name in SIZES]
+    if any(column.null_count or not pa.types.is_integer(column.type) for column in columns):
+        return None
+    return np.stack([column.to_numpy() for column in columns], axis=1).astype(np.int32)
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:

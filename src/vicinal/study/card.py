@@ -33,7 +33,7 @@ import vicinal  # pip install '{install}'
 
 encoder, preparation = vicinal.from_pretrained("{repo_id}")
 pictures = vicinal.load(
-    "folder:PHOTOS", size=preparation.size, interpolation=preparation.interpolation
+    "PHOTOS", size=preparation.size, interpolation=preparation.interpolation
 ).train
 print(vicinal.embed(encoder, pictures, preparation).array.shape)
 ```

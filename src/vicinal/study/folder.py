@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,7 @@ from vicinal.encoder.cached import cached_encoder
 from vicinal.encoder.pretrained import is_start
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
+from vicinal.images import named
 from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
 from vicinal.study.threads import hold_threads
@@ -203,7 +205,7 @@ def recipe_for(data: str) -> str:
     """
     if data == "digits":
         return "digits"
-    return "photos" if data.startswith(("folder:", "csv:", "hub:")) else "laptop"
+    return "photos" if named(data).startswith(("folder:", "csv:", "hub:")) else "laptop"
 
 
 def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") -> Path:
@@ -218,9 +220,10 @@ def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") ->
     Raises:
         InputError: If there is no run to go on with.
     """
-    kind, _, rest = data.partition(":")
-    stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_') or kind}-{recipe}"
-    held = sorted(int(p.name[len(stem) + 1 :]) for p in Path("runs").glob(f"{stem}-[0-9]*"))
+    kind, _, rest = named(data).partition(":")
+    stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_*?') or kind}-{recipe}"
+    alike = Path("runs").glob(f"{glob.escape(stem)}-[0-9]*")
+    held = sorted(int(p.name[len(stem) + 1 :]) for p in alike)
     if resume and not held:
         raise InputError(
             f"{option('resume', True)}: no run of {stem} in runs; start one without it"

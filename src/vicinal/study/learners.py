@@ -204,7 +204,8 @@ class Learners:
         return folder
 
     def _preparation(self) -> Preparation:
-        return preparation_for(self.data.train.pixels, self.recipe.encoder)
+        train = self.data.train
+        return preparation_for(train.pixels, self.recipe.encoder, train.span)
 
 
 LEARNERS: dict[str, Callable[[Learners], None]] = {
@@ -233,7 +234,7 @@ def learn_generated(
 
     For the recipe's epochs, or for others and for minutes as `pretrain` takes them.
     """
-    preparation = preparation_for(train.pixels, recipe.encoder)
+    preparation = preparation_for(train.pixels, recipe.encoder, train.span)
     pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
 
     def keep(epochs: int, encoder: nn.Module) -> None:

@@ -15,7 +15,7 @@ from vicinal.encoder.pretrained import form_of
 from vicinal.errors import InputError, option
 from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.files import read_json, write_json
-from vicinal.images import keep_skipped, load, load_anomalies
+from vicinal.images import MOST_PIXELS, keep_skipped, lists_files, load, load_anomalies, named
 from vicinal.recipe import Recipe
 from vicinal.study.asked import asked_recipe
 from vicinal.study.claims import judge, over_seeds, spread
@@ -71,6 +71,8 @@ class Request:
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
         log: ``tensorboard`` or ``wandb`` to log the trainings there too.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
     """
 
     data: str = "digits"
@@ -85,6 +87,8 @@ class Request:
     device: str = "auto"
     data_dir: Path | None = None
     log: str | None = None
+    exclude: tuple[str, ...] = ()
+    max_pixels: int = MOST_PIXELS
 
 
 @dataclass(frozen=True)
@@ -119,18 +123,19 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
     recipe = asked_recipe(request.data, request.recipe, request.settings)
-    sources = {
-        "data": request.data,
-        "anomalies": request.anomalies or ("patches" if request.data == "digits" else None),
-        "test": request.test,
+    other = request.anomalies or ("patches" if request.data == "digits" else None)
+    sources: dict[str, Any] = {
+        "data": named(request.data),
+        "anomalies": other and named(other),
+        "test": request.test and named(request.test),
         "limit": request.limit,
     }
     check_log(request.log)
     engine = open_engine(request.device, recipe.training.precision)
-    data = _load(sources, recipe, request.data_dir)
+    data = _load(sources, recipe, request)
     _check(data, recipe)
     identity = sources | {name: images.fingerprint for name, images in data.parts().items()}
-    path = request.run or default_folder(request.data, recipe.name, resume=request.resume)
+    path = request.run or default_folder(sources["data"], recipe.name, resume=request.resume)
     with open_run(path, identity, recipe, resume=request.resume) as run:
         skipped = [one for part in data.parts().values() for one in part.skipped]
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
@@ -204,27 +209,24 @@ def _join_seeds(run: RunFolder, folders: list[Path]) -> None:
     write_json(run / "results.json", results)
 
 
-def _load(sources: dict[str, Any], recipe: Recipe, data_dir: Path | None) -> Data:
-    size, interpolation = form_of(recipe)
+def _load(sources: dict[str, Any], recipe: Recipe, request: Request) -> Data:
+    (size, interpolation), seed = form_of(recipe), recipe.seed
+    how: dict[str, Any] = {"data_dir": request.data_dir, "max_pixels": request.max_pixels}
+    how["interpolation"] = interpolation
     splits = load(
         sources["data"],
         size=size,
-        seed=recipe.seed,
+        seed=seed,
         limit=sources["limit"],
         test=sources["test"],
-        data_dir=data_dir,
-        interpolation=interpolation,
+        exclude=request.exclude,
+        **how,
     )
     other = None
     if sources["anomalies"] is not None:
-        other = load_anomalies(
-            sources["anomalies"],
-            size=size,
-            channels=splits.train.channels,
-            seed=recipe.seed,
-            data_dir=data_dir,
-            interpolation=interpolation,
-        )
+        how["exclude"] = request.exclude if lists_files(sources["anomalies"]) else ()
+        how |= {"channels": splits.train.channels, "span": splits.train.span}
+        other = load_anomalies(sources["anomalies"], size=size, seed=seed, **how)
     return Data(splits.train, splits.test, other)
 
 

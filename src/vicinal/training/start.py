@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from vicinal.encoder import projector
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
+from vicinal.images.depth import Span
 from vicinal.recipe import Encoder, Recipe
 
 
@@ -32,6 +33,10 @@ class Start:
     preparation: Preparation
     weights: Mapping[str, Tensor]
     told: str
+
+    def prepared(self, span: Span | None) -> Preparation:
+        """Its preparation; ``span`` is that of the pictures trained on now, if any are deep."""
+        return replace(self.preparation, span=span or self.preparation.span)
 
     def check_channels(self, data: str, channels: int) -> None:
         """Refuses pictures that it was not made for.

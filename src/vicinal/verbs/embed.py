@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.encoder.saved import fingerprint, load_encoder
-from vicinal.images import Part, load_parts
+from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.progress import counted
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
@@ -19,7 +21,13 @@ from vicinal.training.device import resolve_device
 
 
 def embed_source(
-    data: str, encoder: Path, *, device: str = "auto", data_dir: Path | None = None
+    data: str,
+    encoder: Path,
+    *,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> Embeddings:
     """Embeds every image of a source that can be used; training part first where it has parts.
 
@@ -28,6 +36,8 @@ def embed_source(
         encoder: What `vicinal.study.folder.encoder_file` takes.
         device: ``auto``, ``cpu`` or ``cuda``; float32 on each, so that files can be compared.
         data_dir: Where downloads and decoded images are kept.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
 
     Raises:
         InputError: If the source or the encoder cannot be used.
@@ -40,6 +50,9 @@ def embed_source(
         channels=preparation.channels,
         data_dir=data_dir,
         interpolation=preparation.interpolation,
+        span=preparation.span,
+        exclude=exclude,
+        max_pixels=max_pixels,
     )
     return embed_parts(parts, file, data, device=device, data_dir=data_dir)
 
@@ -81,16 +94,30 @@ def embed_parts(
         paths=np.concatenate(paths) if len(paths) == len(parts) else None,
         labels=np.concatenate(labels) if any((part != "").any() for part in labels) else None,
         splits=np.concatenate(splits) if splits else None,
+        sizes=_sizes(parts),
         origin={
-            "source": data,
+            "source": named(data),
             "data_dir": None if data_dir is None else os.path.abspath(data_dir),
             "size": preparation.size,
             "channels": preparation.channels,
             "encoder": str(encoder),
             "encoder_sha256": fingerprint(encoder),
-        },
+        }
+        | _span(parts),
         skipped=tuple(dict.fromkeys(one for part in parts for one in part.images.skipped)),
     )
+
+
+def _span(parts: Sequence[Part]) -> dict[str, Any]:
+    """How pictures of more than 8 bits were scaled, if there are any."""
+    span = next((part.images.span for part in parts if part.images.span is not None), None)
+    return {} if span is None else {"span": list(span)}
+
+
+def _sizes(parts: Sequence[Part]) -> NDArray[np.int32] | None:
+    """Width and height of every picture, if they are known."""
+    sizes = [part.images.sizes for part in parts if part.images.sizes is not None]
+    return np.concatenate(sizes) if len(sizes) == len(parts) else None
 
 
 def _labels(part: Part) -> np.ndarray[tuple[int], np.dtype[np.str_]]:

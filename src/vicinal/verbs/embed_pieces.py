@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vicinal import cores
-from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import write_csv
-from vicinal.images import ImageSet
-from vicinal.images.piece_pixels import Decoded, decode
+from vicinal.images import MOST_PIXELS, ImageSet, named
+from vicinal.images.piece_pixels import Decoded, Decoding, decode
 from vicinal.images.pieces import Piece, pieces
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.representations.embed import embed
@@ -58,6 +58,12 @@ class Parts:
     dimensions: int
     parts: int
     skipped: tuple[Skipped, ...]
+
+    def told(self) -> str:
+        """All of it in a line."""
+        left = f"; {len(self.skipped):,} left out, see skipped.csv" if self.skipped else ""
+        numbers = f"{self.dimensions} numbers each, {self.parts} files"
+        return f"{self.images:,} images, {numbers}: {self.out}{left}"
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,9 @@ class PieceEmbedder:
 
     def decoded(self, piece: Piece) -> Decoded:
         """The images of a piece, on all of this worker's threads."""
-        made = self.preparation
-        return decode(piece, made.size, made.channels, self.threads, made.interpolation)
+        made, most = self.preparation, self.origin["max_pixels"]
+        decoding = Decoding(made.size, made.channels, made.span, most, made.interpolation)
+        return decode(piece, decoding, self.threads)
 
     def written(self, piece: Piece) -> Part | None:
         """The part of a piece, if it is there already."""
@@ -129,6 +136,7 @@ class PieceEmbedder:
             paths=decoded.paths,
             labels=decoded.labels,
             splits=None if piece.split is None else np.full(count, piece.split),
+            sizes=decoded.sizes,
             origin=self.origin | {"skipped": [asdict(one) for one in decoded.skipped]},
         )
         with replacing_in(self.out, _name(piece)) as file:
@@ -145,6 +153,8 @@ def embed_pieces(
     engine: str = "plain",
     device: str = "auto",
     piece_images: int | None = None,
+    exclude: tuple[str, ...] = (),
+    max_pixels: int = MOST_PIXELS,
 ) -> Parts:
     """Embeds a source into a folder of parquet files; goes on where it was interrupted.
 
@@ -159,6 +169,8 @@ def embed_pieces(
         engine: ``plain``: this process; ``ray``: the cluster of RAY_ADDRESS, or one made here.
         device: ``auto``, ``cpu`` or ``cuda``, on each worker.
         piece_images: Images of a part at most; None for as many as decode to 128 MiB.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
 
     Raises:
         InputError: If source, encoder or folder cannot be used, or more than a fifth of the
@@ -171,30 +183,39 @@ def embed_pieces(
     _, preparation = load_encoder(file)
     if device != "auto" and ray is None:
         resolve_device(device)
-    listed = pieces(source, preparation.size, piece_images)
-    origin = {
-        "source": source,
-        "size": preparation.size,
-        "channels": preparation.channels,
-        "encoder": str(file),
-        "encoder_sha256": fingerprint(file),
-    }
+    listed, unread = pieces(source, preparation.size, piece_images, exclude)
+    origin = _origin(source, file, preparation, max_pixels)
     where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
     plan = _plan(listed, origin)
     made = (file.read_bytes(), origin, where, device)
     with nullcontext() if ray is None else connected(ray):  # before anything is written
         claim(where, plan, out)
         done = list(_here(listed, made) if ray is None else _by_ray(ray, listed, made))
-    skipped = tuple(one for part in done for one in part.skipped)
+    bad = tuple(one for part in done for one in part.skipped)
     expected, images = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
-    if images + len(skipped) != expected or names != sorted(map(_name, listed)):
+    if images + len(bad) != expected or names != sorted(map(_name, listed)):
         raise RuntimeError(f"{out}: {images} rows in {len(names)} parts of {expected} images")
-    refuse_too_many(source, skipped, expected)
+    refuse_too_many(source, bad, expected)
+    skipped = (*unread, *bad)
     if skipped:
         _keep(where, skipped)
     write_plan(where, plan | {"finished": True, "images": images, "skipped": len(skipped)})
     return Parts(out, images, max(part.dimensions for part in done), len(done), skipped)
+
+
+def _origin(
+    source: str, encoder: Path, preparation: Preparation, max_pixels: int
+) -> dict[str, Any]:
+    """What every part is made from and with."""
+    return {
+        "source": named(source),
+        "max_pixels": max_pixels,
+        "size": preparation.size,
+        "channels": preparation.channels,
+        "encoder": str(encoder),
+        "encoder_sha256": fingerprint(encoder),
+    }
 
 
 def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:

@@ -124,6 +124,7 @@ def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArra
         channels=preparation.channels,
         pad=False,
         interpolation=preparation.interpolation,
+        span=preparation.span or embeddings.origin.get("span"),
     )
     images = ImageSet("query", pixels[None], np.array(["query"]))
     array = embed(network, images, preparation).array

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vicinal.encoder.pretrained import form_of, is_start, open_start, preparatio
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_rows, write_json
-from vicinal.images import keep_skipped, load
+from vicinal.images import keep_skipped, load, named
 from vicinal.images.skipped import Skipped
 from vicinal.images.streams import is_stream, open_stream
 from vicinal.recipe import Recipe
@@ -76,15 +77,15 @@ def train(
     data_dir: Path | None = None,
     devices: int | None = None,
     nodes: int | None = None,
+    **reading: Any,
 ) -> Trained:
     """Trains an encoder and writes recipe.toml, environment.json, losses.csv and the encoder.
 
-    Pictures that cannot be used are left out and listed in skipped.csv. Images of the source's
-    test part, or a held-out fifth, give the test curve and no gradient. Of several ranks the
-    first writes and all return the same; those that torchrun starts again go on with the run.
+    The test part, or a held-out fifth, gives the test curve and no gradient; of several ranks the
+    first writes, also what cannot be used, into skipped.csv, and those started again go on.
 
     Args:
-        data: Source of the images, for `vicinal.images.load` or `open_stream`.
+        data: As `vicinal.images.load` or `vicinal.images.streams.open_stream` takes it.
         recipe: A shipped recipe's name or a file; None for that of ``start``, or the one that fits.
         settings: ``section.field=value`` overrides.
         minutes: What the training may take; it ends sooner where more is not worth its time, see
@@ -92,12 +93,13 @@ def train(
         start: A run, or an encoder's file, to begin with: its weights and its preparation, and
             the projector if its checkpoint is there. The optimiser begins afresh.
         limit: At most so many training images.
-        run: The run folder; None for the next of its kind under ``runs``.
+        run: The run folder; None for the next under ``runs``.
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
         devices: Ranks on each node, see `vicinal.training.launch.open_ranks`.
         nodes: Nodes.
+        reading: ``exclude`` and ``max_pixels``, as `vicinal.images.load` takes them.
 
     Raises:
         InputError: If anything asked for cannot be used, or ``start`` has another encoder;
@@ -110,12 +112,11 @@ def train(
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or ranks.restarted()
     begun = ranks.from_first(lambda: _begun(start, chosen))
-    source = ranks.in_turn(lambda: _opened(data, chosen, limit, data_dir, begun))
-    path = ranks.from_first(
-        lambda: run or default_folder(data, chosen.name, resume=resume, prefix="train-")
-    )
+    source = ranks.in_turn(lambda: _opened(data, chosen, limit, data_dir, begun, **reading))
+    folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
+    path = ranks.from_first(lambda: run or folder_of())
     asked = {"minutes": minutes, "start": begun and begun.fingerprint}
-    identity = {"verb": "train", "data": data, "limit": limit} | asked | source.fingerprints
+    identity = {"verb": "train", "data": named(data), "limit": limit} | asked | source.fingerprints
     with cores.shared(), _opened_run(path, identity, chosen, resume=resume) as folder:
         ranks.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
@@ -158,22 +159,21 @@ class _Source:
 
 
 def _opened(
-    data: str, recipe: Recipe, limit: int | None, data_dir: Path | None, begun: Start | None
+    data: str,
+    recipe: Recipe,
+    limit: int | None,
+    data_dir: Path | None,
+    begun: Start | None,
+    **reading: Any,
 ) -> _Source:
     size, interpolation = form_of(recipe)
+    how = {"size": size, "interpolation": interpolation, "data_dir": data_dir, **reading}
     if not is_stream(data):
-        splits = load(
-            data,
-            size=size,
-            seed=recipe.seed,
-            limit=limit,
-            data_dir=data_dir,
-            interpolation=interpolation,
-        )
-        preparation = preparation_for(splits.train.pixels, recipe.encoder)
+        splits = load(data, seed=recipe.seed, limit=limit, **how)
+        preparation = preparation_for(splits.train.pixels, recipe.encoder, splits.train.span)
         if begun is not None:
             begun.check_channels(data, splits.train.channels)
-            preparation = begun.preparation
+            preparation = begun.prepared(splits.train.span)
         pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
         return _Source(
             Material(splits.train.pixels, pairs),
@@ -184,19 +184,16 @@ def _opened(
         )
     if limit is not None:
         raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
-    stream = open_stream(
-        data,
-        size=size,
-        test_images=recipe.training.test_images,
-        data_dir=data_dir,
-        interpolation=interpolation,
-    )
-    preparation = Preparation(size, stream.channels, stream.mean, stream.std)
+    stream = open_stream(data, test_images=recipe.training.test_images, **how)
+    mean, std, span = stream.mean, stream.std, stream.span
+    preparation = Preparation(size, stream.channels, mean, std, span=span)
     if recipe.encoder.start:
-        preparation = open_start(recipe.encoder.start, stream.channels).preparation
+        preparation = replace(
+            open_start(recipe.encoder.start, stream.channels).preparation, span=span
+        )
     if begun is not None:
         begun.check_channels(data, stream.channels)
-        preparation = begun.preparation
+        preparation = begun.prepared(span)
     pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
     return _Source(
         StreamMaterial(stream, pairs, recipe.training.buffer),

@@ -33,6 +33,9 @@ const labelOf = (row) => textAt("labels", column.label[row]);
 const splitOf = (row) => textAt("splits", column.split[row]);
 const reasonOf = (row) => textAt("reasons", column.reason[row]);
 const nameOf = (row) => (idOf(row) || pathOf(row) || `picture ${row}`).split(/[/\\]/).pop();
+/* The original's size: 4,000 × 3,000 (1.33). */
+const hasSize = (row) => column.width !== undefined && column.width[row] > 0;
+const sizeOf = (row) => (hasSize(row) ? `${counted(column.width[row])} × ${counted(column.height[row])} (${short(column.width[row] / column.height[row])})` : "");
 const misleads = (row, map) => column[`${map}_trust`] !== undefined && column[`${map}_trust`][row] < 0.5;
 
 /* A picture's rows in one of its lists: [[row, distance], …]. */

@@ -13,6 +13,8 @@ from vicinal.report.explorer.run_files import ExploreRun
 
 NONE = -1
 """Stands for no row, no label, no cluster, no sheet."""
+SIZES = ("width", "height")
+"""Of the originals, in pixels; runs of earlier versions have none."""
 ALIGNED = 8  # a typed array must start at a multiple of its items' size
 
 Layout = dict[str, tuple[str, int, int]]
@@ -44,6 +46,9 @@ def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
     }
     if "finest" in points.column_names:  # a run of an earlier version has one level alone
         columns["finest"] = _plain(points.column("finest"), np.int32, NONE)
+    for name in SIZES:
+        if name in points.column_names:
+            columns[name] = _plain(points.column(name), np.int32, NONE)
     columns["flagged"] = _plain(points.column("flagged").cast(pa.uint8()), np.uint8, 0)
     places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
     for name in ("score", "p_value", *places):

@@ -11,11 +11,12 @@ function cell(value) {
 }
 const figure = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
 function csvOf(rows) {
-  const header = ["row", "id", "path", "label", "split", "cluster", "score", "p_value", "rank", "flagged", "duplicate_group"];
+  const header = ["row", "id", "path", "label", "split", "cluster", "score", "p_value", "rank", "flagged", "duplicate_group", "width", "height", "aspect_ratio"];
   const known = (number) => (number < 0 ? null : number);
   const lines = Array.from(rows, (row) => [
     row, idOf(row), pathOf(row), labelOf(row), splitOf(row), known(column.cluster[row]), figure(column.score[row]), figure(column.p_value?.[row] ?? NaN),
     column.rank[row], column.flagged[row] ? "true" : "false", known(column.group[row]),
+    ...(hasSize(row) ? [column.width[row], column.height[row], figure(column.width[row] / column.height[row])] : [null, null, null]),
   ]);
   return [header, ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
 }

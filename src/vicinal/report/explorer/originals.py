@@ -6,40 +6,43 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from vicinal.images.depth import Span, eight_bits, span_of
+from vicinal.images.fit import upright
+from vicinal.images.opened import opened
 
 LONGEST_SIDE = 1024
 """Pixels; larger pictures are reduced."""
 MOST_PIXELS = 100_000_000
+"""Pixels that are decoded; of a JPEG, at the fraction of its size that is needed."""
 MOST_BYTES = 200_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's own decoders, no other program
 
 
-def read_original(path: str | Path) -> bytes | None:
-    """The picture in a file as WebP, upright, on white; None where there is none to be had."""
+def read_original(path: str | Path, span: Span | None = None) -> bytes | None:
+    """The picture in a file as WebP, upright and opaque as the encoder saw it, but whole.
+
+    Args:
+        path: The file.
+        span: The values of pictures of more than 8 bits that become black and white; None for
+            the least and the greatest of this one.
+
+    Returns:
+        None where there is none to be had.
+    """
     path = Path(path)
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return None
-            image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))
-            shown = _opaque(ImageOps.exif_transpose(image))
+        with opened(path, LONGEST_SIDE, MOST_PIXELS) as (image, _):
+            shown = upright(image)
+        if shown.mode == "F":
+            values = np.asarray(shown)
+            shown = Image.fromarray(eight_bits(values, span or span_of(values)))
+        shown = shown.convert("RGB")
         shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         content = io.BytesIO()
         shown.save(content, "WEBP", quality=90, method=2)
     except Exception:  # Pillow's decoders raise whatever they stumble over
         return None
     return content.getvalue()
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Any mode to RGB."""
-    if image.mode.startswith("I"):  # 16 bits, which Pillow itself would clip
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray((values // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour)
-    return image.convert("RGB")

@@ -18,7 +18,8 @@ function pictureFacts(row) {
   const known = [
     ["Label", labelOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
     ["Oddness", `${short(column.score[row])}, rank ${counted(column.rank[row])} of ${counted(COUNT)}`],
-    ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Split", splitOf(row)], ["Row", String(row)],
+    ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Split", splitOf(row)],
+    ["Size (width / height)", sizeOf(row)], ["Row", String(row)],
   ].filter(([, value]) => value);
   return make("div", { className: "about" },
     make("dl", {}, ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),

@@ -121,8 +121,9 @@ class ExplorerServer(ThreadingHTTPServer):
         path = self.paths[row] if row < len(self.paths) else None
         if path is None:
             return None
+        span = self.run.figures["data"].get("span")
         with DECODERS:
-            return read_original(path)
+            return read_original(path, None if span is None else (span[0], span[1]))
 
 
 def _nothing(number: int) -> None:

@@ -1,0 +1,121 @@
+"""Which files are pictures: those that are read, and those that look like one and are not."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import PurePath
+
+from PIL import Image, features
+
+_READ = {
+    "BMP": ".bmp .dib",
+    "DDS": ".dds",
+    "DIB": "",
+    "GIF": ".gif",
+    "ICNS": ".icns",
+    "ICO": ".ico",
+    "JPEG": ".jfif .jpe .jpeg .jpg .mpo",
+    "PCX": ".pcx",
+    "PNG": ".apng .png",
+    "PPM": ".pbm .pfm .pgm .pnm .ppm",
+    "PSD": ".psd",
+    "QOI": ".qoi",
+    "SGI": ".bw .rgb .rgba .sgi",
+    "TGA": ".icb .tga .vda .vst",
+    "TIFF": ".tif .tiff",
+    "WEBP": ".webp",
+}
+_PERHAPS = {
+    "AVIF": ".avif .avifs",
+    "HEIF": ".heic .heics .heif .heifs .hif",
+    "JPEG2000": ".j2c .j2k .jp2 .jpc .jpf .jpx",
+}
+"""What Pillow, or pillow-heif, reads on some machines."""
+_MENDS = {
+    "AVIF": "AVIF, which this Pillow does not read: pip install -U pillow",
+    "HEIF": "HEIC, which Pillow alone does not read: pip install 'vicinal[heif]'",
+    "JPEG2000": "JPEG 2000, which this Pillow was built without: pip install -U pillow",
+}
+_RAW = (
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
+    ".raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
+)
+_OTHERS = {
+    _RAW: "a camera's raw file, which is not read: export it as TIFF or JPEG",
+    ".ai .cdr .emf .eps .ps .svg .svgz .wmf": "a drawing without pixels: export it as PNG",
+    ".dcm .dicom .mha .mhd .nii .nrrd": "a scanner's format: export 16-bit PNG or TIFF files",
+    ".czi .lif .lsm .nd2 .ndpi .oib .svs .vsi": "a microscope's format: export it as TIFF",
+    ".exr .fits .fts .hdr": "numbers without a usual range: export it as TIFF",
+    ".afphoto .clip .kra .psb .sketch .xcf": "an editor's own format: export it as PNG",
+    ".jxl": "JPEG XL, which Pillow does not read: convert it to PNG or JPEG",
+    ".bpg .cin .cur .dcx .djvu .dpx .fli .flif .hdp .jng .jxr .mng .pcd .pct .pict .ras .sun "
+    ".wbmp .wdp .xbm .xpm": "a format that is not read: convert it to PNG",
+}
+_UNREAD = {suffix: reason for suffixes, reason in _OTHERS.items() for suffix in suffixes.split()}
+_RAWS = frozenset(_RAW.split())
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """What Pillow may open, whatever a file is called; it would run a program for some others."""
+    return (*_READ, *(name for name in _PERHAPS if _there(name)))
+
+
+@cache
+def suffixes() -> tuple[str, ...]:
+    """How the names of pictures that are read end, in lower case."""
+    known = _READ | {name: _PERHAPS[name] for name in formats() if name in _PERHAPS}
+    return tuple(sorted(suffix for listed in known.values() for suffix in listed.split()))
+
+
+def unread(name: str, head: bytes = b"") -> str | None:
+    """Why a file that looks like a picture is not read, and what helps; None where it is no such.
+
+    Args:
+        name: The file's name, of which the ending counts.
+        head: Its first bytes, for pictures without a name.
+    """
+    suffix = PurePath(name).suffix.lower()
+    for kind, listed in _PERHAPS.items():
+        if kind not in formats() and (suffix in listed.split() or kind == _sniffed(head)):
+            return _MENDS[kind]
+    return _UNREAD.get(suffix) or _UNREAD.get(_sniffed(head) or "")
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a common kind of picture, whatever its name."""
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(starts) or webp or _sniffed(head) in _PERHAPS
+
+
+def is_raw(name: str) -> bool:
+    """Whether a file is a camera's raw one, of which Pillow would open a tiny preview."""
+    return PurePath(name).suffix.lower() in _RAWS
+
+
+def _there(kind: str) -> bool:
+    if kind != "HEIF":
+        return bool(features.check({"AVIF": "avif", "JPEG2000": "jpg_2000"}[kind]))
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif  # the extra `heif`
+
+    Image.init()
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _sniffed(head: bytes) -> str | None:
+    """What the first bytes of a file say it is: a name of `_PERHAPS` or a suffix."""
+    if head[4:8] == b"ftyp":
+        avif = head[8:12] in (b"avif", b"avis")
+        heif = head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+        return "AVIF" if avif else "HEIF" if heif else None
+    if head[:2] == b"\xff\x0a" or head[4:8] == b"JXL ":
+        return ".jxl"
+    if head[128:132] == b"DICM":
+        return ".dcm"
+    text = head[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return ".svg" if text.startswith(b"<svg") or b"<svg" in text else None
