@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -142,12 +141,11 @@ def form_of(recipe: Recipe) -> tuple[int, str]:
 
 
 def preparation_for(
-    pixels: NDArray[np.uint8], encoder: Encoder, span: Span | None = None
+    pixels: NDArray[Any], encoder: Encoder, span: Span | None = None
 ) -> Preparation:
     """How images are prepared for an encoder that is trained on these (N, S, S, C).
 
-    By their own mean and deviation, or as its start's were when it was trained; those of more
-    than 8 bits by their own ``span``, if there are any (`ImageSet.span`).
+    By their own mean and deviation, or as its start's were when it was trained; by their own span.
     """
     if encoder.start:
         return replace(open_start(encoder.start, pixels.shape[3]).preparation, span=span)
@@ -299,6 +297,5 @@ def _prepared(network: nn.Module, channels: int, text: str) -> Preparation:
     mean, std = (tuple(float(x) for x in said[key]) for key in ("mean", "std"))
     if len(mean) != channels:
         mean, std = (((sum(x) / len(x)),) * channels for x in (mean, std))
-    how = said["interpolation"]
-    how = how if how in INTERPOLATIONS else "bicubic"
+    how = said["interpolation"] if said["interpolation"] in INTERPOLATIONS else "bicubic"
     return Preparation(height, channels, mean, std, interpolation=how)

@@ -84,19 +84,18 @@ def squares(
     """
     if isinstance(pictures, ImageSet):
         return Squares(_of_array(pictures.pixels, size, channels, interpolation), pictures.span)
-    if hasattr(pictures, "ndim") and not hasattr(pictures, "__array__"):  # sparse
-        return None
-    if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes):
-        raise InputError(f"images must be an array or pictures, found {type(pictures).__name__}")
     if isinstance(pictures, Image.Image):
         raise InputError("images must be several pictures, found one; give [image]")
     fitting = _Fitting(size, channels, interpolation, span)
     if not hasattr(pictures, "__array__"):
+        if hasattr(pictures, "ndim"):  # sparse
+            return None
+        if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes):
+            kind = type(pictures).__name__
+            raise InputError(f"images must be an array or pictures, found {kind}")
         return _one_by_one(pictures, fitting)
-    if hasattr(pictures, "columns") and not _holds_pictures(pictures):
-        return None  # a data frame of numbers
-    if hasattr(pictures, "columns"):
-        return _one_by_one(pictures, fitting)
+    if hasattr(pictures, "columns"):  # a data frame, of pictures or of numbers
+        return _one_by_one(pictures, fitting) if _holds_pictures(pictures) else None
     array = np.asarray(pictures)
     if array.ndim == 1 and array.dtype == object:
         return _one_by_one(array, fitting)
@@ -131,7 +130,7 @@ def _holds_pictures(frame: Any) -> bool:
     return any(is_picture(first) for first in firsts)
 
 
-def _one_by_one(pictures: Iterable[Any], fitting: _Fitting) -> Squares | None:
+def _one_by_one(pictures: Any, fitting: _Fitting) -> Squares | None:
     """The pictures in a container; None if the first is none."""
     stream = by_position(held_in(pictures).images)
     first = next(stream, None)
