@@ -1,13 +1,19 @@
 """Words for what should not count, against what views then do to real pictures."""
 
 from itertools import combinations
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_sample_image
+from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
+from vicinal.cli.options import ignored_words
 from vicinal.errors import InputError
+from vicinal.estimators.vicreg import VICReg
+from vicinal.explore import Request
+from vicinal.explore.asked import check, held_or_asked_recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.views import Augment
@@ -60,3 +66,32 @@ def test_only_the_place_of_the_crop_is_left_where_everything_counts(pictures: Te
 def test_another_word_is_refused_with_the_words_there_are() -> None:
     with pytest.raises(InputError, match="ignore 'hue': the words are colour, brightness, flip"):
         ignoring(read_recipe("seed"), ["hue"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, None), ("nothing", ()), ("flip, Colour", ("flip", "colour")), ("blur", ("blur",))],
+)
+def test_words_on_the_command_line(text: str | None, words: tuple[str, ...] | None) -> None:
+    assert ignored_words(text) == words
+
+
+def test_explore_trains_by_the_words_and_says_how_it_goes_on(tmp_path: Path) -> None:
+    asked = Request("digits", recipe="seed", ignore=("flip", "blur"))
+    recipe = held_or_asked_recipe(asked, "digits", tmp_path)
+    assert recipe is not None
+    assert ignored(recipe.views) == ("flip", "blur")
+    assert "--ignore flip,blur" in asked.command(tmp_path)
+    assert "--ignore nothing" in Request("digits", ignore=()).command(tmp_path)
+    with pytest.raises(InputError, match="nothing is trained"):
+        check(Request("digits", encoder=tmp_path, ignore=("flip",)))
+
+
+def test_the_estimator_has_them_too() -> None:
+    pictures = load_digits().images[:40].astype(np.uint8) * 15
+    tiny = ["encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[8]"]
+    tiny += ["training.warmup_epochs=0", "training.batch_size=8"]
+    model = VICReg("digits", tiny, epochs=1, ignore=["scale", "flip"]).fit(pictures)
+    assert ignored(model.recipe_.views) == ("flip", "scale")
+    with pytest.raises(InputError, match="ignore must be a list"):
+        VICReg("digits", tiny, epochs=1, ignore="scale").fit(pictures)

@@ -87,6 +87,14 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a number: --set objective.variance=0 (repeatable)."),
 ]
+Ignore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="Differences between pictures that should not count: any of colour, brightness, "
+        "flip, scale, blur, rotation, with commas between, or nothing. (default: the recipe's)",
+    ),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(
@@ -135,6 +143,13 @@ Threads = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def ignored_words(text: str | None) -> tuple[str, ...] | None:
+    """What ``--ignore`` names: words with commas or spaces between; ``nothing`` is none."""
+    if text is None:
+        return None
+    return tuple(word for word in text.lower().replace(",", " ").split() if word != "nothing")
 
 
 def reading(exclude: list[str] | None, max_megapixels: float | None) -> Reading:

@@ -19,6 +19,7 @@ from vicinal.cli.options import (
     EncoderName,
     Exclude,
     FalseAlarms,
+    Ignore,
     Limit,
     MaxMegapixels,
     Minutes,
@@ -30,6 +31,7 @@ from vicinal.cli.options import (
     Start,
     Threads,
     TrainNothing,
+    ignored_words,
     reading,
     wants_page,
 )
@@ -48,6 +50,7 @@ def explore(
     encoder: TrainNothing = None,
     start: Start = None,
     minutes: Minutes = None,
+    ignore: Ignore = None,
     false_alarms: FalseAlarms = 0.01,
     run: Annotated[
         Path | None, typer.Option(help="The run folder. (default: runs/PHOTOS-explore-NUMBER)")
@@ -76,6 +79,7 @@ def explore(
     vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
     vicinal explore PHOTOS/ --encoder pretrained an ImageNet network as it is, no training
     vicinal explore PHOTOS/ --start pretrained   training goes on from it
+    vicinal explore PHOTOS/ --ignore flip,scale  where colour and brightness matter
     """
     from vicinal.explore import Request
     from vicinal.explore import explore as explore_pictures
@@ -88,6 +92,7 @@ def explore(
             recipe=recipe,
             settings=(*(settings or ()), *([f"encoder.start={start}"] if start else [])),
             minutes=minutes,
+            ignore=ignored_words(ignore),
             false_alarms=false_alarms,
             run=run,
             resume=resume,
@@ -187,6 +192,7 @@ def train(
     ] = None,
     settings: Settings = None,
     minutes: Minutes = None,
+    ignore: Ignore = None,
     start: Annotated[
         Path | None, typer.Option(help="Begin with the encoder of this run, which stays as it is.")
     ] = None,
@@ -221,6 +227,7 @@ def train(
         recipe=recipe,
         settings=tuple(settings or ()),
         minutes=minutes,
+        ignore=ignored_words(ignore),
         start=start,
         limit=limit,
         run=run,

@@ -25,6 +25,7 @@ from vicinal.images.in_memory import Squares, shape_of_rows, squares
 from vicinal.images.values import checked_pixels, refuse_ones
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.differences import ignoring
 from vicinal.representations.embed import embed
 from vicinal.representations.points import checked_points
 from vicinal.training.budget import check_minutes, most_epochs
@@ -72,6 +73,8 @@ class VICReg(
             ``RandomState`` to draw one from, or None for another one each time.
         device: ``auto``, ``cpu`` or ``cuda``.
         verbose: Whether training shows its progress on standard error.
+        ignore: Differences that should not count: of ``colour``, ``brightness``, ``flip``,
+            ``scale``, ``blur`` and ``rotation``; None for those of the recipe.
 
     Attributes:
         encoder_: The trained network, pictures (B, C, S, S) to representations (B, F), on
@@ -92,6 +95,7 @@ class VICReg(
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         verbose: bool = False,
+        ignore: Sequence[str] | None = None,
     ) -> None:
         self.recipe = recipe
         self.settings = settings
@@ -100,6 +104,7 @@ class VICReg(
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
+        self.ignore = ignore
 
     def fit(self, X: Any, y: object = None) -> Self:  # noqa: N803 (scikit-learn's name)
         """Trains an encoder on pictures, see above; ``y`` is ignored.
@@ -221,7 +226,9 @@ class VICReg(
             raise InputError(
                 "training.keep_epochs: an estimator keeps its last encoder alone; leave it out"
             )
-        return with_start(resolved)
+        if isinstance(self.ignore, str):
+            raise InputError(f"ignore must be a list of words: [{self.ignore!r}]")
+        return with_start(resolved if self.ignore is None else ignoring(resolved, self.ignore))
 
     def _pixels(
         self,

@@ -33,6 +33,8 @@ class Request:
         settings: ``section.field=value`` overrides of the recipe.
         minutes: What the training may take; None for `MINUTES`, or for all the epochs that
             ``settings`` set.
+        ignore: Words for the differences that should not count, see
+            `vicinal.recipes.differences`; None for those of the recipe.
         false_alarms: The share of the pictures that may be flagged as odd.
         run: The run folder.
         resume: Whether to go on with an interrupted run.
@@ -47,6 +49,7 @@ class Request:
     recipe: str | None = None
     settings: tuple[str, ...] = ()
     minutes: float | None = None
+    ignore: tuple[str, ...] | None = None
     false_alarms: float = 0.01
     run: Path | None = None
     resume: bool = False
@@ -77,6 +80,8 @@ class Request:
         words = ["vicinal", "explore", self.data]
         for name, (asked, usual) in options.items():
             words += [name, str(asked)] if asked != usual else []
+        if self.ignore is not None:
+            words += ["--ignore", ",".join(self.ignore) or "nothing"]
         for setting in self.settings:
             words += ["--set", setting]
         for pattern in self.exclude:
@@ -95,10 +100,11 @@ def check(request: Request) -> None:
         raise InputError(
             f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
         )
-    if request.encoder is not None and (request.recipe is not None or request.settings):
+    trains = (request.recipe, request.ignore) != (None, None) or request.settings
+    if request.encoder is not None and trains:
         raise InputError(
             f"{option('encoder')}: nothing is trained, so leave {option('recipe')}, "
-            f"{option('settings')} and a start out"
+            f"{option('settings')}, {option('ignore')} and a start out"
         )
 
 
@@ -110,7 +116,7 @@ def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | No
         held = read_json(path / "run.json").get("recipe")
         if held is not None:
             return Recipe.model_validate(held)
-    return asked_recipe(data, request.recipe, request.settings)
+    return asked_recipe(data, request.recipe, request.settings, request.ignore)
 
 
 def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[Part, ...]:
@@ -156,5 +162,6 @@ def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[st
             "settings": list(request.settings),
             "minutes": request.limit,
             "false_alarms": request.false_alarms,
+            "ignore": None if request.ignore is None else sorted(request.ignore),
         },
     }

@@ -14,6 +14,7 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
+from vicinal.errors import option
 from vicinal.explore.asked import (
     Request,
     check,
@@ -38,6 +39,7 @@ from vicinal.files import read_json, read_rows, replacing, write_json
 from vicinal.images import ImageSet, Part, Skipped, keep_skipped, named
 from vicinal.images.classes import in_order
 from vicinal.recipe import Recipe
+from vicinal.recipes.differences import ignored
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
 from vicinal.study.better import keep_better, read_kept, told
@@ -83,6 +85,7 @@ class Explored:
             f"{same['pairs']:,} pairs nearly the same",
             *([told(figures["encoder"]["kept"])] if figures["encoder"].get("kept") else []),
             f"health: {health_['summary']}",
+            *_said_ignored(figures["encoder"]["ignores"]),
             f"the page: {self.page}"
             if self.page is not None
             else f"more than {MOST_PICTURES:,} pictures are too many for one file; look at them "
@@ -245,6 +248,7 @@ def _figures(
             "epochs": None if recipe is None else _epochs(folder.path),
             "minutes": request.limit,
             "seconds": seconds.get("train"),
+            "ignores": None if recipe is None else list(ignored(recipe.views)),
             "kept": read_kept(folder.path),
         },
         **read_figures(folder.path, WITH_COLUMNS),
@@ -252,6 +256,16 @@ def _figures(
         "environment": read_json(folder / "environment.json"),
         "recipe": None if recipe is None else recipe.model_dump(mode="json"),
     }
+
+
+def _said_ignored(words: list[str] | None) -> list[str]:
+    """Which differences did not count, and how to change that; nothing where none was chosen."""
+    if words is None:
+        return []
+    return [
+        f"differences that did not count: {', '.join(words) or 'none'} "
+        f"({option('ignore')} chooses others)"
+    ]
 
 
 def _skipped(parts: tuple[Part, ...]) -> tuple[Skipped, ...]:

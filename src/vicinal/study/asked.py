@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from vicinal.encoder.pretrained import with_start
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.differences import ignoring
 from vicinal.study.folder import recipe_for
 
 
-def asked_recipe(data: str, recipe: str | None, settings: Sequence[str]) -> Recipe:
+def asked_recipe(
+    data: str,
+    recipe: str | None,
+    settings: Sequence[str],
+    ignore: Sequence[str] | None = None,
+) -> Recipe:
     """The recipe asked for, or the one that fits, with its settings and its start's network.
 
     Args:
@@ -18,10 +24,13 @@ def asked_recipe(data: str, recipe: str | None, settings: Sequence[str]) -> Reci
         recipe: A shipped recipe's name or a file; None for ``pretrained`` where a setting names
             weights to go on from, else for the one that fits the data.
         settings: ``section.field=value`` overrides.
+        ignore: What views should differ in, see `vicinal.recipes.differences`; None for what
+            the recipe's do.
 
     Raises:
         InputError: If a name, a value or the start's weights cannot be used.
     """
     starts = any(one.partition("=")[0].strip() == "encoder.start" for one in settings)
     name = recipe or ("pretrained" if starts else recipe_for(data))
-    return with_start(override(read_recipe(name), settings))
+    chosen = override(read_recipe(name), settings)
+    return with_start(chosen if ignore is None else ignoring(chosen, ignore))

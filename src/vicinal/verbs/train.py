@@ -69,6 +69,7 @@ def train(
     recipe: str | None = None,
     settings: Sequence[str] = (),
     minutes: float | None = None,
+    ignore: Sequence[str] | None = None,
     start: Path | None = None,
     limit: int | None = None,
     run: Path | None = None,
@@ -90,6 +91,7 @@ def train(
         settings: ``section.field=value`` overrides.
         minutes: What the training may take; it ends sooner where more is not worth its time, see
             `vicinal.training.budget`. None for all of the recipe's epochs.
+        ignore: Differences that should not count, see `vicinal.recipes.differences`.
         start: A run, or an encoder's file, to begin with: its weights and its preparation, and
             the projector if its checkpoint is there. The optimiser begins afresh.
         limit: At most so many training images.
@@ -108,7 +110,7 @@ def train(
     check_minutes(minutes)
     if start is not None and is_start(str(start)):
         settings, start = [*settings, f"encoder.start={start}"], None
-    chosen = asked_recipe(data, recipe or _recipe_of(start), settings)
+    chosen = asked_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or ranks.restarted()
     begun = ranks.from_first(lambda: _begun(start, chosen))

@@ -19,6 +19,7 @@ function facts() {
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
     ["Encoder", encoder?.recipe ?? "given", trained],
+    ...(encoder?.ignores ? [["Does not count", encoder.ignores.join(", ") || "nothing", "differences that its training ignored; --ignore chooses others"]] : []),
   ];
   return make("dl", { className: "facts" }, ...known.map(([name, value, words, tab]) => {
     const shown = tab ? make("button", { type: "button", className: "link", onclick: () => change({ tab }) }, value) : value;
