@@ -8,7 +8,7 @@ import pytest
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.evaluations.own_view import own_view, views_of
-from vicinal.explore.rivals import RIVALS, hold_against_rivals
+from vicinal.explore.rivals import PRETRAINED_RIVAL, RIVALS, hold_against_rivals
 from vicinal.images import load_parts
 from vicinal.recipe import Encoder
 
@@ -36,7 +36,7 @@ def test_every_rival_is_asked_for_the_same_views(pixels: np.ndarray, tmp_path: P
     prepared = Preparation(32, 3, (0.5,) * 3, (0.25,) * 3)
     save_encoder(network, file, recipe=settings, preparation=prepared)
     found = hold_against_rivals(pixels, file)
-    assert list(found) == ["encoder", *RIVALS]
+    assert list(found) == ["encoder", *RIVALS, PRETRAINED_RIVAL]  # the tests have the extra
     assert all(one["n"] == len(pixels) for one in found.values())
     first, second = (view.reshape(len(view), -1) / np.float32(255) for view in views_of(pixels))
     assert found["raw pixels"]["value"] == own_view(first, second).value

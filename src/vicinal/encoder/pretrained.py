@@ -171,8 +171,13 @@ def bundled_weights() -> Weights:
     return dict(zip(names, theirs.values(), strict=True))
 
 
+def has_pretrained() -> bool:
+    """Whether the extra ``pretrained`` is installed."""
+    return find_spec(_PACKAGE) is not None and find_spec("timm") is not None
+
+
 def _check_package() -> None:
-    if find_spec(_PACKAGE) is None or find_spec("timm") is None:
+    if not has_pretrained():
         raise InputError(
             f"{PRETRAINED}: its network is not installed; pip install 'vicinal[pretrained]'"
         )

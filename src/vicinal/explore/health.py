@@ -71,7 +71,9 @@ def _worth(rivals: Mapping[str, Any] | None) -> dict[str, Any]:
         for key, score in rivals.items()
     )
     if not ahead:
-        verdict, words = "good", "Better than raw pixels and patch features."
+        *others, last_one = (rival for rival in rivals if rival != "encoder")
+        words = f"Better than {', '.join(others)} and {last_one}."
+        verdict = "good"
     else:
         strongest = max(ahead, key=lambda rival: float(rivals[rival]["value"]))
         last = own["value"] <= rivals["raw pixels"]["value"]
