@@ -17,6 +17,8 @@ from vicinal.images.formats import formats, is_raw, unread
 
 MOST_PIXELS = 178_956_970
 """Pixels that a picture may have, as it is decoded, unless told otherwise: Pillow's own limit."""
+# Not `option`: the reason is kept, in skipped.csv and beside the pixels, for who reads it later.
+_RAISED_BY = "--max-megapixels or max_pixels raises it"
 _HEAD = 256  # bytes by which formats are told
 
 
@@ -53,7 +55,7 @@ def opened(
             whose = "Pillow's safety limit allows" if most_pixels == MOST_PIXELS else "are allowed"
             raise TooManyPixelsError(
                 f"has more pixels than {whose} ({size[0] * size[1]} pixels, at most {most_pixels}; "
-                "--max-megapixels or max_pixels raises it)"
+                f"{_RAISED_BY})"
             )
         yield image, size
 
