@@ -1,5 +1,6 @@
 """Training that goes on from weights: what moves, how fast, and what is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,8 @@ def test_images_are_prepared_as_the_network_has_it(recipe: Recipe, images: Image
     made = preparation_for(images.pixels, recipe.encoder)
     assert made == open_start(recipe.encoder.start).preparation
     assert made.size == images.size != recipe.views.size
+    deep = preparation_for(images.pixels, recipe.encoder, (0.0, 4095.0))
+    assert deep == replace(made, span=(0.0, 4095.0))  # that is the pictures' own
 
 
 def test_the_better_is_kept_and_said(
