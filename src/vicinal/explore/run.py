@@ -14,7 +14,6 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
-from vicinal.errors import option
 from vicinal.explore.asked import (
     Request,
     check,
@@ -263,8 +262,8 @@ def _said_ignored(words: list[str] | None) -> list[str]:
     if words is None:
         return []
     return [
-        f"differences that did not count: {', '.join(words) or 'none'} "
-        f"({option('ignore')} chooses others)"
+        f"differences that did not count: {', '.join(words) or 'none'}; "
+        "choose others with --ignore"
     ]
 
 

@@ -12,14 +12,14 @@ function facts() {
     ? `trained on here from ${kept.start}, ${plural(encoder.epochs, "epoch")}; kept, for own views are found better: ${share(kept.after)}, before ${share(kept.before)}`
     : `${kept.start} as it was: ${plural(encoder.epochs, "epoch")} of training on here found own views no better, ${share(kept.after)} after ${share(kept.before)}`)
     : encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
+  const ignored = encoder?.ignores ? `; what did not count: ${encoder.ignores.join(", ") || "nothing"} (--ignore chooses)` : "";
   const known = [
     ["Pictures", counted(COUNT), data.skipped ? `${counted(data.skipped)} could not be read: skipped.csv` : ""],
     ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? `${counted(data.labelled)} pictures have one` : ""],
     ["Groups", hasClusters() ? counted(rowsBy("cluster").filter(Boolean).length) : "none", "", "clusters"],
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
-    ["Encoder", encoder?.recipe ?? "given", trained],
-    ...(encoder?.ignores ? [["Does not count", encoder.ignores.join(", ") || "nothing", "differences that its training ignored; --ignore chooses others"]] : []),
+    ["Encoder", encoder?.recipe ?? "given", trained + ignored],
   ];
   return make("dl", { className: "facts" }, ...known.map(([name, value, words, tab]) => {
     const shown = tab ? make("button", { type: "button", className: "link", onclick: () => change({ tab }) }, value) : value;
