@@ -103,6 +103,12 @@ def test_the_study_and_its_evaluation_again(scripts: Scripts, tmp_path: Path) ->
     probe = results["systems"]["S3"]["probe_accuracy"]
     assert f"| S3 | linear probe, converged | {probe:.4f} |" in again
 
+    hanging = scripts.table("hang_on.py", "study/seed-0")  # ends with nothing, so with status 0
+    auroc, settings = results["systems"]["S8"]["generated"]["auroc"], hanging.splitlines()
+    assert any(f"| S8 | S1 | raw, L2, k = 2 | {auroc:.4f} (" in row for row in settings)
+    assert sum(row.startswith("| S9 ") for row in settings) == 8
+    assert sum("short probe" in row for row in settings) == 6
+
 
 @pytest.mark.slow
 def test_the_record_goes_on_where_it_was_stopped(scripts: Scripts) -> None:
