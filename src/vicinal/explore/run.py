@@ -262,8 +262,7 @@ def _said_ignored(words: list[str] | None) -> list[str]:
     if words is None:
         return []
     return [
-        f"differences that did not count: {', '.join(words) or 'none'}; "
-        "choose others with --ignore"
+        f"differences that did not count: {', '.join(words) or 'none'}; choose others with --ignore"
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from vicinal.encoder.saved import load_encoder
-from vicinal.evaluations.anomaly import detect
 from vicinal.evaluations.clusters import cluster
 from vicinal.evaluations.collapse import collapse
 from vicinal.evaluations.knn import knn_probe
@@ -17,6 +16,7 @@ from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data, kept_encoder
 from vicinal.study.probes import probes
+from vicinal.study.retrieved import anomalies
 from vicinal.study.stages import run_stage
 from vicinal.training.device import Engine
 
@@ -112,18 +112,8 @@ def _auroc(
     recipe: Recipe,
     device: str,
 ) -> Figures:
-    settings = recipe.evaluation
-    found = detect(
-        train,
-        test,
-        anomalous,
-        k=settings.anomaly_neighbours,
-        most=settings.most_anomalous,
-        bootstrap=settings.bootstrap,
-        seed=recipe.seed,
-        device=device,
-    )
-    return _figure(found.auroc)
+    found = anomalies(train, test, anomalous, recipe, device)
+    return {"value": found["auroc"], "interval": found["interval"]}
 
 
 def _figure(score: Score) -> Figures:
