@@ -64,7 +64,7 @@ def test_only_the_place_of_the_crop_is_left_where_everything_counts(pictures: Te
 
 
 def test_another_word_is_refused_with_the_words_there_are() -> None:
-    with pytest.raises(InputError, match="ignore 'hue': the words are colour, brightness, flip"):
+    with pytest.raises(InputError, match="ignore='hue': the words are colour, brightness, flip"):
         ignoring(read_recipe("seed"), ["hue"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.recipe import Recipe, Views
 
 OFF: dict[str, dict[str, object]] = {
@@ -40,7 +40,7 @@ def ignoring(recipe: Recipe, words: Iterable[str]) -> Recipe:
     """
     asked = {"colour" if word == "color" else word for word in words}
     if unknown := sorted(asked - OFF.keys()):
-        raise InputError(f"ignore {unknown[0]!r}: the words are {', '.join(OFF)}")
+        raise InputError(f"{option('ignore', unknown[0])}: the words are {', '.join(OFF)}")
     views = recipe.views
     had, usual = set(ignored(views)), Views(rotation=TURNED)
     changed: dict[str, object] = {}
