@@ -12,8 +12,9 @@ def test_the_programs_run_one_after_the_other(tmp_path: Path) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = forked.run(program=program, cwd=tmp_path, env=cache)
     assert done.returncode == 0, done.stderr
-    counted, probed, shape, pretrained = done.stdout.splitlines()
+    counted, framed, probed, shape, pretrained = done.stdout.splitlines()
     assert counted == "400 ('flower', 'temple')"
+    assert framed == "('flower', 'temple')"
     assert float(probed.split()[-1]) > 0.8
     assert shape == "(400, 512)"
     assert pretrained == "(8, 1280)"
