@@ -165,9 +165,11 @@ def test_nothing_is_imported_that_is_not_declared() -> None:
     extras = project["optional-dependencies"]
     del extras["bench"], extras["dev"]
     lines = [*project["dependencies"], *itertools.chain(*extras.values())]
-    declared = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in lines}
+    names = [re.split(r"[<>=!~\[; ]", line)[0] for line in lines]
+    declared = {name.lower().replace("_", "-") for name in names}  # as packaging compares them
     by_module = packages_distributions()
     for path in FILES:
         for name in imports(path):
-            distributions = {d.lower().replace("_", "-") for d in by_module.get(name.split(".")[0], [])}
+            found = by_module.get(name.split(".")[0], [])
+            distributions = {each.lower().replace("_", "-") for each in found}
             assert not distributions or distributions & (declared | {"vicinal"}), name
