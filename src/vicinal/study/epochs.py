@@ -14,7 +14,7 @@ from vicinal.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
-from vicinal.study.learners import Data, kept_encoder
+from vicinal.study.learners import Data, kept_encoder, read_learned
 from vicinal.study.probes import probes
 from vicinal.study.retrieved import anomalies
 from vicinal.study.stages import run_stage
@@ -62,17 +62,7 @@ def _measured(
 
     Figures that need labels, or an anomaly set, are None without.
     """
-    encoder, preparation = load_encoder(kept_encoder(run / learner, epochs))
-    found = {
-        part: embed(
-            encoder,
-            images,
-            preparation,
-            device=engine.device,
-            bf16=engine.precision == "bf16",
-        )
-        for part, images in data.parts().items()
-    }
+    found = _represented(run, learner, epochs, data, recipe, engine)
     train, test = found["train"], found["test"]
     probed = probes(train, test, recipe, engine.device)
     names = ("probe_accuracy", "interval", "probe_accuracy_short", "interval_short")
@@ -92,6 +82,20 @@ def _measured(
         if "anomalies" in found
         else None,
         "silhouette": _figure(clusters.silhouette),
+    }
+
+
+def _represented(
+    run: RunFolder, learner: str, epochs: int, data: Data, recipe: Recipe, engine: Engine
+) -> dict[str, Representations]:
+    """What an encoder makes of every part; the last epoch's representations lie in files."""
+    if epochs == recipe.training.epochs:
+        return {part: read_learned(run, data, learner, part) for part in data.parts()}
+    encoder, preparation = load_encoder(kept_encoder(run / learner, epochs))
+    bf16 = engine.precision == "bf16"
+    return {
+        part: embed(encoder, images, preparation, device=engine.device, bf16=bf16)
+        for part, images in data.parts().items()
     }
 
 
