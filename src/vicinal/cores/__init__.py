@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from vicinal.cores.allowed import affinity, allowed_cores
 from vicinal.cores.busy import Reading, others, read
 from vicinal.cores.choice import fitting
+from vicinal.cores.pool import run_in_threads
 from vicinal.errors import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LONGEST = 10.0
 """Seconds back to the last reading, at most; what was before says little about what is."""
@@ -103,8 +107,11 @@ def shared() -> Iterator[None]:
     pieces within each other the outer one counts.
     """
     if _state.most is not None:
-        look()
-        yield
+        chosen = look()
+        try:
+            yield
+        finally:
+            change(chosen)
         return
     before, held_before, free = threads(), _state.held, _state.free
     _state.most = min(before, allowed_cores())
@@ -167,6 +174,24 @@ def said() -> str:
     if _state.held is not None:
         return f"{named} as asked"
     return named if now == whole else f"{named} of {whole}, as other processes are at work"
+
+
+def side_by_side(work: Callable[[T], R], pieces: Iterable[T], *, each: int = 1) -> Iterator[R]:
+    """Does independent pieces of work on all cores, a thread of ours for each piece.
+
+    A piece never waits for a part of an operator that runs on a core which another process has, so
+    this does not depend on how busy the machine is, and the results do not depend on how many
+    pieces run at once.
+
+    Args:
+        work: Takes a piece; what it writes belongs to its piece alone.
+        pieces: What there is to do; the results come in their order.
+        each: Threads that an operator of a piece is split among.
+
+    Returns:
+        The results. Gradients are recorded or not as where this is called.
+    """
+    return run_in_threads(work, pieces, workers=max(1, most() // each), each=each)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ BACK = 0.3
 """The share below which a thread comes back; less, so that no number goes to and fro."""
 
 
-def fitting(most: int, cores: int, others: float, now: int) -> int:
+def fitting(most: int, cores: float, others: float, now: int) -> int:
     """How many threads fit the cores as they are.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from vicinal import cores
@@ -15,7 +16,7 @@ from vicinal.representations.representations import Representations
 from vicinal.views import normalise
 
 _PIXELS = 512 * 96 * 96
-"""Pixels at a time: the maps of larger images would take gigabytes."""
+"""Pixels at a time, on all cores: the maps of larger images would take gigabytes."""
 
 
 @torch.inference_mode()
@@ -43,17 +44,23 @@ def embed(
     Returns:
         Representations (N, F) in the order of the images.
     """
-    encoder = encoder.to(device).eval()
-    batch_size = max(1, min(batch_size, _PIXELS // preparation.size**2))
-    parts = []
-    for start in range(0, len(images), batch_size):
-        cores.glance()
+    encoder, place = encoder.to(device).eval(), torch.device(device)
+    at_once = cores.most() if place.type == "cpu" else 1
+    batch_size = max(1, min(batch_size, _PIXELS // preparation.size**2 // at_once))
+
+    def embedded(start: int) -> NDArray[np.float32]:
         pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[start : start + batch_size]))
-        view = normalise(pixels.to(device), preparation.mean, preparation.std)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            parts.append(encoder(view).float().cpu().numpy())
+        view = normalise(pixels.to(place), preparation.mean, preparation.std)
+        with torch.autocast(place.type, torch.bfloat16, enabled=bf16):
+            array: NDArray[np.float32] = encoder(view).float().cpu().numpy()
+        return array
+
+    starts = range(0, len(images), batch_size)
+    parts = []
+    for part in cores.side_by_side(embedded, starts) if at_once > 1 else map(embedded, starts):
+        parts.append(part)
         if progress is not None:
-            progress(len(pixels))
+            progress(len(part))
     return Representations(
         array=np.concatenate(parts),
         ids=images.ids,

@@ -30,6 +30,7 @@ from vicinal.training.pace import Threads
 from vicinal.training.rank import SAMPLE, effective_rank
 from vicinal.training.recovery import Recovery
 from vicinal.training.schedule import learning_rate
+from vicinal.training.two_views import TwoViews
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -119,9 +120,10 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
-        threads = Threads(run / "threads.csv", fabric.device, title, log.say)
         compile_networks(model, recipe.training, fabric.device, log.say)
-        take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
+        both = TwoViews(model, wrapped, fabric, recipe.training)
+        threads = Threads(run / "threads.csv", fabric.device, title, log.say, both.sides)
+        take = _step(both, optimizer, fabric, recipe, rows, log.say)
         for epoch in budget.within(recovery.epochs(done, epochs)):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
@@ -142,13 +144,13 @@ def pretrain(
                     checkpoint.save(epoch, log.rows, position)
             if recovery.took_back(epoch, step + 1, model, log.say):
                 # The optimiser's state lies elsewhere now, where a recorded step would not see it.
-                take = _step(wrapped, optimizer, fabric, recipe, rows, log.say)
+                take = _step(both, optimizer, fabric, recipe, rows, log.say)
                 continue
             seconds = time.perf_counter() - began
             means, images = named(sums / (step + 1)), (step + 1 - first) * batch
             with budget.closing():
                 log.record(epoch + 1, "train", means, seconds, images)
-                _record_test(log, wrapped, encoder, fabric, test_feed, recipe, epoch)
+                _record_test(log, wrapped, both, encoder, fabric, test_feed, recipe, epoch)
                 wanted = step + 1 == steps and epoch + 1 in recipe.training.keep_epochs
                 if keep is not None and wanted and ranks.is_first():
                     keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
@@ -158,7 +160,7 @@ def pretrain(
 
 
 def _step(
-    model: nn.Module,
+    both: TwoViews,
     optimizer: torch.optim.Optimizer,
     fabric: Fabric,
     recipe: Recipe,
@@ -167,10 +169,12 @@ def _step(
 ) -> Step:
     """Two views through the model, the loss and its gradient, new weights: as `graphed` has it."""
 
+    def loss(z_a: Tensor, z_b: Tensor) -> Terms:
+        return objective(z_a, z_b, recipe.objective, rows)
+
     def take(view_a: Tensor, view_b: Tensor) -> Tensor:
-        terms = objective(model(view_a), model(view_b), recipe.objective, rows)
         optimizer.zero_grad(set_to_none=True)
-        fabric.backward(terms.total)
+        terms = both.gradient(view_a, view_b, loss)
         optimizer.step()
         return _stacked(terms, recipe)
 
@@ -202,6 +206,7 @@ def _global_rows(recipe: Recipe, batch: int) -> int | None:
 def _record_test(
     log: TrainingLog,
     model: nn.Module,
+    both: TwoViews,
     encoder: nn.Module,
     fabric: Fabric,
     feed: Feed,
@@ -219,7 +224,7 @@ def _record_test(
     sample: Tensor | None = None
     for view_a, view_b in feed.batches(generator, steps, batch):
         rows = _global_rows(recipe, batch)
-        terms = objective(model(view_a), model(view_b), recipe.objective, rows)
+        terms = objective(*both.embeddings(view_a, view_b), recipe.objective, rows)
         sums += _stacked(terms, recipe)
         if sample is None:
             with fabric.autocast():

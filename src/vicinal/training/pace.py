@@ -50,7 +50,7 @@ class Pace:
     Args:
         most: Threads that there may be.
         now: Threads that there are.
-        count: How many cores there are.
+        count: How many cores there are for them.
         taken: Cores that others have kept busy since it was last called.
         clock: Seconds.
     """
@@ -59,7 +59,7 @@ class Pace:
         self,
         most: int,
         now: int,
-        count: int,
+        count: float,
         taken: Callable[[], float],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -177,12 +177,18 @@ class Threads:
         device: Where the training runs; on a GPU nothing is chosen.
         title: What the training is called.
         say: Prints a line.
+        sides: How many threads of ours compute at once: the number is that of each.
     """
 
     def __init__(
-        self, path: Path, device: torch.device, title: str, say: Callable[[str], None]
+        self,
+        path: Path,
+        device: torch.device,
+        title: str,
+        say: Callable[[str], None],
+        sides: int = 1,
     ) -> None:
-        self._path, self._title, self._say = path, title, say
+        self._path, self._title, self._say, self._sides = path, title, say, sides
         self._chosen = device.type == "cpu" and ranks.world_size() == 1
         self._rows = _read(path)
         self._pace: Pace | None = None
@@ -223,11 +229,13 @@ class Threads:
 
     def _number(self, place: Place, *, begun: bool) -> int:
         """The number on record for a step that is taken again, else the chosen one."""
+        sides, most = self._sides, max(1, cores.most() // self._sides)
         if cores.held() is not None:
-            return cores.threads()
+            return most
         if self._pace is None or any(row[0] >= place for row in self._rows):
-            number = min(_at(self._rows, place) or cores.threads(), cores.most())
-            self._pace = Pace(cores.most(), number, cores.count(), cores.taken)
+            number = min(_at(self._rows, place) or most, most)
+            taken = lambda: cores.taken() / sides  # noqa: E731
+            self._pace = Pace(most, number, cores.count() / sides, taken)
             return number
         return self._pace.after_step() if begun else self._pace.now
 

@@ -92,20 +92,22 @@ class Augment:
         drawn = Parameters(*(values[order] for values in drawn))
         *sorted_, place, back = moved([*drawn, order, torch.argsort(order)], pixels.device)
         there = Parameters(*sorted_)
-        on_cpu = pixels.device.type == "cpu"
-        at_once = CACHE_NUMBERS * cores.threads() if on_cpu else MEMORY_NUMBERS
+        at_once = CACHE_NUMBERS if pixels.device.type == "cpu" else MEMORY_NUMBERS
         size = self.views.size
         step = max(1, at_once // (channels * max(height * width, size * size)))
         views = torch.empty((batch, size, size, channels), device=pixels.device)
-        with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
-            for start in range(0, batch, step):
-                part = slice(start, start + step)
+
+        def make(part: slice) -> None:
+            with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
                 views[part] = self._views(
                     pixels.index_select(0, place[part]),
                     Parameters(*(values[part] for values in drawn)),
                     Parameters(*(values[part] for values in there)),
                 )
-            return views.index_select(0, back).permute(0, 3, 1, 2)
+
+        parts = [slice(start, start + step) for start in range(0, batch, step)]
+        list(cores.side_by_side(make, parts) if pixels.device.type == "cpu" else map(make, parts))
+        return views.index_select(0, back).permute(0, 3, 1, 2)
 
     def _views(self, pixels: Tensor, drawn: Parameters, there: Parameters) -> Tensor:
         """Views (B, S, S, C) of pixels (B, H, W, C) sorted by ``hue_place``.

@@ -1,0 +1,148 @@
+"""Both views of a batch through the model and back: on a CPU each view on cores of its own.
+
+The views meet in the objective alone, and BatchNorm normalises each by itself. So two threads take
+a view each, forward and backward, and no operator has to be split among all cores, whose slowest
+thread it would wait for. What is computed is the same, bit by bit, as one view after the other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vicinal import cores, ranks
+from vicinal.objectives import Terms
+from vicinal.recipe import Training
+from vicinal.training.compiling import compiles
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+Views = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Terms]
+
+
+class TwoViews:
+    """A model, and where it may be so a twin of it for the second view.
+
+    The twin has the model's own parameters, and statistics of BatchNorm apart, which are joined to
+    the model's after each step in the order of the views.
+
+    Args:
+        model: Views (B, C, H, W) to embeddings (B, D); on the training device.
+        wrapped: The same as Fabric has set it up.
+        fabric: Device and precision.
+        training: The recipe's section.
+    """
+
+    def __init__(
+        self, model: nn.Module, wrapped: nn.Module, fabric: Fabric, training: Training
+    ) -> None:
+        self._model, self._wrapped, self._fabric = model, wrapped, fabric
+        apart = fabric.device.type == "cpu" and ranks.world_size() == 1
+        apart = apart and not compiles(training, fabric.device)
+        self._twin = _Twin(model) if apart and _can_be_twinned(model) else None
+
+    @property
+    def sides(self) -> int:
+        """How many threads of ours compute at once; each has torch's number of threads."""
+        return 2 if self._twin is not None and cores.most() > 1 else 1
+
+    def embeddings(self, view_a: Tensor, view_b: Tensor) -> Views:
+        """Embeddings (B, D) float32 of both views (B, C, H, W)."""
+        if self._twin is None:
+            return self._wrapped(view_a), self._wrapped(view_b)
+        twin = self._twin
+        twin.follow()
+
+        def forward(piece: tuple[nn.Module, Tensor]) -> Tensor:
+            model, view = piece
+            with self._fabric.autocast():
+                embedding: Tensor = model(view)
+            return embedding.float()
+
+        both = ((self._model, view_a), (twin.model, view_b))
+        z_a, z_b = cores.side_by_side(forward, both, each=cores.threads())
+        return z_a, z_b
+
+    def gradient(self, view_a: Tensor, view_b: Tensor, loss: Loss) -> Terms:
+        """The loss's terms of both views; adds its gradient to the parameters'."""
+        if self._twin is None:
+            terms = loss(*self.embeddings(view_a, view_b))
+            self._fabric.backward(terms.total)
+            return terms
+        found = self.embeddings(view_a, view_b)
+        leaves = [z.detach().requires_grad_() for z in found]
+        terms = loss(*leaves)
+        terms.total.backward()  # type: ignore[no-untyped-call]
+
+        def backward(piece: Views) -> None:
+            embedding, leaf = piece
+            embedding.backward(leaf.grad)  # type: ignore[no-untyped-call]
+
+        pieces = zip(found, leaves, strict=True)
+        list(cores.side_by_side(backward, pieces, each=cores.threads()))
+        self._twin.join()  # not before: the backward pass wants the statistics as they were
+        return terms
+
+
+class _Twin:
+    """A copy of a model that shares its parameters, but none of its buffers.
+
+    Args:
+        model: What is copied; every BatchNorm in it has a momentum.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        shared = {id(parameter): parameter for parameter in model.parameters()}
+        self.model = copy.deepcopy(model, shared)
+        self._modules = list(zip(model.modules(), self.model.modules(), strict=True))
+        self._layers = [
+            (ours, theirs)
+            for ours, theirs in self._modules
+            if isinstance(ours, _BatchNorm) and ours.track_running_stats
+        ]
+
+    def follow(self) -> None:
+        """Takes the model's mode, and its statistics, or none where it will find new ones."""
+        for ours, theirs in self._modules:
+            theirs.training = ours.training
+        for ours, theirs in self._layers:
+            for name in STATISTICS:
+                own, copied = getattr(ours, name), getattr(theirs, name)
+                copied.zero_() if ours.training else copied.copy_(own)
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Moves the model's running statistics by the second view's, as if it had seen it next."""
+        learning = [pair for pair in self._layers if pair[0].training]
+        for name in STATISTICS if learning else ():
+            own = [getattr(ours, name) for ours, _ in learning]
+            new = [getattr(theirs, name) for _, theirs in learning]
+            torch._foreach_mul_(own, [1 - (ours.momentum or 0.0) for ours, _ in learning])
+            torch._foreach_add_(own, new)
+        for ours, _ in learning:
+            assert ours.num_batches_tracked is not None
+            ours.num_batches_tracked.add_(1)
+
+
+STATISTICS = ("running_mean", "running_var")
+
+
+def _can_be_twinned(model: nn.Module) -> bool:
+    """Whether views in any order and at once give what they give one after the other.
+
+    They do not where a layer draws random numbers or counts batches into its statistics.
+    """
+    for layer in model.modules():
+        drops = getattr(layer, "p", 0) or getattr(layer, "drop_prob", 0)
+        if type(layer).__name__.startswith("Drop") and drops:
+            return False
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is None:
+            return False
+    return True
