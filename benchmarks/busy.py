@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from again import measuring, studied
 from data import source
 from measuring import say, section, table
+from neighbours import busy
 from vicinal import Request, cores, load, run_study
 from vicinal.explore import Request as Explored
 from vicinal.explore import explore
@@ -32,7 +31,6 @@ from vicinal.study.measured import measure_all
 from vicinal.study.speed import measure_training
 from vicinal.training.device import open_engine
 
-COMPUTE = "while True: sum(i * i for i in range(100_000))"
 RECIPES = ("laptop", "photos")
 SHORT = 0.2  # seconds: what is over sooner, by the best way, is counted with its like
 REST = "the stages that take less"
@@ -100,7 +98,7 @@ def _rate(name: str, seconds: float) -> float:
 def _finished(run: Path, images: int) -> Path:
     """A study of the laptop recipe whose encoders saw few images once."""
     if not (run / "results.json").is_file():
-        with _held(1):
+        with held(1):
             settings = ("training.epochs=1", "training.warmup_epochs=0.2")
             run_study(
                 Request(
@@ -125,39 +123,24 @@ def _beside(
     """What the work costs beside so many neighbours: all ways in turn within a round."""
     names = list(ways)
     found: dict[str, list[Costs]] = {way: [] for way in names}
-    with _held(1):
+    with held(1):
         work()  # files are read and libraries loaded
-    with _neighbours(count):
+    with busy(count):
         for turn in range(rounds):
             for way in names[turn % len(names) :] + names[: turn % len(names)]:
-                with _held(ways[way]):
+                with held(ways[way]):
                     found[way].append(work())
                 say(f"{count} neighbours, {way}: {sum(found[way][-1].values()):.1f} s")
     return found
 
 
 @contextmanager
-def _held(threads: int | None) -> Iterator[None]:
+def held(threads: int | None) -> Iterator[None]:
     cores.set_threads(threads)
     try:
         yield
     finally:
         cores.set_threads(None)
-
-
-@contextmanager
-def _neighbours(count: int) -> Iterator[None]:
-    """So many processes that compute, each in a session of its own, as another user's would be."""
-    started = [
-        subprocess.Popen([sys.executable, "-c", COMPUTE], start_new_session=True)
-        for _ in range(count)
-    ]
-    try:
-        yield
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
 
 
 def _print(

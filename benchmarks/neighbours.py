@@ -14,9 +14,11 @@ WORK = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(rang
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Keeps so many cores busy inside the block, if there are as many."""
+    """Keeps so many cores busy inside the block, as processes of another session would."""
     here = os.getpid()
-    processes = [subprocess.Popen([sys.executable, "-c", WORK]) for _ in range(count)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WORK], start_new_session=True) for _ in range(count)
+    ]
     try:
         yield
     finally:

@@ -82,8 +82,8 @@ def test_held_statistics_stay_and_are_used() -> None:
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(3, momentum=None)])
 def test_layers_that_draw_or_count_have_their_views_one_after_the_other(layer: nn.Module) -> None:
-    assert two_views._can_be_twinned(small())
-    assert not two_views._can_be_twinned(nn.Sequential(layer, small()))
+    assert two_views.can_be_twinned(small())
+    assert not two_views.can_be_twinned(nn.Sequential(layer, small()))
 
 
 def test_a_training_has_the_same_bytes_on_one_thread_and_on_two(tmp_path: Path) -> None:

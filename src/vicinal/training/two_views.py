@@ -46,7 +46,7 @@ class TwoViews:
         self._model, self._wrapped, self._fabric = model, wrapped, fabric
         apart = fabric.device.type == "cpu" and ranks.world_size() == 1
         apart = apart and not compiles(training, fabric.device)
-        self._twin = _Twin(model) if apart and _can_be_twinned(model) else None
+        self._twin = _Twin(model) if apart and can_be_twinned(model) else None
 
     @property
     def sides(self) -> int:
@@ -134,7 +134,7 @@ class _Twin:
 STATISTICS = ("running_mean", "running_var")
 
 
-def _can_be_twinned(model: nn.Module) -> bool:
+def can_be_twinned(model: nn.Module) -> bool:
     """Whether views in any order and at once give what they give one after the other.
 
     They do not where a layer draws random numbers or counts batches into its statistics.
