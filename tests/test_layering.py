@@ -44,6 +44,7 @@ SHARED = {
     "vicinal.encoder.pretrained": "networks with weights, which a file may be made of",
     "vicinal.objectives.terms": "the terms that every objective is made of",
     "vicinal.objectives.across": "the same terms over the rows of all ranks",
+    "vicinal.objectives.criterion": "what an objective is as a module, and random slices",
     "vicinal.representations.representations": "what every file of the room reads or writes",
     "vicinal.representations.neighbours": "one neighbour search: the spectral graph reads it too",
     "vicinal.representations.distances": "the arithmetic of that search",

@@ -17,7 +17,9 @@ from vicinal.recipes import field_names, override, read_recipe, recipe_names, to
 def test_the_seed_recipe_is_the_studys_to_the_letter() -> None:
     seed = read_recipe("seed")
     assert seed == Recipe()
-    assert seed.objective.model_dump() == {
+    own = {"barlow", "sigreg", "visreg", "ntxent", "tcr"}
+    assert seed.objective.model_dump(exclude=own) == {
+        "name": "vicreg",
         "invariance": 25,
         "variance": 25,
         "covariance": 1,
@@ -71,7 +73,9 @@ def test_every_field_is_read_somewhere() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    fields = {name.rpartition(".")[2] for name in field_names()}
+    # The numbers of the other objectives go to them as they are, and they refuse unknown ones.
+    names = [n for n in field_names() if n.count(".") < 2]
+    fields = {name.rpartition(".")[2] for name in names}
     assert fields <= read, fields - read
     assert "no_such_field" not in read
 
@@ -110,7 +114,7 @@ def test_overrides_change_what_they_name() -> None:
     [
         ("objective.varience=0", "did you mean objective.variance"),
         ("objectiv.variance=0", "did you mean objective.variance"),
-        ("objective.varience=0", "valid names: objective.invariance, objective.variance"),
+        ("objective.varience=0", "valid names: objective.name, objective.invariance"),
         ("nonsense=1", "valid names: encoder, evaluation"),
         ("objective.variance=-1", "greater than or equal to 0"),
         ("training.epochs=two", "valid integer"),

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from vicinal.evaluations.retrieval import retrieve
     from vicinal.evaluations.short_probe import short_probe
     from vicinal.images import ImageSet, from_images, load, load_anomalies
-    from vicinal.objectives import PRESETS, VICRegLoss, vicreg
+    from vicinal.objectives import (
+        PRESETS,
+        BarlowLoss,
+        NTXentLoss,
+        SIGRegLoss,
+        TCRLoss,
+        VICRegLoss,
+        VISRegLoss,
+        vicreg,
+    )
     from vicinal.recipe import Recipe, Views
     from vicinal.recipes import override, read_recipe
     from vicinal.report import write_report
@@ -58,6 +67,11 @@ _HOMES = {
     "save_encoder": "encoder.saved",
     "PRESETS": "objectives",
     "VICRegLoss": "objectives",
+    "BarlowLoss": "objectives",
+    "NTXentLoss": "objectives",
+    "SIGRegLoss": "objectives",
+    "TCRLoss": "objectives",
+    "VISRegLoss": "objectives",
     "vicreg": "objectives",
     "Material": "training.loop",
     "pretrain": "training.loop",
@@ -105,6 +119,11 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "save_encoder",
     "PRESETS",
     "VICRegLoss",
+    "BarlowLoss",
+    "NTXentLoss",
+    "SIGRegLoss",
+    "TCRLoss",
+    "VISRegLoss",
     "vicreg",
     "Material",
     "pretrain",

@@ -100,9 +100,60 @@ class Projector(Section):
     """Output widths of its linear layers."""
 
 
-class Objective(Section):
-    """VICReg's weights and conventions, see ``vicinal.objectives.vicreg``."""
+class Barlow(Section):
+    """Barlow Twins', see ``vicinal.objectives.barlow``."""
 
+    redundancy: Weight = 0.0051
+    """λ: weight of the redundancy term; 0 lets all dimensions become one."""
+
+
+class SIGReg(Section):
+    """SIGReg's, see ``vicinal.objectives.sigreg``."""
+
+    weight: Weight = 0.05
+    """λ: weight of the normality term; 0 lets the representation collapse."""
+    slices: Count = 256
+    """Random directions of each step."""
+    convention: Literal["lejepa", "eb_jepa", "stable_pretraining"] = "lejepa"
+    """Whose loss λ is for."""
+
+
+class VISReg(Section):
+    """VISReg's, see ``vicinal.objectives.visreg``."""
+
+    weight: Share = 0.6
+    """λ: weight of centre, scale and shape; 0 lets the representation collapse."""
+    slices: Count = 256
+    """Random directions of each step."""
+
+
+class NTXent(Section):
+    """NT-Xent's, see ``vicinal.objectives.ntxent``."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    """τ; 0.1 where it is decoupled."""
+    uniformity: Weight = 1.0
+    """Weight of the uniformity term; 0 lets the representation collapse."""
+    decoupled: bool = False
+    """Whether the positive is left out of the denominator, as in DCL."""
+
+
+class TCR(Section):
+    """Total coding rate's, see ``vicinal.objectives.tcr``."""
+
+    rate: Weight = 1.0
+    """Weight of the coding rate; 0 lets the representation collapse."""
+    alignment: Weight = 200.0
+    """Weight of the cosine to the mean of the views."""
+    distortion: Annotated[float, Field(gt=0)] = 0.2
+    """ε²: the squared error up to which the rate codes a row."""
+
+
+class Objective(Section):
+    """What is minimised: which objective, and the numbers of each; VICReg's have no section."""
+
+    name: Literal["vicreg", "barlow", "sigreg", "visreg", "ntxent", "tcr"] = "vicreg"
+    """Which objective, see ``vicinal.objectives.OBJECTIVES``; of the others nothing is read."""
     invariance: Weight = 25.0
     """Weight of the invariance term."""
     variance: Weight = 25.0
@@ -115,6 +166,11 @@ class Objective(Section):
     """ε: added to variances before the square root."""
     convention: Literal["study", "paper", "solo", "eb_jepa"] = "study"
     """Whose denominators the terms have."""
+    barlow: Barlow = Barlow()
+    sigreg: SIGReg = SIGReg()
+    visreg: VISReg = VISReg()
+    ntxent: NTXent = NTXent()
+    tcr: TCR = TCR()
 
 
 class Training(Section):

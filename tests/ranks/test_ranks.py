@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 import forked
 from vicinal import ranks
-from vicinal.objectives import vicreg
+from vicinal.objectives import OBJECTIVES, directions, of_recipe, vicreg
 from vicinal.objectives.across import gathers
+from vicinal.recipe import Objective
 from vicinal.training.launch import meeting
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -106,6 +107,23 @@ def test_the_objective_is_the_whole_batchs(
             1e-4 if name.startswith("gradient") or (way, case) == ("gather", "many") else 1e-5
         )
         assert close(ours[name], true, tolerance), name
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_is_the_whole_batchs(
+    world: int, name: str, found: dict[int, dict[str, Any]], worker: ModuleType
+) -> None:
+    ours = found[world]["others"][name]
+    settings = Objective.model_validate({"name": name})
+    whole = [z.double().requires_grad_() for z in worker.embeddings("uneven")]
+    drawn = directions(settings, whole[0].shape[1], 0)
+    terms = of_recipe(whole[0], whole[1], settings, None, *drawn)
+    assert float(ours["total"]) == pytest.approx(terms.total.item(), rel=1e-5)
+    for part, value in terms.parts.items():
+        assert float(ours[part]) == pytest.approx(value.item(), rel=1e-4, abs=1e-6), part
+    for view, true in zip("ab", torch.autograd.grad(terms.total, whole), strict=True):
+        assert close(ours[f"gradient of {view}"], true, 1e-4)
 
 
 @pytest.mark.parametrize("world", WORLDS)

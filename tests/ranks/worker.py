@@ -15,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vicinal import ranks
 from vicinal.encoder.synchronised import synchronise
-from vicinal.objectives import across, vicreg
+from vicinal.objectives import OBJECTIVES, across, directions, of_recipe, vicreg
+from vicinal.recipe import Objective
 from vicinal.training.budget import Budget
 
 CASES = {"few": (24, 40), "many": (50, 12), "uneven": (25, 31)}
@@ -52,12 +53,19 @@ def images() -> tuple[Tensor, Tensor]:
 
 def of_embeddings(case: str, *, gather: bool | None) -> dict[str, Tensor]:
     """The loss, and the gradient of all rows as DDP's mean would have it."""
-    whole = embeddings(case)
-    rows = len(whole[0])
     if gather is not None:
         across.gathers = lambda *_: gather
+    return of_objective(case, "vicreg")
+
+
+def of_objective(case: str, name: str) -> dict[str, Tensor]:
+    """The same of any objective."""
+    whole = embeddings(case)
+    rows = len(whole[0])
     mine = [z[ranks.share(rows)].clone().requires_grad_() for z in whole]
-    terms = vicreg(mine[0], mine[1], rows=rows)
+    settings = Objective.model_validate({"name": name})
+    drawn = directions(settings, whole[0].shape[1], 0)
+    terms = of_recipe(mine[0], mine[1], settings, rows, *drawn)
     terms.total.backward()  # type: ignore[no-untyped-call]
     found = {"total": terms.total.detach(), **terms.parts}
     for name, z in zip("ab", mine, strict=True):
@@ -130,6 +138,7 @@ def measure() -> dict[str, Any]:
             across.gathers = chosen
             found["objective"][case, name] = of_embeddings(case, gather=gather)
     across.gathers = chosen
+    found["others"] = {name: of_objective("uneven", name) for name in OBJECTIVES}
     whole = embeddings("many")
     own = vicreg(*(z[ranks.share(50)] for z in whole)).total
     found["per-rank"] = ranks.mean(own.clone())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.evaluations.collapse import collapse
-from vicinal.recipe import Recipe
+from vicinal.recipe import Objective, Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.training import loop
 from vicinal.training.device import Engine, open_engine
@@ -244,11 +244,11 @@ def test_the_rank_is_the_evaluations_rank() -> None:
 
 
 def test_a_fall_of_the_rank_is_said_once() -> None:
-    watch = CollapseWatch()
+    watch = CollapseWatch(Objective())
     lines = [watch.fell(rank) for rank in (2.0, 7.0, 5.1, float("nan"), 4.9, 2.0, 1.0)]
     assert [line is not None for line in lines] == [False] * 4 + [True, False, False]
     assert "fell from 7.0 to 4.9" in str(lines[4])
-    flat = CollapseWatch()
+    flat = CollapseWatch(Objective())
     assert not any(flat.fell(rank) for rank in (1.4, 1.3, 1.0, 1.2))  # it never had one
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vicinal.images import load
 from vicinal.objectives import Terms
-from vicinal.recipe import Recipe, Training
+from vicinal.recipe import Objective, Recipe, Training
 from vicinal.recipes import override, read_recipe
 from vicinal.training import graphed, loop
 from vicinal.training.checkpoint import Checkpoint
@@ -33,11 +33,11 @@ class Recorder:
         self.recorded += 1
         if self.error is not None:
             raise self.error
-        terms = torch.full((4,), float("nan"))
+        terms = torch.empty(0)
 
         def replay() -> None:
             self.replays += 1
-            terms.copy_(work())
+            terms.set_(work())  # type: ignore[call-overload]
 
         return replay, terms
 
@@ -94,6 +94,17 @@ def test_a_replayed_training_is_the_same_training(
     recorder = Recorder()
     monkeypatch.setattr(loop, "graphed", lambda step, *_: recorder.step(step))
     assert totals(recipe, tmp_path / "replayed") == plain
+    assert recorder.replays == 2 * 6 - WARM_UP
+
+
+def test_slices_are_given_to_a_replayed_step(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sliced = recipe.model_copy(update={"objective": Objective(name="sigreg")})
+    plain = totals(sliced, tmp_path / "plain")
+    recorder = Recorder()
+    monkeypatch.setattr(loop, "graphed", lambda step, *_: recorder.step(step))
+    assert totals(sliced, tmp_path / "replayed") == plain
     assert recorder.replays == 2 * 6 - WARM_UP
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from vicinal.errors import InputError
 from vicinal.images import load
+from vicinal.objectives import OBJECTIVES
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.training.device import Engine, open_engine
@@ -180,3 +181,25 @@ def test_a_kept_encoder_is_that_of_a_training_of_so_many_epochs(
     after_two = encoder.state_dict()
     assert all(torch.equal(kept[2][name], values) for name, values in after_two.items())
     assert not all(torch.equal(kept[1][name], values) for name, values in after_two.items())
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "vicreg"])
+def test_every_objective_trains_and_goes_on_with_the_same_slices(
+    name: str,
+    recipe: Recipe,
+    engine: Engine,
+    materials: tuple[Material, Material],
+    tmp_path: Path,
+) -> None:
+    changed = override(recipe, [f"objective.name={name}", "training.schedule=constant"])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for run, sittings in ((whole, (2,)), (parts, (1, 2))):
+        run.mkdir()
+        for epochs in sittings:
+            pretrain(*materials, changed, run, engine.fabric, epochs=epochs, quiet=True)
+    terms = ["total", *OBJECTIVES[name].parts]
+    once, resumed = rows(whole), rows(parts)
+    assert [[row[term] for term in terms] for row in once] == [
+        [row[term] for term in terms] for row in resumed
+    ]
+    assert float(once[2]["total"]) < float(once[0]["total"])

@@ -4,6 +4,7 @@ On the meta device ``item``, ``tolist``, ``nonzero``, boolean indexing, ``cpu`` 
 raise, so whatever would make the host wait for a GPU stops the training here.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from vicinal.objectives import OBJECTIVES
 from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
-from vicinal.training import log, loop, recovery
+from vicinal.training import loop, recovery
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, Pairs, augment
 
@@ -54,10 +56,11 @@ def train(recipe: Recipe, pairs: Pairs, run: Path, monkeypatch: pytest.MonkeyPat
     """Trains on meta, and says how often the mean terms were read."""
     read = []
 
-    def named(values: Tensor) -> dict[str, float]:
+    def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
         assert values.device.type == "meta"
+        assert len(values) == len(names)
         read.append(values)
-        return dict.fromkeys(log.PARTS, 1.0)
+        return dict.fromkeys(names, 1.0)
 
     monkeypatch.setattr(loop, "named", named)
     # Once an epoch, after its last step, these may wait.
@@ -80,8 +83,9 @@ def train(recipe: Recipe, pairs: Pairs, run: Path, monkeypatch: pytest.MonkeyPat
         ("views.rotation=10", "views.jitter=0.5", "objective.convention=eb_jepa"),
         ("training.optimizer=lars", "views.solarise=0.5"),
         ("training.optimizer=adamw", "encoder.backbone=small", "projector.widths=[4, 4]"),
+        *((f"objective.name={name}",) for name in OBJECTIVES if name != "vicreg"),
     ],
-    ids=["seed", "all views", "lars", "small"],
+    ids=["seed", "all views", "lars", "small", *list(OBJECTIVES)[1:]],
 )
 def test_a_step_never_waits_for_its_device(
     settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -30,7 +30,7 @@ from vicinal.representations.embed import embed
 from vicinal.representations.points import checked_points
 from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.log import PARTS
+from vicinal.training.log import terms_in
 from vicinal.training.loop import Material, pretrain
 from vicinal.training.recovery import DivergedError
 from vicinal.views import Augment, GeneratedNeighbours
@@ -81,8 +81,8 @@ class VICReg(
             the CPU and in evaluation mode.
         preparation_: `Preparation`: size, channels, mean and standard deviation it takes.
         recipe_: The `Recipe` with settings, epochs and seed in it.
-        losses_: A dict for each epoch: ``epoch``, the mean ``total``, and the unweighted
-            ``invariance``, ``variance`` and ``covariance``.
+        losses_: A dict for each epoch: ``epoch``, the mean ``total``, and the objective's
+            unweighted terms, VICReg's ``invariance``, ``variance`` and ``covariance``.
         n_features_in_: Numbers in a picture, S²·C.
     """
 
@@ -274,7 +274,7 @@ class VICReg(
 def _losses(path: Path) -> list[dict[str, float]]:
     """The epochs' mean training terms."""
     return [
-        {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in PARTS}}
+        {"epoch": int(row["epoch"]), **{name: float(row[name]) for name in terms_in(row)}}
         for row in read_rows(path)
         if row["split"] == "train"
     ]

@@ -1,6 +1,165 @@
 """Objectives: pure functions of two views' embeddings (B, D) to Terms."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from vicinal.objectives.barlow import BarlowLoss, barlow
+from vicinal.objectives.criterion import Criterion, slices
+from vicinal.objectives.ntxent import NTXentLoss, ntxent
+from vicinal.objectives.sigreg import SIGRegLoss, sigreg
+from vicinal.objectives.tcr import TCRLoss, tcr
 from vicinal.objectives.terms import Terms
 from vicinal.objectives.vicreg import CONVENTIONS, PRESETS, VICRegLoss, vicreg
+from vicinal.objectives.visreg import VISRegLoss, visreg
+from vicinal.recipe import Objective
 
-__all__ = ["CONVENTIONS", "PRESETS", "Terms", "VICRegLoss", "vicreg"]
+__all__ = [
+    "CONVENTIONS",
+    "OBJECTIVES",
+    "PRESETS",
+    "BarlowLoss",
+    "Criterion",
+    "NTXentLoss",
+    "SIGRegLoss",
+    "TCRLoss",
+    "Terms",
+    "VICRegLoss",
+    "VISRegLoss",
+    "barlow",
+    "directions",
+    "ntxent",
+    "of_recipe",
+    "sigreg",
+    "slices",
+    "tcr",
+    "vicreg",
+    "visreg",
+    "without_spread",
+]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An objective that a recipe may name.
+
+    Attributes:
+        title: What readers call it.
+        loss: The objective.
+        parts: The names of its terms.
+        spread: The field of its recipe's section whose 0 takes away what is against collapse.
+        says: How it works, for a reader of the report.
+    """
+
+    title: str
+    loss: Callable[..., Terms]
+    parts: tuple[str, ...]
+    spread: str
+    says: str
+
+
+OBJECTIVES: dict[str, Chosen] = {
+    "vicreg": Chosen(
+        "VICReg",
+        vicreg,
+        ("invariance", "variance", "covariance"),
+        "variance",
+        "pulls two augmented views of an image together (invariance), keeps every dimension "
+        "spread out (variance) and makes dimensions independent (covariance)",
+    ),
+    "barlow": Chosen(
+        "Barlow Twins",
+        barlow,
+        ("invariance", "redundancy"),
+        "redundancy",
+        "makes each dimension of two augmented views of an image correlate (invariance) and "
+        "different dimensions not (redundancy)",
+    ),
+    "sigreg": Chosen(
+        "SIGReg",
+        sigreg,
+        ("invariance", "normality"),
+        "weight",
+        "pulls two augmented views of an image together (invariance) and makes the embeddings "
+        "look normal in random directions (normality)",
+    ),
+    "visreg": Chosen(
+        "VISReg",
+        visreg,
+        ("invariance", "centre", "scale", "shape"),
+        "weight",
+        "pulls two augmented views of an image together (invariance), keeps the embeddings' "
+        "centre at 0 and each dimension's scale at 1, and makes their shape normal in random "
+        "directions",
+    ),
+    "ntxent": Chosen(
+        "NT-Xent",
+        ntxent,
+        ("alignment", "uniformity"),
+        "uniformity",
+        "turns two augmented views of an image the same way (alignment) and other images of the "
+        "batch away (uniformity)",
+    ),
+    "tcr": Chosen(
+        "TCR",
+        tcr,
+        ("rate", "alignment"),
+        "rate",
+        "turns two augmented views of an image the same way (alignment) and gives the batch as "
+        "many directions as it can (rate)",
+    ),
+}
+
+
+def of_recipe(
+    z_a: Tensor, z_b: Tensor, settings: Objective, rows: int | None, *drawn: Tensor
+) -> Terms:
+    """The recipe's objective of two views' embeddings (B, D).
+
+    Args:
+        z_a: Embeddings (B, D) of the first views.
+        z_b: Embeddings (B, D) of the second views.
+        settings: The recipe's section.
+        rows: As in `vicreg`.
+        drawn: What `directions` gives for the step.
+    """
+    return OBJECTIVES[settings.name].loss(z_a, z_b, *drawn, rows=rows, **_arguments(settings))
+
+
+def directions(settings: Objective, dimensions: int, *drawn: int) -> list[Tensor]:
+    """The random slices (D, S) of a step on the CPU, if the objective takes any.
+
+    Args:
+        settings: The recipe's section.
+        dimensions: D.
+        drawn: What they are drawn from: seed, epoch and step.
+    """
+    count = getattr(getattr(settings, settings.name, None), "slices", 0)
+    return [slices(dimensions, count, *drawn)] if count else []
+
+
+def without_spread(settings: Objective) -> Objective:
+    """The recipe's objective with nothing against collapse."""
+    spread = {OBJECTIVES[settings.name].spread: 0.0}
+    if settings.name == "vicreg":
+        return settings.model_copy(update=spread)
+    own = getattr(settings, settings.name).model_copy(update=spread)
+    return settings.model_copy(update={settings.name: own})
+
+
+def _arguments(settings: Objective) -> dict[str, Any]:
+    if settings.name != "vicreg":
+        given: dict[str, Any] = getattr(settings, settings.name).model_dump(exclude={"slices"})
+        return given
+    return {
+        "invariance_weight": settings.invariance,
+        "variance_weight": settings.variance,
+        "covariance_weight": settings.covariance,
+        "target_std": settings.target_std,
+        "epsilon": settings.epsilon,
+        "convention": settings.convention,
+    }

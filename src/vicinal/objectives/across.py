@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vicinal.objectives.terms import centre, variance
+from vicinal.objectives.terms import centre, check_views, precise, variance
 from vicinal.ranks import all_rows, share, summed, total, world_size
 
 EXCHANGE = 1000
@@ -43,6 +43,30 @@ def gathers(rows: int, dimensions: int, world: int) -> bool:
     gather = moved * rows + 2 * rows**2 * dimensions / world
     reduce = moved * 2 * dimensions + 2 * rows * dimensions**2 / world
     return rows < dimensions and gather <= reduce
+
+
+def whole_batch(z_a: Tensor, z_b: Tensor, rows: int | None) -> tuple[Tensor, Tensor]:
+    """Both views' embeddings of the whole batch in float32, of which statistics are exact.
+
+    For objectives that no sum of each rank's own would give: every rank gets all rows and takes
+    the whole loss, and its gradient is that of its own rows, for which nothing is exchanged.
+
+    Args:
+        z_a: Embeddings (B, D) of the first views, on several ranks those of this rank's `share`.
+        z_b: Embeddings (B, D) of the second views.
+        rows: Rows of the global batch; None for these rows alone.
+
+    Returns:
+        Two tensors (B, D), or (rows, D) on every rank.
+
+    Raises:
+        ValueError: As `check_views`.
+    """
+    check_views(z_a, z_b, rows)
+    z_a, z_b = precise(z_a), precise(z_b)
+    if rows is None:
+        return z_a, z_b
+    return _AllRows.apply(z_a, rows), _AllRows.apply(z_b, rows)
 
 
 def invariance_across(z_a: Tensor, z_b: Tensor, rows: int) -> Tensor:
@@ -72,6 +96,20 @@ def _hinge(squares: Tensor, rows: int, target_std: float, epsilon: float) -> Ten
     """What the variance term's gradient multiplies each dimension (D,) of centred Z by."""
     std = torch.sqrt(squares / (rows - 1) + epsilon)
     return (std < target_std) / (-len(squares) * (rows - 1) * std)
+
+
+class _AllRows(torch.autograd.Function):
+    """`all_rows` with the gradient of this rank's own."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, rows: int) -> Tensor:
+        ctx.rows = rows
+        return all_rows(z.contiguous(), rows)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream[share(ctx.rows)] * world_size(), None
 
 
 class _Gathered(torch.autograd.Function):

@@ -87,6 +87,23 @@ def precise(z: Tensor) -> Tensor:
     return z if z.dtype == torch.float64 else z.float()
 
 
+def exact(z: Tensor) -> torch.autocast:
+    """A context where products of such embeddings keep their dtype, whatever autocast says."""
+    return torch.autocast(z.device.type, enabled=False)
+
+
+def check_views(z_a: Tensor, z_b: Tensor, rows: int | None) -> None:
+    """Refuses what no objective can be taken of.
+
+    Raises:
+        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    """
+    if z_a.shape != z_b.shape or z_a.ndim != 2:
+        raise ValueError(f"need two (B, D) tensors of one shape, found {z_a.shape} and {z_b.shape}")
+    if (rows or len(z_a)) < 2:
+        raise ValueError(f"an objective needs at least 2 rows, found a batch of {len(z_a)}")
+
+
 def centre(z: Tensor) -> Tensor:
     """Embeddings (B, D) with each dimension's mean subtracted."""
     return z - z.mean(dim=0)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypedDict
 
-import torch
 from torch import Tensor, nn
 
 from vicinal.errors import InputError
 from vicinal.objectives.across import invariance_across, regularisers_across
-from vicinal.objectives.terms import Terms, invariance, precise, regularisers
+from vicinal.objectives.terms import (
+    Terms,
+    check_views,
+    exact,
+    invariance,
+    precise,
+    regularisers,
+)
 
 Convention = Literal["study", "paper", "solo", "eb_jepa"]
 
@@ -114,13 +120,10 @@ def vicreg(
     Raises:
         ValueError: If the shapes differ, are not (B, D), or B < 2.
     """
-    if z_a.shape != z_b.shape or z_a.ndim != 2:
-        raise ValueError(f"need two (B, D) tensors of one shape, found {z_a.shape} and {z_b.shape}")
-    if (rows or len(z_a)) < 2:
-        raise ValueError(f"a variance needs at least 2 rows, found a batch of {len(z_a)}")
+    check_views(z_a, z_b, rows)
     views, pairs = CONVENTIONS[convention]
     dimensions = z_a.shape[1]
-    with torch.autocast(z_a.device.type, enabled=False):
+    with exact(z_a):
         z_a, z_b = precise(z_a), precise(z_b)
         if rows is None:
             closeness = invariance(z_a, z_b)

@@ -91,14 +91,17 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 def to_toml(recipe: Recipe) -> str:
     """The full recipe as TOML that `read_recipe` reads back to an equal recipe."""
-    data = recipe.model_dump(mode="json")
-    top = [
-        f"{key} = {_literal(value)}" for key, value in data.items() if not isinstance(value, dict)
-    ]
-    for section, fields in data.items():
-        if isinstance(fields, dict):
-            top += ["", f"[{section}]", *(f"{k} = {_literal(v)}" for k, v in fields.items())]
-    return "\n".join(top) + "\n"
+    return "\n".join(_lines("", recipe.model_dump(mode="json"))) + "\n"
+
+
+def _lines(section: str, data: dict[str, Any]) -> list[str]:
+    """A section's own fields, and then the sections in it."""
+    lines = [f"{k} = {_literal(value)}" for k, value in data.items() if not isinstance(value, dict)]
+    for name, value in data.items():
+        if isinstance(value, dict):
+            inner = f"{section}.{name}" if section else name
+            lines += ["", f"[{inner}]", *_lines(inner, value)]
+    return lines
 
 
 def _checked(data: dict[str, Any], where: str) -> Recipe:
@@ -127,6 +130,12 @@ def _check_together(recipe: Recipe, where: str) -> None:
             )
     if recipe.views.blur_kernel % 2 == 0:
         raise InputError(f"{where}: views.blur_kernel = {recipe.views.blur_kernel}: must be odd")
+    sigreg = recipe.objective.sigreg
+    if sigreg.convention == "lejepa" and sigreg.weight > 1:
+        raise InputError(
+            f"{where}: objective.sigreg.weight = {sigreg.weight:g}: must be 1 or less with the "
+            "convention lejepa, whose other weight is 1 less it"
+        )
     last = max(recipe.training.keep_epochs, default=0)
     if last > recipe.training.epochs:
         raise InputError(

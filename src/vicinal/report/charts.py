@@ -29,13 +29,14 @@ COLOURS = {
 LEARNERS = {
     "generated": "S1 generated neighbours",
     "mined": "S5 mined neighbours",
-    "no-variance": "S4 no variance term",
+    "no-variance": "S4 no spread term",
     "spectral": "S6 Laplacian Eigenmaps",
     "pixels": "raw pixels",
     "untrained": "untrained encoder",
     "patches": "patch features, no training",
 }
-TERMS = ("total", "invariance", "variance", "covariance")
+NO_TERMS = ("epoch", "split", "seconds", "images_per_second", "rankme")
+"""Columns of losses.csv that are no terms of the loss."""
 ROC_POINTS = 400
 LOG_FROM = 20
 """A loss that shrinks by more than this factor gets a logarithmic axis."""
@@ -49,7 +50,8 @@ def plotly_text(text: object) -> str:
 def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dict[str, Chart]:
     """A chart a loss term: train and test, mean per epoch, weighted as in the total or not."""
     charts: dict[str, Chart] = {}
-    for term in TERMS:
+    columns = next(iter(curves.values()), {})
+    for term in [name for name in columns if name not in NO_TERMS]:
         data: list[dict[str, Any]] = []
         for split, dash, colour in (("train", "solid", "#1f7ac8"), ("test", "4px,3px", "#d9760a")):
             columns = curves.get(split, {})
@@ -73,6 +75,7 @@ def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dic
         values = [v for trace in data for v in trace["y"] if v is not None]
         log = min(values) > 0 and max(values) / min(values) > LOG_FROM
         charts[f"{prefix}-{term}"] = {
+            "term": term,
             "data": data,
             "layout": {
                 "title": {"text": f"{term}, log scale" if log else term},

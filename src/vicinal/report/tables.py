@@ -55,9 +55,9 @@ _PROBES: list[tuple[str, str, str, str | None]] = [
 _SYSTEMS: dict[str, tuple[str, str, list[tuple[str, str, str, str | None]]]] = {
     "S1": (
         "Generated neighbours",
-        "VICReg trained on two augmented views of each image",
+        "An encoder trained on two augmented views of each image",
         [
-            ("all four losses fall", "curves_fall", "yes", None),
+            ("all losses fall", "curves_fall", "yes", None),
             ("effective rank (RankMe)", "rankme", "short", None),
         ],
     ),

@@ -27,6 +27,7 @@ from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
 from vicinal.images.imageset import ImageSet
+from vicinal.objectives import without_spread
 from vicinal.recipe import Recipe
 from vicinal.representations.approximate import neighbours_by
 from vicinal.representations.embed import embed
@@ -85,8 +86,8 @@ class Learners:
         self._train("generated", self.recipe)
 
     def no_variance(self) -> None:
-        """S4: S1 with the variance term's weight at 0."""
-        objective = self.recipe.objective.model_copy(update={"variance": 0.0})
+        """S4: S1 with nothing against collapse, of VICReg the variance term's weight at 0."""
+        objective = without_spread(self.recipe.objective)
         recipe = self.recipe.model_copy(update={"objective": objective})
         self._train("no-variance", recipe)
 

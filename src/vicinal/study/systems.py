@@ -24,13 +24,14 @@ from vicinal.evaluations.maps import (
     tsne_map,
 )
 from vicinal.files import read_json, read_rows, replacing
+from vicinal.objectives import OBJECTIVES
 from vicinal.recipe import Evaluation, Recipe
 from vicinal.representations.representations import Representations
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data, mined_neighbours, read_learned
 from vicinal.study.probes import full_probe, needed, probes, several_classes
 from vicinal.study.retrieved import anomalies, retrieval
-from vicinal.training.log import PARTS
+from vicinal.training.log import terms_in
 
 Figures = dict[str, Any]
 
@@ -66,10 +67,14 @@ class Measure:
             mine = [row for row in rows if row["split"] == split]
             if not mine:
                 continue
-            ends[split] = {name: float(mine[-1][name]) for name in PARTS}
-            falls[split] = {name: float(mine[-1][name]) < float(mine[0][name]) for name in PARTS}
+            ends[split] = {name: float(mine[-1][name]) for name in terms_in(mine[0])}
+            falls[split] = {
+                name: float(mine[-1][name]) < float(mine[0][name]) for name in terms_in(mine[0])
+            }
         test = collapse(self._read("generated", "test").array)
+        objective = OBJECTIVES[self.recipe.objective.name]
         return {
+            "objective": {"title": objective.title, "says": objective.says},
             "rankme": test.rankme.value,
             "epochs": self.recipe.training.epochs,
             "images_per_second": float(
@@ -100,7 +105,7 @@ class Measure:
         return figures
 
     def no_variance(self) -> Figures:
-        """S4: what is left without the variance term, beside S1's."""
+        """S4: what is left with nothing against collapse, beside S1's."""
         train, test = self._both("no-variance")
         pca = pca_map(self._sample(test).array, seed=self.recipe.seed)
         self._map("no-variance-pca", self._sample(test), pca.points)

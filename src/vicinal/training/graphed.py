@@ -11,8 +11,8 @@ from vicinal.errors import begun_by
 from vicinal.recipe import Training
 from vicinal.training.compiling import compiles
 
-Step = Callable[[Tensor, Tensor], Tensor]
-"""One step of a training on two views (B, C, H, W), to the terms (4,) of its loss."""
+Step = Callable[..., Tensor]
+"""One step of a training on two views (B, C, H, W) and slices, if any, to its loss's terms (T,)."""
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 """Records what a function does, and returns what does it again and where its result lies then."""
 
@@ -30,7 +30,7 @@ def graphed(
     """The step, replayed as a CUDA graph from the fourth call on, where the recipe compiles.
 
     A step of a small network is over before the host has started the next one's kernels; a graph
-    starts them all at once. Every call must have views of the same shape, and the optimiser's
+    starts them all at once. Every call must have tensors of the same shapes, and the optimiser's
     state must stay where it is: make another one after loading a checkpoint. On a CPU, on several
     ranks and with ``training.compile = "off"`` it is the step itself.
 
@@ -63,24 +63,24 @@ def replayed(
     """
     taken = 0
     replay: Callable[[], None] | None = None
-    views: tuple[Tensor, Tensor]
+    held: list[Tensor]
     terms: Tensor
 
-    def call(view_a: Tensor, view_b: Tensor) -> Tensor:
-        nonlocal taken, replay, views, terms
+    def call(*given: Tensor) -> Tensor:
+        nonlocal taken, replay, held, terms
         taken += 1
         if taken <= WARM_UP:
-            return aside(lambda: step(view_a, view_b))
+            return aside(lambda: step(*given))
         if taken == WARM_UP + 1:
-            views = torch.empty_like(view_a), torch.empty_like(view_b)
+            held = [torch.empty_like(one) for one in given]
             try:
-                replay, terms = capture(lambda: step(*views))
+                replay, terms = capture(lambda: step(*held))
             except Exception as error:  # whatever an operator that cannot be recorded raises
                 say(f"no CUDA graph of a step ({begun_by(error)}): training goes on without it")
         if replay is None:
-            return step(view_a, view_b)
-        for held, given in zip(views, (view_a, view_b), strict=True):
-            held.copy_(given)
+            return step(*given)
+        for place, one in zip(held, given, strict=True):
+            place.copy_(one)
         replay()
         return terms
 

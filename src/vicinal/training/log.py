@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +20,26 @@ from torch import Tensor
 from vicinal import ranks
 from vicinal.errors import StorageError
 from vicinal.files import replacing
+from vicinal.objectives import OBJECTIVES
+from vicinal.recipe import Objective
 from vicinal.training.budget import Budget
 from vicinal.training.rank import CollapseWatch
 
 if TYPE_CHECKING:
     from lightning.fabric.loggers.logger import Logger
 
-PARTS = ("total", "invariance", "variance", "covariance")
-COLUMNS = ("epoch", "split", *PARTS, "seconds", "images_per_second", "rankme")
+BEFORE, AFTER = ("epoch", "split"), ("seconds", "images_per_second", "rankme")
+"""Columns of losses.csv before and after those of the terms."""
+
+
+def terms_of(objective: Objective) -> tuple[str, ...]:
+    """The names of what is logged of an objective: ``total``, and its terms."""
+    return ("total", *OBJECTIVES[objective.name].parts)
+
+
+def terms_in(row: Iterable[str]) -> list[str]:
+    """The columns of a row of losses.csv that are terms."""
+    return [name for name in row if name not in (*BEFORE, *AFTER)]
 
 
 class TrainingLog:
@@ -36,6 +48,7 @@ class TrainingLog:
     Args:
         path: The CSV file; what lies there is replaced.
         title: What is being trained, for the bar.
+        objective: The recipe's section, for the names of the terms.
         epochs: Epochs in the whole training.
         budget: Says how much of the training is done, and how long the rest takes.
         rows: The rows of an interrupted run's epochs.
@@ -48,6 +61,7 @@ class TrainingLog:
         path: Path,
         title: str,
         *,
+        objective: Objective,
         epochs: int,
         budget: Budget,
         rows: Sequence[list[str]] = (),
@@ -55,10 +69,11 @@ class TrainingLog:
         loggers: Sequence[Logger] = (),
     ) -> None:
         self._path = path
+        self._parts = terms_of(objective)
         self._loggers = loggers
         self._title = title
         self._epochs, self._budget = epochs, budget
-        self._watch = CollapseWatch()
+        self._watch = CollapseWatch(objective)
         self.rows = list(rows)
         """What the file holds below its first line."""
         self._begin()
@@ -96,7 +111,7 @@ class TrainingLog:
             epoch: The epoch, from 1.
             images: Images in the batch.
             steps: Steps done in this epoch.
-            sums: Terms summed over those steps, (4,), on the training device; looked
+            sums: Terms summed over those steps, (T,), on the training device; looked
                 at only a few times a second, and never waited for.
             seconds: Time since the epoch began.
         """
@@ -112,7 +127,7 @@ class TrainingLog:
         )
         means = self._glance(sums / steps)
         if means is not None:
-            self._bar.update(self._task, terms=_brief(named(means)))
+            self._bar.update(self._task, terms=_brief(named(means, self._parts)))
 
     def record(
         self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
@@ -124,20 +139,21 @@ class TrainingLog:
         Raises:
             StorageError: If the file is gone or the disk full.
         """
-        figures = (terms[name] for name in PARTS)
+        figures = (terms[name] for name in self._parts)
         rate = images / seconds
         rank = terms.get("rankme", math.nan)
         row = [str(epoch), split, *(f"{x:.6g}" for x in figures), f"{seconds:.3f}", f"{rate:.1f}"]
         self._append([*row, "" if math.isnan(rank) else f"{rank:.4g}"])
         if line := self._watch.fell(rank):
             self.say(f"{self._title} epoch {epoch}: {line}")
-        figured = {name: terms[name] for name in PARTS} | {"images_per_second": rate}
+        figured = {name: terms[name] for name in self._parts} | {"images_per_second": rate}
         for logger in self._loggers:
             logger.log_metrics({f"{split}/{name}": x for name, x in figured.items()}, step=epoch)
             logger.save()
         if self._bar.disable and split == "train" and self._worth_a_line(epoch):
             self.say(
-                f"{self._title} epoch {self._number(epoch)}  {rate:,.0f} images/s  {_brief(terms)}"
+                f"{self._title} epoch {self._number(epoch)}  {rate:,.0f} images/s  "
+                + _brief({name: terms[name] for name in self._parts})
             )
 
     def say(self, line: str) -> None:
@@ -176,7 +192,7 @@ class TrainingLog:
             replacing(self._path) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows([COLUMNS, *self.rows])
+            csv.writer(file).writerows([(*BEFORE, *self._parts, *AFTER), *self.rows])
 
 
 class Glance:
@@ -222,6 +238,7 @@ def opened_log(
     path: Path,
     title: str,
     *,
+    objective: Objective,
     epochs: int,
     budget: Budget,
     rows: Sequence[list[str]] = (),
@@ -234,6 +251,7 @@ def opened_log(
     return TrainingLog(
         path,
         title,
+        objective=objective,
         epochs=epochs,
         budget=budget,
         rows=rows,
@@ -242,9 +260,9 @@ def opened_log(
     )
 
 
-def named(values: Tensor) -> dict[str, float]:
-    """Terms (4,) by name."""
-    return dict(zip(PARTS, values.tolist(), strict=True))
+def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Terms (T,) by name."""
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def _brief_time(seconds: float) -> str:
@@ -254,4 +272,4 @@ def _brief_time(seconds: float) -> str:
 
 def _brief(terms: Mapping[str, float]) -> str:
     names = {"total": "loss", "invariance": "inv", "variance": "var", "covariance": "cov"}
-    return "  ".join(f"{short} {terms[name]:.3g}" for name, short in names.items())
+    return "  ".join(f"{names.get(name, name)} {value:.3g}" for name, value in terms.items())

@@ -15,15 +15,16 @@ from vicinal import cores, ranks
 from vicinal.encoder.synchronised import synchronise
 from vicinal.encoder.winograd import use_winograd
 from vicinal.errors import InputError
-from vicinal.objectives import Terms, vicreg
-from vicinal.recipe import Objective, Recipe
+from vicinal.objectives import Terms, directions
+from vicinal.objectives import of_recipe as objective
+from vicinal.recipe import Recipe
 from vicinal.training.budget import Budget, Looks
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks
 from vicinal.training.feed import Feed, Material, Position, Trainable
 from vicinal.training.going_on import networks, parameter_groups, to_training
 from vicinal.training.graphed import Step, graphed, set_rate
-from vicinal.training.log import PARTS, TrainingLog, named, opened_log
+from vicinal.training.log import TrainingLog, named, opened_log, terms_of
 from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
 from vicinal.training.pace import Threads
@@ -31,6 +32,7 @@ from vicinal.training.rank import SAMPLE, effective_rank
 from vicinal.training.recovery import Recovery
 from vicinal.training.schedule import learning_rate
 from vicinal.training.two_views import TwoViews
+from vicinal.views.moving import moved
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -114,6 +116,7 @@ def pretrain(
     with opened_log(
         run / "losses.csv",
         title,
+        objective=recipe.objective,
         epochs=epochs,
         budget=budget,
         rows=checkpoint.rows,
@@ -127,7 +130,7 @@ def pretrain(
         for epoch in budget.within(recovery.epochs(done, epochs)):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()
-            first, sums = _begun(after, fabric.device)
+            first, sums = _begun(after, recipe, fabric.device)
             to_training(wrapped, encoder, recipe.training)
             began = time.perf_counter()
             views = threads.between(feed.batches(generator, steps, batch, after), epoch, first)
@@ -135,7 +138,8 @@ def pretrain(
                 so_far = epoch * steps + step
                 rate = learning_rate(budget.place(so_far), budget.steps, per_epoch, recipe.training)
                 set_rate(optimizer, rate * recovery.factor(epoch))
-                sums += (parts := take(view_a, view_b))
+                slices = _slices(recipe, fabric.device, epoch, step)
+                sums += (parts := take(view_a, view_b, *slices))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, parts) or budget.over(so_far + 1):
                     break
@@ -147,7 +151,8 @@ def pretrain(
                 take = _step(both, optimizer, fabric, recipe, rows, log.say)
                 continue
             seconds = time.perf_counter() - began
-            means, images = named(sums / (step + 1)), (step + 1 - first) * batch
+            means = named(sums / (step + 1), terms_of(recipe.objective))
+            images = (step + 1 - first) * batch
             with budget.closing():
                 log.record(epoch + 1, "train", means, seconds, images)
                 _record_test(log, wrapped, both, encoder, fabric, test_feed, recipe, epoch)
@@ -169,10 +174,10 @@ def _step(
 ) -> Step:
     """Two views through the model, the loss and its gradient, new weights: as `graphed` has it."""
 
-    def loss(z_a: Tensor, z_b: Tensor) -> Terms:
-        return objective(z_a, z_b, recipe.objective, rows)
+    def take(view_a: Tensor, view_b: Tensor, *slices: Tensor) -> Tensor:
+        def loss(z_a: Tensor, z_b: Tensor) -> Terms:
+            return objective(z_a, z_b, recipe.objective, rows, *slices)
 
-    def take(view_a: Tensor, view_b: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         terms = both.gradient(view_a, view_b, loss)
         optimizer.step()
@@ -181,19 +186,11 @@ def _step(
     return graphed(take, optimizer, recipe.training, fabric.device, say)
 
 
-def objective(z_a: Tensor, z_b: Tensor, recipe: Objective, rows: int | None) -> Terms:
-    """The recipe's objective of two views' embeddings (B, D), see `vicreg` for ``rows``."""
-    return vicreg(
-        z_a,
-        z_b,
-        invariance_weight=recipe.invariance,
-        variance_weight=recipe.variance,
-        covariance_weight=recipe.covariance,
-        target_std=recipe.target_std,
-        epsilon=recipe.epsilon,
-        convention=recipe.convention,
-        rows=rows,
-    )
+def _slices(recipe: Recipe, device: torch.device, epoch: int, step: int) -> list[Tensor]:
+    """The random directions of a step, if its objective takes any; epoch −1 is the test views'."""
+    width = recipe.projector.widths[-1]
+    drawn = directions(recipe.objective, width, recipe.seed, epoch + 1, step + 1)
+    return moved(drawn, device) if drawn else drawn
 
 
 def _global_rows(recipe: Recipe, batch: int) -> int | None:
@@ -220,17 +217,18 @@ def _record_test(
         return
     model.eval()
     began = time.perf_counter()
-    sums = torch.zeros(len(PARTS), device=fabric.device)
+    _, sums = _begun(None, recipe, fabric.device)
     sample: Tensor | None = None
-    for view_a, view_b in feed.batches(generator, steps, batch):
-        rows = _global_rows(recipe, batch)
-        terms = objective(*both.embeddings(view_a, view_b), recipe.objective, rows)
+    rows = _global_rows(recipe, batch)
+    for step, (view_a, view_b) in enumerate(feed.batches(generator, steps, batch)):
+        slices = _slices(recipe, fabric.device, -1, step)
+        terms = objective(*both.embeddings(view_a, view_b), recipe.objective, rows, *slices)
         sums += _stacked(terms, recipe)
         if sample is None:
             with fabric.autocast():
                 sample = _first_rows(encoder, view_a, batch)
     assert sample is not None
-    means = named(sums / steps) | {"rankme": effective_rank(sample)}
+    means = named(sums / steps, terms_of(recipe.objective)) | {"rankme": effective_rank(sample)}
     log.record(epoch + 1, "test", means, time.perf_counter() - began, steps * batch)
 
 
@@ -241,10 +239,10 @@ def _test_steps(recipe: Recipe, feed: Feed) -> tuple[int, int]:
     return (count // batch if batch > 1 else 0), batch
 
 
-def _begun(after: Position | None, device: torch.device) -> tuple[int, Tensor]:
-    """The first step of an epoch and the sums (4,) of the terms before it."""
+def _begun(after: Position | None, recipe: Recipe, device: torch.device) -> tuple[int, Tensor]:
+    """The first step of an epoch and the sums (T,) of the terms before it."""
     if after is None:
-        return 0, torch.zeros(len(PARTS), device=device)
+        return 0, torch.zeros(len(terms_of(recipe.objective)), device=device)
     return after.steps, after.sums.to(device)
 
 
@@ -263,6 +261,7 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def _stacked(terms: Terms, recipe: Recipe) -> Tensor:
-    """The terms (4,) for the log, the same on every rank."""
-    stacked = torch.stack([terms.total.detach(), *(terms.parts[name] for name in PARTS[1:])])
+    """The terms (T,) for the log, the same on every rank."""
+    names = terms_of(recipe.objective)[1:]
+    stacked = torch.stack([terms.total.detach(), *(terms.parts[name] for name in names)])
     return ranks.mean(stacked) if recipe.training.statistics == "per-rank" else stacked

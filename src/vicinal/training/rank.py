@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from vicinal.objectives import OBJECTIVES
+from vicinal.recipe import Objective
+
 SAMPLE = 256
 """Representations of which the rank is taken, at most."""
 _FALLEN = 2 / 3
@@ -43,7 +46,10 @@ def effective_rank(representations: Tensor) -> float:
 class CollapseWatch:
     """Says, once, that representations lose their dimensions."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective) -> None:
+        spread = OBJECTIVES[objective.name].spread
+        own = "" if objective.name == "vicreg" else f"{objective.name}."
+        self._spread = f"objective.{own}{spread}"
         self._best = 1.0
         self._said = False
 
@@ -61,6 +67,6 @@ class CollapseWatch:
         self._said = True
         return (
             "the representations are collapsing: their effective rank (RankMe) fell from "
-            f"{self._best:.1f} to {rank:.1f}; raise objective.variance or lower "
+            f"{self._best:.1f} to {rank:.1f}; raise {self._spread} or lower "
             "training.learning_rate"
         )

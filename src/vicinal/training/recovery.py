@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vicinal import ranks
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
-from vicinal.recipe import Objective, Recipe
+from vicinal.objectives import directions, of_recipe
+from vicinal.recipe import Recipe
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.log import PARTS, Glance
+from vicinal.training.log import Glance, terms_of
 
 EVERY = 100
 """Steps between two looks at the terms; on a GPU a look sees what has arrived since the last."""
@@ -82,9 +83,10 @@ class Recovery:
         self, checkpoint: Checkpoint, title: str, recipe: Recipe, steps: int, device: torch.device
     ) -> None:
         self._checkpoint, self._title = checkpoint, title
-        self._rate, self._scale = recipe.training.learning_rate, _scale(recipe.objective)
+        self._rate, self._scale = recipe.training.learning_rate, _scale(recipe)
         self._file = checkpoint.path.with_name("recovery.json")
-        self._terms = torch.zeros(steps, len(PARTS), device=device)
+        self._names = terms_of(recipe.objective)
+        self._terms = torch.zeros(steps, len(self._names), device=device)
         self._again, self._glance = False, Glance()
         if not checkpoint.path.is_file() and not checkpoint.previous.is_file():
             checkpoint.save(0)
@@ -105,7 +107,7 @@ class Recovery:
         return FACTOR if self._from is not None and epoch + 1 >= self._from else 1.0
 
     def broke(self, step: int, terms: Tensor) -> bool:
-        """Notes a step's terms (4,), and says now and then whether one so far is not finite."""
+        """Notes a step's terms (T,), and says now and then whether one so far is not finite."""
         self._terms[step] = terms
         if step % EVERY != EVERY - 1:
             return False
@@ -156,7 +158,7 @@ class Recovery:
         finite = self._terms[:steps].isfinite().cpu()
         if not finite.all():
             step = int((~finite).any(1).nonzero()[0])
-            parts = [n for n, ok in zip(PARTS, finite[step].tolist(), strict=True) if not ok]
+            parts = [n for n, ok in zip(self._names, finite[step].tolist(), strict=True) if not ok]
             named = [part for part in parts if part != "total"] or ["total"]
             verb = "term is not" if len(named) == 1 else "terms are not"
             return Trouble(epoch + 1, step + 1, f"the {' and '.join(named)} {verb} finite")
@@ -178,7 +180,9 @@ class Recovery:
         return Trouble(epoch + 1, step, f"the loss explodes (to {float(totals[-1]):.2g})")
 
 
-def _scale(objective: Objective) -> float:
-    """The order of an objective's values: what it is of embeddings without spread, and more."""
-    weights = objective.invariance + objective.variance + objective.covariance
-    return weights * max(1.0, objective.target_std)
+def _scale(recipe: Recipe) -> float:
+    """The order of an objective's values: what it is of views that have nothing in common."""
+    rows, width = recipe.training.batch_size, recipe.projector.widths[-1]
+    z_a, z_b = torch.randn(2, rows, width, generator=torch.Generator().manual_seed(0)).unbind()
+    drawn = directions(recipe.objective, width, 0)
+    return abs(float(of_recipe(z_a, z_b, recipe.objective, None, *drawn).total))
