@@ -16,7 +16,7 @@ from vicinal import __version__
 from vicinal.cli.more import bench, export, index, report, shard
 from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe, similar
 from vicinal.cli.screen import OneScreen
-from vicinal.cli.start import embed, explore, study, train
+from vicinal.cli.start import choose, embed, explore, study, train
 from vicinal.errors import InputError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Start here": (explore, study, train, embed),
+    "Start here": (explore, study, choose, train, embed),
     "Ask embeddings": (similar, anomalies, cluster, duplicates, map_, probe),
     "More": (report, index, export, shard, bench),
 }

@@ -1,4 +1,4 @@
-"""The four commands most people need first."""
+"""The five commands most people need first."""
 
 from __future__ import annotations
 
@@ -127,6 +127,9 @@ def study(
     settings: Settings = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
+    objectives: Annotated[
+        str | None, typer.Option(help="Objectives to compare: all, or names with commas.")
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="The run folder. (default: runs/DATA-RECIPE-NUMBER)")
     ] = None,
@@ -153,6 +156,7 @@ def study(
     # torch takes seconds to import, and --help must not.
     from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
+    from vicinal.study.objectives import asked_objectives
     from vicinal.study.run import Request, run_study
     from vicinal.study.summary import headline, print_summary
     from vicinal.verbs.shown import print_json
@@ -174,6 +178,7 @@ def study(
             device=device,
             data_dir=data_dir,
             log=log,
+            objectives=asked_objectives(objectives),
             **reading(exclude, max_megapixels),
         ),
         [TEST_IMAGES],
@@ -182,6 +187,66 @@ def study(
     print_json(headline(folder)) if as_json else print_summary(folder)
     if show:
         webbrowser.open(page.resolve().as_uri())
+
+
+def choose(
+    data: Source,
+    minutes: Annotated[float, typer.Option(help="What all of it may take.")] = 15.0,
+    objectives: Annotated[
+        str, typer.Option(help="Objectives to choose from: all, or names with commas.")
+    ] = "all",
+    recipe: RecipeName = None,
+    settings: Settings = None,
+    limit: Limit = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run folder. (default: runs/choose-DATA-RECIPE-NUMBER)")
+    ] = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
+    data_dir: DataDir = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find the objective that suits these pictures, without labels, and keep its encoder.
+
+    \b
+    vicinal choose PHOTOS/ --minutes 30
+    vicinal choose PHOTOS/ --objectives vicreg,barlow,ntxent
+    """
+    from vicinal.study.objectives import asked_objectives
+    from vicinal.verbs.choose import choose as choose_objective
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    found = choose_objective(
+        data,
+        minutes=minutes,
+        objectives=asked_objectives(objectives),
+        recipe=recipe,
+        settings=settings or (),
+        limit=limit,
+        run=run,
+        resume=resume,
+        device=device,
+        data_dir=data_dir,
+        **reading(exclude, max_megapixels),
+    )
+    if as_json:
+        print_json(asdict(found) | {"run": str(found.run)})
+        return
+    columns = (
+        "round",
+        "objective",
+        "minutes",
+        "epochs",
+        "own_view",
+        "lidar",
+        "rankme",
+        "alpha_req",
+    )
+    print_table(columns, [[row[name] for name in columns] for row in found.table])
+    say(f"kept: {found.objective}, its encoder in {found.run}")
 
 
 def train(

@@ -83,6 +83,26 @@ def collapse(array: NDArray[np.float32]) -> CollapseResult:
     )
 
 
+def alpha_req(spectrum: NDArray[np.float64]) -> float:
+    """α-ReQ: the exponent α of the power law k^−α that the eigenvalues of a covariance follow.
+
+    Agrawal et al., α-ReQ: Assessing representation quality in self-supervised learning, NeurIPS
+    2022, where α near 1 is best. The slope of log λ_k over log k by least squares, over the
+    eigenvalues that float32 can tell from 0 beside the first.
+
+    Args:
+        spectrum: `CollapseResult.spectrum` (F,).
+
+    Returns:
+        α, 0 where fewer than two eigenvalues are left.
+    """
+    kept = spectrum[spectrum > spectrum[0] * np.finfo(np.float32).eps]
+    if len(kept) < 2:
+        return 0.0
+    slope, _ = np.polyfit(np.log(np.arange(1, len(kept) + 1)), np.log(kept), 1)
+    return -float(slope)
+
+
 def _moments(array: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean (F,) and the centred scatter matrix (F, F), summed over blocks."""
     # Measured from the first row, so that a constant dimension is exactly 0, not a rounding.

@@ -24,6 +24,12 @@ COLOURS = {
     "pixels": "#7c8590",
     "untrained": "#a58b6a",
     "patches": "#6b5b95",
+    "vicreg": "#1f7ac8",
+    "barlow": "#d9760a",
+    "sigreg": "#2b8a3e",
+    "visreg": "#a3266b",
+    "ntxent": "#6b5b95",
+    "tcr": "#7c8590",
 }
 """One colour for each learner and baseline, the same in every chart."""
 LEARNERS = {
@@ -34,6 +40,12 @@ LEARNERS = {
     "pixels": "raw pixels",
     "untrained": "untrained encoder",
     "patches": "patch features, no training",
+    "vicreg": "VICReg",
+    "barlow": "Barlow Twins",
+    "sigreg": "SIGReg",
+    "visreg": "VISReg",
+    "ntxent": "NT-Xent",
+    "tcr": "TCR",
 }
 NO_TERMS = ("epoch", "split", "seconds", "images_per_second", "rankme")
 """Columns of losses.csv that are no terms of the loss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vicinal.report import charts
@@ -13,9 +14,9 @@ MAPS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         [("generated-pca", "label", "PCA"), ("generated-tsne", "label", "t-SNE")],
     ),
     "S4": (
-        "PCA of the test images with and without the variance term, coloured by class",
+        "PCA of the test images with and without the term against collapse, coloured by class",
         [
-            ("generated-pca", "label", "S1, with the variance term"),
+            ("generated-pca", "label", "S1, with the term"),
             ("no-variance-pca", "label", "S4, without it"),
         ],
     ),
@@ -23,7 +24,7 @@ MAPS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         "t-SNE of the Laplacian Eigenmaps and of S1's representations, coloured by class",
         [
             ("spectral-tsne", "label", "S6, Laplacian Eigenmaps"),
-            ("generated-tsne", "label", "S1, VICReg"),
+            ("generated-tsne", "label", "S1"),
         ],
     ),
     "S9-generated": (
@@ -52,9 +53,15 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
         drawn |= charts.loss_charts(system, folder.losses.get(learner, {}))
         if kept := dig(systems, f"{system}.by_epochs"):
             drawn[f"{system}-epochs"] = charts.epochs_chart(kept)
-    for figure in MAPS:
-        if map_figure := _map_figure(figure, folder):
+    objectives = folder.results.get("objectives") or {}
+    titles = [(f"objective-{n}-tsne", "label", one["title"]) for n, one in objectives.items()]
+    alt = "t-SNE of the test images by each objective, coloured by class"
+    for figure, (text, wanted) in (MAPS | {"objectives": (alt, titles)}).items():
+        if map_figure := _map_figure(figure, text, wanted, folder):
             drawn[f"{figure}-maps"] = map_figure
+    if objectives:
+        spectra = {name: one["spectrum"] for name, one in objectives.items()}
+        drawn["objectives-spectrum"] = charts.spectrum_chart(spectra)
     reference = dig(systems, "S3.per_class")
     for system, learner in (
         ("S3", "generated"),
@@ -87,9 +94,10 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
     return drawn
 
 
-def _map_figure(figure: str, folder: RunFolder) -> charts.Chart | None:
+def _map_figure(
+    figure: str, alt: str, wanted: Sequence[tuple[str, str, str]], folder: RunFolder
+) -> charts.Chart | None:
     """Maps side by side, those that are there; None where none is."""
-    alt, wanted = MAPS[figure]
     panels: list[dict[str, Any]] = []
     for name, by, title in wanted:
         points = folder.maps.get(name)

@@ -58,27 +58,36 @@ def by_epochs(run: RunFolder, recipe: Recipe) -> dict[str, list[Figures]]:
 def _measured(
     run: RunFolder, learner: str, epochs: int, data: Data, recipe: Recipe, engine: Engine
 ) -> Figures:
+    """The figures of an encoder that a training kept."""
+    found = _represented(run, learner, epochs, data, recipe, engine)
+    return {"epochs": epochs, **encoder_figures(found, recipe, engine.device)}
+
+
+def encoder_figures(found: dict[str, Representations], recipe: Recipe, device: str) -> Figures:
     """An encoder's figures: probes, k-NN, RankMe, and AUROC and silhouette as S8 and S9 have them.
 
     Figures that need labels, or an anomaly set, are None without.
+
+    Args:
+        found: What it makes of ``train``, ``test`` and, if there are any, ``anomalies``.
+        recipe: The study's.
+        device: ``cpu`` or ``cuda``.
     """
-    found = _represented(run, learner, epochs, data, recipe, engine)
     train, test = found["train"], found["test"]
-    probed = probes(train, test, recipe, engine.device)
+    probed = probes(train, test, recipe, device)
     names = ("probe_accuracy", "interval", "probe_accuracy_short", "interval_short")
     clusters = cluster(
         train.array,
         k=recipe.evaluation.clusters,
         seed=recipe.seed,
         silhouette_sample=recipe.evaluation.silhouette_sample,
-        device=engine.device,
+        device=device,
     )
     return {
-        "epochs": epochs,
         **{name: probed.get(name) for name in names},
-        "knn": _knn(train, test, recipe, engine.device) if probed["probe_accuracy"] else None,
+        "knn": _knn(train, test, recipe, device) if probed["probe_accuracy"] else None,
         "rankme": collapse(test.array).rankme.value,
-        "auroc": _auroc(train, test, found["anomalies"], recipe, engine.device)
+        "auroc": _auroc(train, test, found["anomalies"], recipe, device)
         if "anomalies" in found
         else None,
         "silhouette": _figure(clusters.silhouette),

@@ -91,6 +91,12 @@ class Learners:
         recipe = self.recipe.model_copy(update={"objective": objective})
         self._train("no-variance", recipe)
 
+    def objective(self, learner: str, name: str, *, without: bool) -> None:
+        """Another objective on what S1 has, with its spread term or without, as ``learner``."""
+        objective = self.recipe.objective.model_copy(update={"name": name})
+        objective = without_spread(objective) if without else objective
+        self._train(learner, self.recipe.model_copy(update={"objective": objective}))
+
     def mined(self) -> None:
         """S5: an image and one of its nearest other images by S1's representations."""
         preparation = self._preparation()
@@ -158,7 +164,8 @@ class Learners:
     def files(self, learner: str) -> list[Path]:
         """What must be there for a learner to be finished."""
         parts = self.data.parts()
-        names = ["losses.csv"] if learner in ("generated", "no-variance", "mined") else []
+        trained = learner in ("generated", "no-variance", "mined") or "objective-" in learner
+        names = ["losses.csv"] if trained else []
         if learner != "patches":
             names += ["search.json"] if learner == "spectral" else ["encoder.safetensors"]
         names += [

@@ -30,6 +30,8 @@ from vicinal.study.folder import (
 from vicinal.study.kept import keep_pictures
 from vicinal.study.learners import LEARNERS, Data, Learners
 from vicinal.study.measured import in_order, measure_all
+from vicinal.study.objectives import compare_objectives, recommended
+from vicinal.study.objectives import over_seeds as objectives_over_seeds
 from vicinal.study.stages import run_stage, say
 from vicinal.study.systems import SYSTEMS, Measure
 from vicinal.training.device import Engine, open_engine
@@ -73,6 +75,7 @@ class Request:
         log: ``tensorboard`` or ``wandb`` to log the trainings there too.
         exclude: Patterns of files that are left out, see `vicinal.images.load`.
         max_pixels: Pixels of a picture that may be decoded.
+        objectives: Objectives to compare, of `vicinal.objectives.OBJECTIVES`.
     """
 
     data: str = "digits"
@@ -89,6 +92,7 @@ class Request:
     log: str | None = None
     exclude: tuple[str, ...] = ()
     max_pixels: int = MOST_PIXELS
+    objectives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,13 +147,13 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
             f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}, "
             f"{cores.said()}"
         )
-        _one_seed(run, data, recipe, engine, sources, request.log, further)
+        _one_seed(run, data, recipe, engine, sources, request, further)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + request.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
             folders.append(path / f"seed-{seed}")
             with open_run(folders[-1], identity, seeded, resume=request.resume) as part:
-                _one_seed(part, data, seeded, engine, sources, request.log)
+                _one_seed(part, data, seeded, engine, sources, request)
         if request.seeds > 1:
             _join_seeds(run, folders)
     return path
@@ -161,18 +165,19 @@ def _one_seed(
     recipe: Recipe,
     engine: Engine,
     sources: dict[str, Any],
-    log: str | None,
+    request: Request,
     further: Iterable[Further] = (),
 ) -> None:
     """Trains and measures everything for one seed, and writes results.json."""
     environment = describe_environment(recipe.seed, engine.device, engine.precision)
     write_json(run / "environment.json", environment)
-    learners = Learners(data, recipe, run, engine, log)
+    learners = Learners(data, recipe, run, engine, request.log)
     for name, learn in LEARNERS.items():
         files = learners.files(name)
         run_stage(run, f"learn {name}", files, lambda: learn(learners))  # noqa: B023 — called at once
     measure_all(Measure(run, data, recipe, engine.device))
     measure_epochs(run, data, recipe, engine)
+    objectives = compare_objectives(learners, request.objectives)
     systems = {name: read_json(run / f"{name}.json") for name in SYSTEMS}
     for name, figures in by_epochs(run, recipe).items():
         systems[name]["by_epochs"] = figures
@@ -192,6 +197,8 @@ def _one_seed(
         "seconds": in_order(run.seconds()),
         "systems": systems,
         "claims": judge(systems),
+        "objectives": objectives,
+        "recommended": recommended(objectives) if objectives else None,
         "seeds": {},
     }
     write_json(run / "results.json", results)
@@ -201,6 +208,7 @@ def _join_seeds(run: RunFolder, folders: list[Path]) -> None:
     """Adds the spread over seeds to the first seed's results."""
     runs = [read_json(folder / "results.json") for folder in folders]
     results = runs[0]
+    results["objectives"] = objectives_over_seeds([one["objectives"] for one in runs])
     results["claims"] = over_seeds([one["claims"] for one in runs])
     for system, figure in HEADLINES:
         values = [_at(one["systems"][system], figure) for one in runs]

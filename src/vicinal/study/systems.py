@@ -196,6 +196,11 @@ class Measure:
             ],
         }
 
+    def tsne_map(self, name: str, test: Representations) -> None:
+        """Leaves a t-SNE map of those of the test images that every map shows."""
+        shown = self._sample(test)
+        self._write_map(name, shown, self._tsne_points(shown))
+
     def _tsne(self, name: str, test: Representations) -> Figures:
         return self._map(name, test, self._tsne_points(test))
 
