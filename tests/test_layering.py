@@ -123,7 +123,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 LONG_FILES = {
     "vicinal.encoder.pretrained": 320,  # weights by name, wherever they lie
     "vicinal.report.charts": 360,  # every chart of the report
-    "vicinal.cli.start": 340,  # four commands, an option a line
+    "vicinal.cli.start": 400,  # five commands, an option a line
     "vicinal.study.folder": 330,  # what a run folder is, and who may write into it
     "vicinal.training.loop": 330,  # how an encoder is trained
 }

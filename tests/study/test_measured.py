@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,12 @@ from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
 from vicinal.recipes import read_recipe
+from vicinal.report import write_report
 from vicinal.study import measured
 from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Data
 from vicinal.study.measured import LONGEST_FIRST, in_order, measure_all
+from vicinal.study.objectives import asked_objectives, over_seeds
 from vicinal.study.run import Request, run_study
 from vicinal.study.systems import SYSTEMS, Measure
 
@@ -50,7 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of the digits, measured in turn; don't write to it."""
     folder = tmp_path_factory.mktemp("study") / "run"
     with one_thread():  # as each of two processes has on two cores
-        return run_study(Request(data="digits", limit=LIMIT, settings=TINY, run=folder))
+        request = Request(data="digits", limit=LIMIT, settings=TINY, run=folder)
+        return run_study(replace(request, objectives=("vicreg", "ntxent")))
 
 
 @pytest.fixture
@@ -88,6 +92,51 @@ def figures(folder: Path) -> dict[str, Any]:
 
 def test_every_system_has_its_place_in_the_order() -> None:
     assert sorted(LONGEST_FIRST) == sorted(SYSTEMS)
+
+
+def test_objectives_stand_beside_each_other(run: Path) -> None:
+    results = read_json(run / "results.json")
+    found = results["objectives"]
+    assert [one["title"] for one in found.values()] == ["VICReg", "NT-Xent"]
+    # The recipe's own objective is S1, trained once, with S4 beside it.
+    own, system = found["vicreg"], results["systems"]
+    assert own["probe_accuracy"] == system["S3"]["probe_accuracy"]
+    assert own["rankme"] == system["S1"]["rankme"]
+    assert own["auroc"] == system["S8"]["generated"]["auroc"]
+    assert own["silhouette"] == system["S9"]["generated"]["silhouette"]
+    assert own["retrieval"] == system["S7"]["generated"]["precision_at_k"]
+    assert own["without_rankme"] == read_json(run / "S4.json")["rankme"]
+    assert not (run / "objective-vicreg").exists()
+    other = found["ntxent"]
+    assert other["probe_accuracy"] != own["probe_accuracy"]
+    assert set(other) == set(own)
+    assert (run / "maps" / "objective-ntxent-tsne.parquet").is_file()
+    best = max(found, key=lambda name: float(found[name]["own_view"]))
+    assert results["recommended"] == best
+    for figures in found.values():
+        assert 0 <= figures["own_view"] <= 1
+        assert figures["lidar"] >= 1
+        assert figures["seconds"] > 0
+    page = write_report(run).read_text("utf-8")
+    assert "Which objective suits these images?" in page
+    assert f"<b>{found[best]['title']}</b> is recommended" in page
+
+
+def test_the_spread_over_seeds_has_every_number() -> None:
+    runs = [{"tcr": {"title": "TCR", "knn": knn, "auroc": None}} for knn in (0.5, 0.7)]
+    (joined,) = over_seeds(runs).values()
+    assert joined["over_seeds"].keys() == {"knn"}
+    assert joined["over_seeds"]["knn"]["mean"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("vicreg,byol", "'byol' is unknown"), ("tcr,tcr", "'tcr' is named twice")]
+)
+def test_objectives_that_cannot_be_compared_are_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"{said}; give all, or some of vicreg, barlow"):
+        asked_objectives(text)
+    assert asked_objectives("all")[:2] == ("vicreg", "barlow")
+    assert asked_objectives(None) == ()
 
 
 def test_times_are_told_in_the_systems_order() -> None:

@@ -83,7 +83,8 @@ class _LogDet(torch.autograd.Function):
         # Positive definite by its making, so nothing need be checked, which would wait for a GPU.
         factor, _ = torch.linalg.cholesky_ex(product)
         ctx.save_for_backward(z, factor)
-        return 2 * factor.diagonal().log().sum()
+        value: Tensor = 2 * factor.diagonal().log().sum()
+        return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable

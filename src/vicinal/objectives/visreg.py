@@ -81,7 +81,8 @@ def _moments_and_shape(
 def _quantiles(rows: int, like: Tensor) -> Tensor:
     """Φ⁻¹(i/(B + 1)) for i from 1 to B, (B,)."""
     places = torch.arange(1, rows + 1, device=like.device, dtype=like.dtype) / (rows + 1)
-    return torch.special.ndtri(places)
+    quantiles: Tensor = torch.special.ndtri(places)
+    return quantiles
 
 
 def _order(projected: Tensor) -> Tensor:

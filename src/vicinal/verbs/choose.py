@@ -94,7 +94,7 @@ def choose(
 
     with open_run(path, identity, chosen, resume=resume) as folder:
         file = folder / "choose.json"
-        state = read_json(file) if file.is_file() else {"spent": 0.0, "trainings": []}
+        state: dict[str, Any] = read_json(file) if file.is_file() else {"spent": 0, "trainings": []}
         table: list[dict[str, Any]] = state["trainings"]
         earlier = float(state["spent"])
 

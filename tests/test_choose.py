@@ -1,0 +1,83 @@
+"""A choice without labels: rounds, halving, going on, and one encoder kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vicinal.encoder.saved import load_encoder
+from vicinal.errors import InputError
+from vicinal.evaluations.collapse import alpha_req
+from vicinal.files import read_json
+from vicinal.verbs import choose as verb
+from vicinal.verbs.choose import choose
+
+TINY = (
+    *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),
+    *("training.batch_size=32", "training.warmup_epochs=0", "evaluation.knn=[5]"),
+)
+
+
+def test_the_worse_half_goes_and_one_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {
+        "minutes": 0.1,
+        "objectives": ("vicreg", "barlow", "tcr"),
+        "settings": TINY,
+        "limit": 200,
+        "run": tmp_path / "run",
+        "device": "cpu",
+    }
+    train, calls = verb.train, []
+
+    def cut(*given: Any, **options: Any) -> Any:
+        calls.append(options["run"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*given, **options)
+
+    monkeypatch.setattr(verb, "train", cut)
+    with pytest.raises(KeyboardInterrupt):
+        choose("digits", **asked)
+    found = choose("digits", **asked, resume=True)
+    # Three, two and one of them: the first two of the first round were not trained again.
+    assert len(calls) == 7
+    by_round: dict[int, dict[str, float]] = {}
+    for row in found.table:
+        by_round.setdefault(row["round"], {})[row["objective"]] = row["own_view"]
+    assert [len(by_round[number]) for number in (1, 2, 3)] == [3, 2, 1]
+    dropped = set(by_round[1]) - set(by_round[2])
+    assert all(by_round[1][name] <= min(by_round[1][n] for n in by_round[2]) for name in dropped)
+    assert list(by_round[3]) == [found.objective] == [max(by_round[2], key=by_round[2].__getitem__)]
+    load_encoder(found.run / "encoder.safetensors")
+    kept = found.run / "round-3" / found.objective
+    assert (kept / "encoder.safetensors").read_bytes() == (
+        found.run / "encoder.safetensors"
+    ).read_bytes()
+    assert read_json(found.run / "choose.json")["objective"] == found.objective
+
+
+def test_rounds_have_equal_time() -> None:
+    left, used = 1.0, []
+    for count in (6, 3, 2, 1):
+        mine = 0.0
+        for place in range(count):
+            share = left * verb._share(count, place)
+            left, mine = left - share, mine + share
+        used.append(mine)
+    assert used == pytest.approx([0.25] * 4)
+
+
+def test_one_objective_is_no_choice() -> None:
+    with pytest.raises(InputError, match="give two or more"):
+        choose("digits", minutes=1, objectives=("tcr",))
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_alpha_req_of_a_power_law(exponent: float) -> None:
+    spectrum = np.arange(1, 65) ** -exponent
+    assert alpha_req(spectrum) == pytest.approx(exponent)
+    assert alpha_req(np.concatenate([spectrum, np.zeros(9)])) == pytest.approx(exponent)
+    assert alpha_req(np.zeros(4)) == 0
