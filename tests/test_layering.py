@@ -57,6 +57,7 @@ SHARED = {
     "vicinal.evaluations.probe_result": "what every probe returns",
     "vicinal.evaluations.on_gpu": "clustering's heavy parts on another device",
     "vicinal.evaluations.softmax": "the convex solver behind every probe",
+    "vicinal.verbs.train": "what choose does by turns",
     "vicinal.verbs.on_ray": "how work is spread over a cluster, whatever the work",
     "vicinal.cli.completion": "what the shell completes, for the options of every panel",
     "vicinal.cli.options": "options that several commands take, each written once",
