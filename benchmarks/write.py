@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 SCRIPTS = (
     "objective",
+    "objectives",
     "decoding",
     "views",
     "training",
