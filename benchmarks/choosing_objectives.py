@@ -123,7 +123,7 @@ def print_section(
         "Choosing an objective",
         "Do measures without labels order objectives as labels do: Kendall's τ over "
         f"{len(reached)} objectives, the mean over {asked.seeds} seeds and {len(sets)} sets (at "
-        f"most {asked.limit:,} pictures, {asked.epochs} epochs), and the points lost by taking what a "
+        f"most {asked.limit:,} pictures, {asked.epochs} epochs), and the points lost by what a "
         "measure prefers?",
         [
             table(["measure", "labels", "τ", "95 %", *sets, "points lost"], lines),
