@@ -53,7 +53,7 @@ def test_the_odd_one_is_told_by_how_far_and_how_it_looks() -> None:
     words = [["dark", "grey"] if row == 3 else ["bright"] for row in range(200)]
     copies = np.zeros(200, np.int64)
     copies[5], copies[6] = 1, 4
-    said = reasons(rank_within(scores), words, copies)
+    said = reasons(scores, rank_within(scores).p_values, words, copies)
     assert said[3] == (
         "Odder than 99.5 % of the set: its nearest pictures are 2.5 times as far away as is usual "
         "here. It is unusually dark and grey."

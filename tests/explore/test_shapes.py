@@ -7,7 +7,6 @@ import pytest
 from vicinal.explore.reasons import reasons
 from vicinal.explore.shapes import odd_shapes
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.anomalies import rank_within
 
 
 def many(width: int, height: int, *others: tuple[int, int]) -> np.ndarray:
@@ -46,8 +45,7 @@ def test_nothing_is_odd_where_all_differ_or_nobody_knows():
 
 
 def test_a_shape_is_a_reason():
-    ranked = rank_within(np.ones(4, np.float32))
-    said = reasons(ranked, [[]] * 4, np.zeros(4, np.int64), ["", "", "", "It is unusually wide."])
+    said = reasons(np.ones(4, np.float32), np.ones(4), [[]] * 4, np.zeros(4, np.int64), ["", "", "", "It is unusually wide."])
     assert said[3].endswith(" It is unusually wide.")
     assert "unusually" not in said[0]
 

@@ -49,6 +49,14 @@ def explore(
     ],
     encoder: TrainNothing = None,
     start: Start = None,
+    onto: Annotated[
+        Path | None,
+        typer.Option(help="A finished run on whose map these pictures are placed, its encoder's."),
+    ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(help="A finished run of PHOTOS that is brought up to date with it."),
+    ] = None,
     minutes: Minutes = None,
     ignore: Ignore = None,
     false_alarms: FalseAlarms = 0.01,
@@ -77,6 +85,8 @@ def explore(
     vicinal explore PHOTOS/                      train for 8 minutes, map, open one page
     vicinal explore PHOTOS/ --minutes 30         more training, better neighbours
     vicinal explore NEW/ --encoder runs/PHOTOS-explore-1
+    vicinal explore NEW/ --onto runs/PHOTOS-explore-1        other pictures on its map
+    vicinal explore PHOTOS/ --update runs/PHOTOS-explore-1   what came, changed or went since
     vicinal explore PHOTOS/ --encoder pretrained an ImageNet network as it is, no training
     vicinal explore PHOTOS/ --start pretrained   training goes on from it
     vicinal explore PHOTOS/ --ignore flip,scale  where colour and brightness matter
@@ -89,6 +99,8 @@ def explore(
         Request(
             data=photos,
             encoder=encoder,
+            onto=onto,
+            update=update,
             recipe=recipe,
             settings=(*(settings or ()), *([f"encoder.start={start}"] if start else [])),
             minutes=minutes,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.score import Score
-from vicinal.representations.neighbours import nearest
+from vicinal.representations.neighbours import Neighbours, nearest
 
 FEWEST = 4
 """Points that t-SNE needs."""
@@ -124,6 +126,64 @@ def tsne_map(
         index = {"knn_index": PrecomputedNeighbors(found.indices, lengths)}
     near = affinity.PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, **index)
     return np.asarray(tsne.fit(affinities=near), dtype=np.float32)
+
+
+def placed_by_tsne(
+    points: NDArray[np.float32], found: Neighbours, *, seed: int = 0
+) -> NDArray[np.float32]:
+    """Where new images lie on a t-SNE map that stays as it is (openTSNE's ``transform``).
+
+    Each is placed by itself, among its neighbours on the map: the others are not new ones.
+
+    Args:
+        points: The map (N, 2) float32.
+        found: The k nearest images on the map of each of M new ones, in the representation.
+        seed: Seed of openTSNE.
+
+    Returns:
+        Array (M, 2) float32.
+    """
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import joint_probabilities_nn
+
+    lengths = found.distances.astype(np.float64)
+    jobs = 1 if len(found.indices) <= _ONE_THREAD else cores.threads()
+
+    def to_new(_: object, perplexity: float, return_distances: bool) -> tuple[Any, ...]:
+        assert return_distances
+        fit = min(perplexity, (lengths.shape[1] - 1) / 3)
+        near = joint_probabilities_nn(
+            found.indices,
+            lengths,
+            [fit],
+            symmetrize=False,
+            normalization="point-wise",
+            n_reference_samples=len(points),
+            n_jobs=jobs,
+        )
+        return near, found.indices, lengths
+
+    middle = (points.max(axis=0) + points.min(axis=0)).astype(np.float64) / 2
+    held = TSNEEmbedding(
+        points - middle,  # `transform` centres a map so, and leaves it there
+        SimpleNamespace(to_new=to_new, P=points),
+        negative_gradient_method="bh" if len(points) <= _BARNES_HUT else "fft",
+        random_state=seed,
+        n_jobs=jobs,
+    )
+    return np.asarray(held.transform(found.indices) + middle, dtype=np.float32)
+
+
+def placed_by_pca(
+    points: NDArray[np.float32], array: NDArray[np.float32], new: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Where new images (M, F) lie on a linear map (N, 2) of representations (N, F), (M, 2)."""
+    middle = array.mean(axis=0, dtype=np.float64)
+    centred = array - middle
+    # The least-squares solution by its normal equations: exact for points that are linear in rows.
+    axes = np.linalg.lstsq(centred.T @ centred, centred.T @ points.astype(np.float64), rcond=None)
+    found: NDArray[np.float64] = (new - middle) @ axes[0] + points.mean(axis=0, dtype=np.float64)
+    return found.astype(np.float32)
 
 
 def _telling(progress: Callable[[float], None] | None) -> Callable[..., None] | None:

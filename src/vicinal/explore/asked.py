@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, Part, load_parts
+from vicinal.images.fitting import Listed
 from vicinal.recipe import Recipe
 from vicinal.study.asked import asked_recipe
 from vicinal.study.folder import encoder_file
@@ -29,6 +31,8 @@ class Request:
         data: A folder, or a source as `vicinal.images.load_parts` takes it.
         encoder: A run folder, an encoder's file, ``pretrained`` or ``timm:NAME``; None to train
             one on these pictures.
+        onto: A finished run on whose map the pictures are placed, in a run of their own.
+        update: A finished run of the same folder, which is brought up to date in place.
         recipe: A shipped recipe's name or a file.
         settings: ``section.field=value`` overrides of the recipe.
         minutes: What the training may take; None for `MINUTES`, or for all the epochs that
@@ -46,6 +50,8 @@ class Request:
 
     data: str
     encoder: Path | None = None
+    onto: Path | None = None
+    update: Path | None = None
     recipe: str | None = None
     settings: tuple[str, ...] = ()
     minutes: float | None = None
@@ -61,7 +67,7 @@ class Request:
     @property
     def limit(self) -> float | None:
         """Minutes that the training may take; None where epochs are set and minutes are not."""
-        if self.minutes is not None or self.encoder is not None:
+        if self.minutes is not None or self.encoder is not None or self.onto is not None:
             return self.minutes
         return None if sets_epochs(self.settings) else MINUTES
 
@@ -70,6 +76,7 @@ class Request:
         default = Request(self.data)
         options = {
             "--encoder": (self.encoder, default.encoder),
+            "--onto": (self.onto, default.onto),
             "--recipe": (self.recipe, default.recipe),
             "--minutes": (self.minutes, default.minutes),
             "--false-alarms": (self.false_alarms, default.false_alarms),
@@ -101,16 +108,21 @@ def check(request: Request) -> None:
             f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
         )
     trains = (request.recipe, request.ignore) != (None, None) or request.settings
-    if request.encoder is not None and trains:
+    given = [name for name in ("encoder", "onto", "update") if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"{option(given[0])} and {option(given[1])}: give one of them")
+    if given and trains:
         raise InputError(
-            f"{option('encoder')}: nothing is trained, so leave {option('recipe')}, "
+            f"{option(given[0])}: nothing is trained, so leave {option('recipe')}, "
             f"{option('settings')}, {option('ignore')} and a start out"
         )
+    if request.update is not None and (request.run is not None or request.resume):
+        raise InputError(f"{option('update')}: names the run; leave the other options for it out")
 
 
 def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | None:
     """What to train by: the recipe of a run to go on with, else the one asked for."""
-    if request.encoder is not None:
+    if request.encoder is not None or request.onto is not None:
         return None
     if request.resume and (path / "run.json").is_file():
         held = read_json(path / "run.json").get("recipe")
@@ -119,8 +131,19 @@ def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | No
     return asked_recipe(data, request.recipe, request.settings, request.ignore)
 
 
-def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[Part, ...]:
+def load_pictures(
+    request: Request,
+    data: str,
+    recipe: Recipe | None,
+    choose: Callable[[str | None, Listed], Listed],
+) -> tuple[Part, ...]:
     """All pictures, as the recipe or the given encoder takes them.
+
+    Args:
+        request: What is asked for.
+        data: The source.
+        recipe: The recipe; None where an encoder is given.
+        choose: As in `vicinal.images.load_parts`.
 
     Raises:
         InputError: If they cannot be read or there are fewer than two.
@@ -142,9 +165,10 @@ def load_pictures(request: Request, data: str, recipe: Recipe | None) -> tuple[P
         span=span,
         exclude=request.exclude,
         max_pixels=request.max_pixels,
+        choose=choose,
     )
     count = sum(len(part.images) for part in parts)
-    if count < 2:
+    if count < 2 and request.onto is None:
         raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
     return parts
 
@@ -157,6 +181,7 @@ def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[st
         "data": data,
         "pictures": [part.images.fingerprint for part in parts],
         "encoder": None if encoder is None else fingerprint(encoder_file(encoder)),
+        "onto": None if request.onto is None else str(request.onto),
         "asked": {
             "recipe": request.recipe,
             "settings": list(request.settings),

@@ -15,18 +15,23 @@ from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
 from vicinal.study.pictures import Pixels
-from vicinal.verbs.anomalies import rank_within
+from vicinal.verbs.anomalies import rank_beside, rank_within
 from vicinal.verbs.duplicates import Duplicates, find_duplicates
 from vicinal.verbs.map import lists
 
 NEAR = 10
 FAR = 5
 _BLOCK = 256  # pictures made small at a time
-_SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
+SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
 
 
 def compare(
-    embeddings: Embeddings, pixels: Pixels, folder: Path, *, false_alarms: float
+    embeddings: Embeddings,
+    pixels: Pixels,
+    folder: Path,
+    *,
+    false_alarms: float,
+    known: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None,
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Columns for the points, and what the set as a whole says.
 
@@ -37,6 +42,8 @@ def compare(
         pixels: (N, H, W, C) uint8, in the same order, a second opinion on duplicates.
         folder: Where the files go.
         false_alarms: The share of the pictures that may be flagged as odd.
+        known: Which pictures (N,) the others are held against, and all scores (N,), distances to
+            those; None to hold each against all others.
 
     Raises:
         InputError: If the rate is out of range.
@@ -46,9 +53,13 @@ def compare(
     near, far = nearest_and_farthest(array, array, k, exclude_self=True)
     same = find_duplicates(embeddings, near=near, small=_small(pixels))
     group = _write_duplicates(folder, embeddings, same)
-    scored = min(_SCORED, k)
-    scores = _scores(near, group, scored)
-    ranked = rank_within(scores, false_alarms=false_alarms)
+    scored = min(SCORED, k)
+    if known is None:
+        scores = _scores(near, group, scored)
+        ranked = rank_within(scores, false_alarms=false_alarms)
+    else:
+        which, scores = known
+        ranked = rank_beside(scores, which, false_alarms=false_alarms)
     rank = np.empty(len(array), np.int32)
     rank[ranked.order] = np.arange(1, len(array) + 1)
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))

@@ -8,24 +8,35 @@ from typing import Any
 
 import numpy as np
 
+from vicinal.explore.asked import Request
 from vicinal.explore.health import health
 from vicinal.explore.looks import looks, unusual
-from vicinal.explore.points import read_part, rows_of, write_points
+from vicinal.explore.points import part_files, read_figures, read_part, rows_of, write_points
 from vicinal.explore.reasons import reasons
 from vicinal.explore.rivals import hold_against_rivals
 from vicinal.explore.shapes import odd_shapes
-from vicinal.files import write_json
-from vicinal.images import ImageSet
+from vicinal.files import read_json, read_rows, write_json
+from vicinal.images import ImageSet, Part, Skipped, named
+from vicinal.images.classes import in_order
+from vicinal.recipe import Recipe
+from vicinal.recipes.differences import ignored
 from vicinal.representations.embeddings import Embeddings
+from vicinal.study.better import read_kept
+from vicinal.study.folder import RunFolder
 from vicinal.study.pictures import Pixels
-from vicinal.verbs.anomalies import rank_within
 
 WITH_COLUMNS = ("compare", "map", "group")
 """Stages that give every picture columns."""
+JOINED = "joined"
+"""What gives every picture one more where new ones joined those of an earlier run."""
 
 
 def describe(
-    run: Path, everything: Embeddings, pixels: Pixels, rate: float, encoder: Path | None
+    run: Path,
+    everything: Embeddings,
+    pixels: Pixels,
+    encoder: Path | None,
+    worth: dict[str, Any] | None = None,
 ) -> None:
     """Writes ``points.parquet``, with why each picture is odd, and ``health.json``.
 
@@ -33,23 +44,25 @@ def describe(
         run: The folder in which the parts of `WITH_COLUMNS` are.
         everything: The pictures.
         pixels: (N, H, W, C) uint8, in the same order.
-        rate: The share of the pictures that may be flagged as odd.
         encoder: The encoder's file, to be held against its rivals; None where there is none.
+        worth: As in `vicinal.explore.health.health`.
     """
     compared = read_part(run, "compare")
-    ranked = rank_within(compared.column("score").to_numpy(), false_alarms=rate)
+    scores = compared.column("score").to_numpy()
+    p_values = np.round(compared.column("p_value").to_numpy().astype(np.float64), 7)
     group = compared.column("group").to_numpy()
     sizes = np.bincount(group[group >= 0], minlength=1)
     copies = np.where(group >= 0, sizes[group] - 1, 0)
     shapes = odd_shapes(everything.sizes, len(everything))
-    why = reasons(ranked, unusual(looks(pixels)), copies, shapes)
-    write_points(run, everything, why, WITH_COLUMNS)
+    why = reasons(scores, p_values, unusual(looks(pixels)), copies, shapes)
+    joined = (JOINED,) if part_files(run, JOINED)[0].is_file() else ()
+    write_points(run, everything, why, (*WITH_COLUMNS, *joined))
     maps = read_part(run, "map")
     name = "pca" if maps.column("tsne_trust").null_count else "tsne"
     trust = maps.column(f"{name}_trust").to_numpy()
     near = rows_of(compared.column("neighbors"))
     rivals = None if encoder is None else hold_against_rivals(pixels, encoder)
-    write_json(run / "health.json", health(everything.array, near, group, trust, rivals))
+    write_json(run / "health.json", health(everything.array, near, group, trust, rivals, worth))
 
 
 def described_data(
@@ -81,3 +94,49 @@ def described_data(
         "labelled": 0 if labels is None else int((labels != "").sum()),
         "skipped": skipped,
     }
+
+
+def run_figures(
+    folder: RunFolder,
+    parts: tuple[Part, ...],
+    everything: Embeddings,
+    request: Request,
+    recipe: Recipe | None,
+) -> dict[str, Any]:
+    """What ``explore.json`` says."""
+    labels = everything.labels
+    seconds = folder.seconds()
+    data = described_data(
+        parts[0].images,
+        everything,
+        source=named(request.data),
+        classes=[] if labels is None else in_order(set(labels.tolist()) - {""}),
+        skipped=len(skipped_in(parts)),
+    )
+    return {
+        "format": 1,
+        "data": data,
+        "encoder": {
+            "source": "trained here" if request.encoder is None else str(request.encoder),
+            "recipe": None if recipe is None else recipe.name,
+            "epochs": None if recipe is None else _epochs(folder.path),
+            "minutes": request.limit,
+            "seconds": seconds.get("train"),
+            "ignores": None if recipe is None else list(ignored(recipe.views)),
+            "kept": read_kept(folder.path),
+        },
+        **read_figures(folder.path, WITH_COLUMNS),
+        "seconds": seconds,
+        "environment": read_json(folder / "environment.json"),
+        "recipe": None if recipe is None else recipe.model_dump(mode="json"),
+    }
+
+
+def skipped_in(parts: tuple[Part, ...]) -> tuple[Skipped, ...]:
+    """Pictures of any part that cannot be used, each once."""
+    return tuple(dict.fromkeys(one for part in parts for one in part.images.skipped))
+
+
+def _epochs(run: Path) -> int:
+    """Epochs of the training, a last one that its minutes cut short too."""
+    return sum(row["split"] == "train" for row in read_rows(run / "losses.csv"))

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vicinal.files import write_csv
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.cluster import group
+from vicinal.representations.tree import GroupTree, reduced
+from vicinal.verbs.cluster import Grouped, group, grouped
 
 
 def find_groups(
@@ -31,7 +33,31 @@ def find_groups(
         return {"cluster": none, "finest": none}, {"clusters": None}
     if clusters is not None:
         clusters = max(2, min(clusters, len(np.unique(embeddings.array, axis=0))))
-    found = group(embeddings, clusters)
+    return _told(embeddings, folder, group(embeddings, clusters))
+
+
+def keep_groups(
+    embeddings: Embeddings, folder: Path, finest: NDArray[np.int64], told: dict[str, Any]
+) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+    """As `find_groups`, of a tree that is there; grown anew where fewer than two groups are left.
+
+    Args:
+        embeddings: The pictures.
+        folder: As in `find_groups`.
+        finest: Array (N,) int64, each picture's group at the finest level.
+        told: The figures ``clusters`` of when the tree was grown.
+    """
+    parents = np.array(told["parents"])
+    tree = GroupTree(finest, parents, np.zeros(len(parents)), reduced(embeddings.array, 0))
+    if len(np.unique(tree.level(told["k"]))) < 2:
+        return find_groups(embeddings, folder)
+    tried = {each["clusters"]: each["score"] for each in told["tried"]}
+    return _told(embeddings, folder, grouped(embeddings, tree, told["k"], tried))
+
+
+def _told(
+    embeddings: Embeddings, folder: Path, found: Grouped
+) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     rows = (list(picture.values()) for picture in found.listed(embeddings))
     write_csv(folder / "clusters.csv", found.header(embeddings), rows)
     columns = {

@@ -20,6 +20,7 @@ def health(
     copies: NDArray[np.int32],
     trust: NDArray[np.float32],
     rivals: Mapping[str, Any] | None,
+    worth: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Six figures with a verdict each, ``good``, ``look`` (at it) or ``bad``, and what they mean.
 
@@ -32,9 +33,10 @@ def health(
         trust: Array (N,) float32, see `vicinal.explore.trust.map_trust`.
         rivals: What `vicinal.explore.rivals.hold_against_rivals` found; None where there is no
             encoder to ask.
+        worth: The first figure of an earlier card of the same encoder, to be kept.
     """
     spread = collapse(array)
-    worth = _worth(rivals)
+    worth = worth or _worth(rivals)
     figures = [
         worth,
         _rank(spread, array.shape),

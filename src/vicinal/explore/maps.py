@@ -32,7 +32,8 @@ def lay_out(
         with counted("map", _SHARES, "‰") as advance:
             maps["tsne"] = tsne_map(array, progress=lambda share: advance(round(share * _SHARES)))
     figures: dict[str, Any] = {
-        name: {"trustworthiness": _trustworthiness(array, points)} for name, points in maps.items()
+        name: {"trustworthiness": map_trustworthiness(array, points)}
+        for name, points in maps.items()
     }
     figures["pca"]["explained"] = linear.explained.tolist()
     return map_columns(maps, array, near), {"maps": figures}
@@ -59,6 +60,6 @@ def map_columns(
     return columns
 
 
-def _trustworthiness(array: NDArray[np.float32], points: NDArray[np.float32]) -> float | None:
+def map_trustworthiness(array: NDArray[np.float32], points: NDArray[np.float32]) -> float | None:
     """None where there are too few pictures for the measure."""
     return trustworthiness(array, points).value if len(array) >= _FEWEST else None

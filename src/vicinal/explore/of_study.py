@@ -43,7 +43,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
     write_part(folder, "map", (map_columns(maps, shown.array, near), {"maps": told}))
     write_part(folder, "group", find_groups(shown, folder, recipe.evaluation.clusters))
-    describe(folder, shown, pixels, rate, run / "generated/encoder.safetensors")
+    describe(folder, shown, pixels, run / "generated/encoder.safetensors")
     write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
     _write_figures(run, data, recipe, shown)
 

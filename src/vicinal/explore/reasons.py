@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vicinal.verbs.anomalies import Ranked
 
 _NOTABLE = 0.05  # share of the set that is worth a sentence about its looks
 
 
 def reasons(
-    ranked: Ranked,
+    scores: NDArray[np.float32],
+    p_values: NDArray[np.floating[Any]],
     words: Sequence[Sequence[str]],
     copies: NDArray[np.int64],
     shapes: Sequence[str] | None = None,
@@ -21,18 +21,19 @@ def reasons(
     """A text for each picture: how far it lies from others, and what about its looks is unusual.
 
     Args:
-        ranked: The pictures' anomaly scores.
+        scores: Array (N,) float32, the pictures' anomaly scores.
+        p_values: Array (N,), the share of the set that is at least as odd.
         words: What is unusual about each picture's looks, see `vicinal.explore.looks`.
         copies: Array (N,) int64, how many near-identical pictures each has.
         shapes: What is unusual about each original's size and shape, see
             `vicinal.explore.shapes`; said of every picture, for the encoder sees a square.
     """
-    usual = float(np.median(ranked.scores))
+    usual = float(np.median(scores))
     return [
         " ".join(filter(None, (*_sentences(float(score), float(p), usual, looks, count), shape)))
         for score, p, looks, count, shape in zip(
-            ranked.scores,
-            ranked.p_values,
+            scores,
+            p_values,
             words,
             copies.tolist(),
             shapes or [""] * len(words),

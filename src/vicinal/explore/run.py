@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
+from vicinal.explore.added import read_held
 from vicinal.explore.asked import (
     Request,
     check,
@@ -22,26 +24,24 @@ from vicinal.explore.asked import (
     load_pictures,
 )
 from vicinal.explore.compare import compare
-from vicinal.explore.described import WITH_COLUMNS, describe, described_data
+from vicinal.explore.described import describe, run_figures, skipped_in
 from vicinal.explore.groups import find_groups
 from vicinal.explore.joined import Joined
+from vicinal.explore.later import Listing, add_onto, keep_files, update
 from vicinal.explore.maps import lay_out
 from vicinal.explore.points import (
     Found,
     neighbours_of,
     part_files,
-    read_figures,
     read_part,
     write_part,
 )
-from vicinal.files import read_json, read_rows, replacing, write_json
-from vicinal.images import ImageSet, Part, Skipped, keep_skipped, named
-from vicinal.images.classes import in_order
+from vicinal.files import read_json, replacing, write_json
+from vicinal.images import ImageSet, Part, keep_skipped, named
 from vicinal.recipe import Recipe
-from vicinal.recipes.differences import ignored
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
-from vicinal.study.better import keep_better, read_kept, told
+from vicinal.study.better import keep_better, told
 from vicinal.study.folder import (
     RunFolder,
     default_folder,
@@ -82,6 +82,7 @@ class Explored:
             + (f"{groups['k']} groups, " if groups else "no groups, ")
             + f"{figures['anomalies']['flagged']:,} odd ones, "
             f"{same['pairs']:,} pairs nearly the same",
+            *_said_joined(figures.get("joined")),
             *([told(figures["encoder"]["kept"])] if figures["encoder"].get("kept") else []),
             f"health: {health_['summary']}",
             *_said_ignored(figures["encoder"]["ignores"]),
@@ -102,21 +103,37 @@ def explore(request: Request) -> Explored:
         KeyboardInterrupt: If interrupted, with the command that goes on.
     """
     check(request)
+    if request.update is not None:
+        update(request)
+        return _explored(request.update)
     data = named(request.data)
+    held = None if request.onto is None else read_held(request.onto)
     path = request.run or default_folder(data, "explore", resume=request.resume)
     recipe = held_or_asked_recipe(request, data, path)
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
-    parts = load_pictures(request, data, recipe)
-    identity = identity_of(request, data, parts)
+    listing = Listing({})
+    used = request if held is None else replace(request, encoder=held.encoder)
+    parts = load_pictures(used, data, recipe, listing)
+    identity = identity_of(used, data, parts)
     try:
         with open_run(path, identity, recipe, resume=request.resume) as folder:
             say(_opening(path, parts, recipe, request, engine))
-            keep_skipped(_skipped(parts), folder / "skipped.csv")
-            _stages(folder, parts, recipe, request, engine)
+            keep_skipped(skipped_in(parts), folder / "skipped.csv")
+            if held is not None:
+                onto = partial(add_onto, folder, held, parts, used)
+                _stage(folder, "onto", [path / "explore.json"], onto)
+                _page(path)
+            else:
+                keep_files(path, listing)
+                _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None
-    page = path / "explore.html"
-    return Explored(path, page if page.is_file() else None, read_json(path / "explore.json"))
+    return _explored(path)
+
+
+def _explored(run: Path) -> Explored:
+    page = run / "explore.html"
+    return Explored(run, page if page.is_file() else None, read_json(run / "explore.json"))
 
 
 def _stages(
@@ -158,7 +175,7 @@ def _stages(
         folder,
         "points",
         described,
-        lambda: describe(run, everything, pixels, rate, _encoder(run, request)),
+        lambda: describe(run, everything, pixels, _encoder(run, request)),
     )
     ids = [str(row) for row in range(len(everything))]
     sheets = run / "pictures"
@@ -168,8 +185,12 @@ def _stages(
         [sheets / "index.parquet"],
         lambda: write_pictures(sheets, ids, pixels),
     )
-    write_json(run / "explore.json", _figures(folder, parts, everything, request, recipe))
-    if len(everything) <= MOST_PICTURES:
+    write_json(run / "explore.json", run_figures(folder, parts, everything, request, recipe))
+    _page(run)
+
+
+def _page(run: Path) -> None:
+    if read_json(run / "explore.json")["data"]["count"] <= MOST_PICTURES:
         write_explorer(run)
 
 
@@ -221,40 +242,12 @@ def _encoder(run: Path, request: Request) -> Path:
     return own if request.encoder is None or own.is_file() else encoder_file(request.encoder)
 
 
-def _figures(
-    folder: RunFolder,
-    parts: tuple[Part, ...],
-    everything: Embeddings,
-    request: Request,
-    recipe: Recipe | None,
-) -> dict[str, Any]:
-    """What ``explore.json`` says."""
-    labels = everything.labels
-    seconds = folder.seconds()
-    data = described_data(
-        parts[0].images,
-        everything,
-        source=named(request.data),
-        classes=[] if labels is None else in_order(set(labels.tolist()) - {""}),
-        skipped=len(_skipped(parts)),
-    )
-    return {
-        "format": 1,
-        "data": data,
-        "encoder": {
-            "source": "trained here" if request.encoder is None else str(request.encoder),
-            "recipe": None if recipe is None else recipe.name,
-            "epochs": None if recipe is None else _epochs(folder.path),
-            "minutes": request.limit,
-            "seconds": seconds.get("train"),
-            "ignores": None if recipe is None else list(ignored(recipe.views)),
-            "kept": read_kept(folder.path),
-        },
-        **read_figures(folder.path, WITH_COLUMNS),
-        "seconds": seconds,
-        "environment": read_json(folder / "environment.json"),
-        "recipe": None if recipe is None else recipe.model_dump(mode="json"),
-    }
+def _said_joined(joined: dict[str, Any] | None) -> list[str]:
+    """How many pictures are new, and how many of them lie beyond the others."""
+    if joined is None:
+        return []
+    line = f"{joined['new']:,} new beside {joined['old']:,} of {joined['run']}"
+    return [f"{line}, {joined['beyond']:,} of them unlike any of these: new.csv"]
 
 
 def _said_ignored(words: list[str] | None) -> list[str]:
@@ -264,16 +257,6 @@ def _said_ignored(words: list[str] | None) -> list[str]:
     return [
         f"differences that did not count: {', '.join(words) or 'none'}; choose others with --ignore"
     ]
-
-
-def _skipped(parts: tuple[Part, ...]) -> tuple[Skipped, ...]:
-    """Pictures of any part that cannot be used, each once."""
-    return tuple(dict.fromkeys(one for part in parts for one in part.images.skipped))
-
-
-def _epochs(run: Path) -> int:
-    """Epochs of the training, a last one that its minutes cut short too."""
-    return sum(row["split"] == "train" for row in read_rows(run / "losses.csv"))
 
 
 def _opening(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,7 @@ def load_parts(
     span: Span | None = None,
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
+    choose: Callable[[str | None, Listed], Listed] | None = None,
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
@@ -222,6 +223,7 @@ def load_parts(
         span: As in `load_anomalies`.
         exclude: As in `load`.
         max_pixels: As in `load`.
+        choose: Called with each part's name and the part, listed; what it returns is loaded.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
@@ -231,6 +233,9 @@ def load_parts(
     both = {None: train} if train is not None and test is None else {"train": train, "test": test}
     listed = [(split, part) for split, part in both.items() if part is not None]
     count = sum(len(part.ids) for _, part in listed)
+    if choose is not None:
+        chosen = [(split, choose(split, part)) for split, part in listed]
+        listed = [(split, part) for split, part in chosen if len(part.ids)]
     fitting = Fitting(data, size, count, interpolation=interpolation, most_pixels=max_pixels)
     parts: list[Part] = []
     bad: list[Skipped] = []

@@ -75,7 +75,7 @@ class GroupTree:
             assignment = self.level(count)
             changed = {count - 1, int(self.parents[count - 1])} - {-1}
             for group in sorted(changed):
-                rows = np.flatnonzero(assignment == group)
+                rows = np.flatnonzero(assignment == group)  # none where all have left the set
                 apart = distances_to_mean(array[rows])
                 found[group].append((count, rows[np.argsort(apart, kind="stable")[:most]]))
         return found
@@ -83,6 +83,8 @@ class GroupTree:
 
 def distances_to_mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """L2 distances (N,) float32 of images (N, F) to their mean."""
+    if not len(array):
+        return np.empty(0, np.float32)
     apart = array - array.mean(axis=0, dtype=np.float64).astype(np.float32)
     squares: NDArray[np.float64] = np.einsum("nf,nf->n", apart, apart, dtype=np.float64)
     return np.sqrt(squares).astype(np.float32)
@@ -104,7 +106,7 @@ def grow_tree(array: NDArray[np.float32], *, finest: int = FINEST, seed: int = 0
         seed: Seed of the SVD, of the draw of 10,000 that centres are found on, of k-means.
     """
     first, own, counts = _distinct(array)
-    points = _reduced(array[first], seed)
+    points = reduced(array[first], seed)
     centres, nearest = _centres(points, counts, max(_SEEDS, 2 * finest), seed)
     nearest = nearest[own]
     weights = np.bincount(nearest).astype(np.float64)
@@ -133,7 +135,7 @@ def _distinct(
     return first[order], place[own], counts[order]
 
 
-def _reduced(array: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def reduced(array: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Images (N, F) in their `DIMENSIONS` directions of most variance."""
     centred: NDArray[np.float32] = array - array.mean(axis=0, dtype=np.float64).astype(np.float32)
     if min(centred.shape) <= DIMENSIONS:

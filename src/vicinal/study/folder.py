@@ -143,6 +143,17 @@ def open_run(
     return run
 
 
+def hold_run(path: Path) -> RunFolder:
+    """Opens a run that is there, whatever it is, to change its files; locked for this process.
+
+    Raises:
+        InputError: If there is none, or another process is at work on it.
+    """
+    if not (path / "run.json").is_file():
+        raise InputError(f"{path}: no run here; name the folder of a finished run")
+    return RunFolder(path, _locked(path))
+
+
 def _foreign(path: Path) -> Iterator[Path]:
     """What a run that was killed at its very beginning cannot have left."""
     for found in path.iterdir():

@@ -161,6 +161,24 @@ def rank_within(scores: NDArray[np.float32], *, false_alarms: float = 0.01) -> R
     return Ranked(scores, at_least / n, threshold, order, n - 1, 0, None)
 
 
+def rank_beside(
+    scores: NDArray[np.float32], known: NDArray[np.bool_], *, false_alarms: float = 0.01
+) -> Ranked:
+    """Ranks known pictures among themselves as `rank_within`, and new ones against those.
+
+    Args:
+        scores: Array (N,) float32, distances to known pictures only.
+        known: Array (N,) bool, which pictures are known, one at least.
+        false_alarms: As in `rank_within`; the share of the known ones that may be flagged.
+    """
+    within = rank_within(scores[known], false_alarms=false_alarms)
+    p_values = np.empty(len(scores))
+    p_values[known] = within.p_values
+    p_values[~known] = conformal_p_values(scores[~known], scores[known])
+    order = np.argsort(-scores, kind="stable")
+    return Ranked(scores, p_values, within.threshold, order, int(known.sum()), 0, None)
+
+
 def _parted(
     reference: Embeddings,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

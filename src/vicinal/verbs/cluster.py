@@ -148,9 +148,25 @@ def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0)
         )
     tried = {} if clusters is not None else level_scores(tree, seed=seed)
     chosen = clusters or max(tried, key=lambda count: tried[count])
+    return grouped(embeddings, tree, chosen, tried, seed=seed)
+
+
+def grouped(
+    embeddings: Embeddings, tree: GroupTree, chosen: int, tried: dict[int, float], *, seed: int = 0
+) -> Grouped:
+    """The groups of a tree that is there, with the pictures that stand for each.
+
+    Args:
+        embeddings: The pictures.
+        tree: Their tree.
+        chosen: The level that is shown first.
+        tried: What it was chosen by.
+        seed: Seed of the draw that the silhouette is taken on.
+    """
+    array = embeddings.array
     assignment = tree.level(chosen)
     distances = np.empty(len(array), np.float32)
-    for number in range(chosen):
+    for number in np.unique(assignment):
         rows = np.flatnonzero(assignment == number)
         distances[rows] = distances_to_mean(array[rows])
     return Grouped(
@@ -160,6 +176,6 @@ def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0)
         tried,
         assignment,
         distances,
-        np.bincount(assignment),
+        np.bincount(assignment, minlength=chosen),
         silhouette(tree.points, assignment, sample=_SAMPLE, seed=seed).value,
     )
