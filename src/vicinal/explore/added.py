@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vicinal.encoder.saved import fingerprint
@@ -15,7 +14,7 @@ from vicinal.errors import InputError
 from vicinal.evaluations.conformal import conformal_p_values
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
 from vicinal.explore.compare import SCORED, compare
-from vicinal.explore.described import JOINED, describe
+from vicinal.explore.described import describe
 from vicinal.explore.groups import find_groups, keep_groups
 from vicinal.explore.maps import map_columns, map_trustworthiness
 from vicinal.explore.points import Found, neighbours_of, read_part, write_part
@@ -26,7 +25,7 @@ from vicinal.representations.neighbours import Neighbours, nearest
 from vicinal.study.pictures import Pixels, add_pictures
 
 OLD, NEW = "old", "new"
-"""What the column ``set`` says of a picture."""
+"""Parts of a set that the page tells apart."""
 _ASKED = 15  # nearest old pictures of each new one; openTSNE's transform takes as many
 _VOTES = 10  # of these say which group it is in
 
@@ -47,9 +46,9 @@ class Held:
     embeddings: Embeddings
     encoder: Path
 
-    def column(self, name: str, missing: float = np.nan) -> NDArray[Any]:
-        """A column of numbers (N,) of its ``points.parquet``."""
-        values: NDArray[Any] = self.explored.points.column(name).fill_null(missing).to_numpy()
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of numbers (N,) of its ``points.parquet``, NaN for those that are not there."""
+        values: NDArray[Any] = self.explored.points.column(name).to_numpy()
         return values
 
 
@@ -85,7 +84,7 @@ def join(
     *,
     false_alarms: float,
     apart: bool,
-) -> None:
+) -> dict[str, Any]:
     """Writes the files of a run, up to ``points.parquet`` and ``health.json``, of old and new.
 
     Old pictures keep their places on both maps, bit by bit, and their groups. A new one is placed
@@ -100,6 +99,9 @@ def join(
         pixels: The M new ones, in their order.
         false_alarms: The share of the pictures that may be flagged as odd.
         apart: Whether new pictures are held against the old ones alone, else all against all.
+
+    Returns:
+        How many pictures are old and new, how many have gone, and how many new ones lie beyond.
     """
     everything.save(folder / "embeddings.parquet")
     shown = add_pictures(folder / "pictures", held.run / "pictures", origin, pixels)
@@ -118,11 +120,18 @@ def join(
     near = neighbours_of(read_part(folder, "compare"))
     write_part(folder, "map", _placed(held, array, origin, found, beyond, near))
     write_part(folder, "group", _grouped(held, everything, origin, found, folder))
-    write_part(folder, JOINED, _joined(held, origin, int(beyond.sum())))
     worth = next(iter(held.explored.health.get("figures", [])), None)
+    if apart or everything.splits is None:
+        everything = replace(everything, splits=np.where(known, OLD, NEW))
     describe(folder, everything, shown, None, worth)
-    names = [OLD if old else NEW for old in known.tolist()]
-    _write_new(folder / "new.csv", everything, names, scores, p_values, found)
+    _write_new(folder / "new.csv", everything, known, scores, p_values, found)
+    return {
+        "run": str(held.run),
+        "old": int(known.sum()),
+        "new": int((~known).sum()),
+        "gone": len(held.embeddings) - int(known.sum()),
+        "beyond": int(beyond.sum()),
+    }
 
 
 def _nobody(k: int) -> Neighbours:
@@ -151,7 +160,7 @@ def _placed(
             points[new] = placed_by_pca(old, array[known], array[new])
         elif len(new):
             points[new] = placed_by_tsne(old, found)
-            points[new[beyond]] = old[found.indices[beyond, 0]]
+            points[new[beyond]] = _aside(old[found.indices[beyond, 0]], np.ptp(old))
         maps[name] = points
     figures: dict[str, Any] = {
         name: {"trustworthiness": map_trustworthiness(array, points)}
@@ -159,6 +168,12 @@ def _placed(
     }
     figures["pca"]["explained"] = held.explored.figures["maps"]["pca"]["explained"]
     return map_columns(maps, array, near), {"maps": figures}
+
+
+def _aside(points: NDArray[np.float32], extent: float) -> NDArray[np.float32]:
+    """Places (M, 2) a little aside, so that each point can be seen and pointed at."""
+    drawn = np.random.default_rng(0).normal(scale=0.004 * extent, size=points.shape)
+    return (points + drawn).astype(np.float32)
 
 
 def _grouped(
@@ -180,30 +195,16 @@ def _grouped(
     return keep_groups(everything, folder, finest, told)
 
 
-def _joined(held: Held, origin: NDArray[np.int64], beyond: int) -> Found:
-    known = origin >= 0
-    names = np.where(known, OLD, NEW)
-    return {"set": pa.array(names.tolist(), pa.string())}, {
-        "joined": {
-            "run": str(held.run),
-            "old": int(known.sum()),
-            "new": int((~known).sum()),
-            "gone": len(held.embeddings) - int(known.sum()),
-            "beyond": beyond,
-        }
-    }
-
-
 def _write_new(
     path: Path,
     everything: Embeddings,
-    names: list[str],
+    known: NDArray[np.bool_],
     scores: NDArray[np.float32],
     p_values: NDArray[np.float64],
     found: Neighbours,
 ) -> None:
     """The new pictures, the oddest first, each with its nearest old one."""
-    new, old = (np.flatnonzero(np.array(names) == name) for name in (NEW, OLD))
+    new, old = np.flatnonzero(~known), np.flatnonzero(known)
     rows = []
     for at in np.argsort(-scores[new], kind="stable").tolist():
         nearest_one = everything.describe(int(old[found.indices[at, 0]]))

@@ -11,7 +11,7 @@ import numpy as np
 from vicinal.explore.asked import Request
 from vicinal.explore.health import health
 from vicinal.explore.looks import looks, unusual
-from vicinal.explore.points import part_files, read_figures, read_part, rows_of, write_points
+from vicinal.explore.points import read_figures, read_part, rows_of, write_points
 from vicinal.explore.reasons import reasons
 from vicinal.explore.rivals import hold_against_rivals
 from vicinal.explore.shapes import odd_shapes
@@ -27,8 +27,6 @@ from vicinal.study.pictures import Pixels
 
 WITH_COLUMNS = ("compare", "map", "group")
 """Stages that give every picture columns."""
-JOINED = "joined"
-"""What gives every picture one more where new ones joined those of an earlier run."""
 
 
 def describe(
@@ -55,8 +53,7 @@ def describe(
     copies = np.where(group >= 0, sizes[group] - 1, 0)
     shapes = odd_shapes(everything.sizes, len(everything))
     why = reasons(scores, p_values, unusual(looks(pixels)), copies, shapes)
-    joined = (JOINED,) if part_files(run, JOINED)[0].is_file() else ()
-    write_points(run, everything, why, (*WITH_COLUMNS, *joined))
+    write_points(run, everything, why, WITH_COLUMNS)
     maps = read_part(run, "map")
     name = "pca" if maps.column("tsne_trust").null_count else "tsne"
     trust = maps.column(f"{name}_trust").to_numpy()

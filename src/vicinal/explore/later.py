@@ -18,7 +18,7 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError, option
 from vicinal.explore.added import Held, join, read_held
 from vicinal.explore.asked import Request
-from vicinal.explore.described import JOINED, WITH_COLUMNS, skipped_in
+from vicinal.explore.described import WITH_COLUMNS, skipped_in
 from vicinal.explore.joined import Joined
 from vicinal.explore.points import read_figures
 from vicinal.files import read_json, replacing, write_json
@@ -40,14 +40,16 @@ _READY = "ready.json"  # in it: the files that are to take their places, all of 
 
 def add_onto(folder: RunFolder, held: Held, parts: tuple[Part, ...], request: Request) -> None:
     """Fills a new run with the pictures of another one, where they were, and new ones."""
-    data, run = named(request.data), folder.path
+    run = folder.path
     new = _embedded(parts, held, request)
     everything = _beside(held.embeddings, new)
     origin = np.concatenate([np.arange(len(held.embeddings)), np.full(len(new), -1)])
     pixels = Joined([part.images.pixels for part in parts])
-    join(run, held, everything, origin, pixels, false_alarms=request.false_alarms, apart=True)
+    rate = request.false_alarms
+    joined = join(run, held, everything, origin, pixels, false_alarms=rate, apart=True)
     name = f"{parts[0].images.name} on {held.explored.figures['data']['name']}"
-    _write_figures(run, held, everything, name=name, source=data, skipped=len(skipped_in(parts)))
+    data = {"source": named(request.data), "name": name, "skipped": len(skipped_in(parts))}
+    _write_figures(run, held, everything, joined, data | {"colour": "split"})
 
 
 def _embedded(parts: tuple[Part, ...], held: Held, request: Request) -> Embeddings:
@@ -84,20 +86,18 @@ def _texts(old: Embeddings, new: Embeddings, name: str) -> NDArray[np.str_] | No
 
 
 def _write_figures(
-    folder: Path, held: Held, everything: Embeddings, *, name: str, source: str, skipped: int
+    folder: Path, held: Held, everything: Embeddings, joined: dict[str, Any], told: dict[str, Any]
 ) -> None:
     """Writes ``explore.json``: what the held run's says, but of these pictures."""
     figures, labels = held.explored.figures, everything.labels
     data = figures["data"] | {
-        "source": source,
-        "name": name,
+        **told,
         "count": len(everything),
         "classes": [] if labels is None else in_order(set(labels.tolist()) - {""}),
         "labelled": 0 if labels is None else int((labels != "").sum()),
-        "skipped": skipped,
     }
-    found = read_figures(folder, (*WITH_COLUMNS, JOINED))
-    write_json(folder / "explore.json", figures | {"data": data} | found)
+    found = read_figures(folder, WITH_COLUMNS)
+    write_json(folder / "explore.json", figures | {"data": data, "joined": joined} | found)
 
 
 class Listing:
@@ -180,7 +180,7 @@ def _known_files(held: Held) -> dict[str, str]:
     if (held.run / FILES).is_file():
         noted = pq.read_table(held.run / FILES).to_pydict()
         return dict(zip(noted["id"], noted["stamp"], strict=True))
-    if JOINED in held.explored.figures:
+    if "joined" in held.explored.figures:
         raise InputError(f"{held.run}: holds pictures of two sources; update the run it is onto")
     why = "its pictures are no files, or an earlier version made it"
     raise InputError(f"{held.run}: no {FILES} in it ({why}); explore its pictures anew")
@@ -209,8 +209,10 @@ def _made(
     new = _embedded(parts, held, request)
     everything, origin = _as_listed(listing, held.embeddings, new)
     kept, fresh = int((origin >= 0).sum()), int((origin < 0).sum())
-    gone = len(held.embeddings) - kept
-    say(f"{fresh:,} pictures are new or have changed, {gone:,} left, {kept:,} are as they were")
+    changed = int(np.isin(everything.ids[origin < 0], held.embeddings.ids).sum())
+    gone = len(held.embeddings) - kept - changed
+    counts = f"{fresh - changed:,} pictures are new, {changed:,} have changed, {gone:,} are gone"
+    say(f"{counts}, {kept:,} are as they were")
     if not kept:
         raise InputError(f"{request.data}: has no picture of {run} as it was; explore it anew")
     if len(everything) < 2:
@@ -223,10 +225,10 @@ def _made(
     rate = held.explored.figures["anomalies"]["false_alarms"]
     shape = (0, 8, 8, 3)
     pixels = Joined([p.images.pixels for p in parts] or [np.empty(shape, np.uint8)])
-    join(staged, held, everything, origin, pixels, false_alarms=rate, apart=False)
+    joined = join(staged, held, everything, origin, pixels, false_alarms=rate, apart=False)
     skipped = len({*listing.skipped, *skipped_in(parts)})
-    data = named(request.data)
-    _write_figures(staged, held, everything, name=listing.name, source=data, skipped=skipped)
+    data = {"source": named(request.data), "name": listing.name, "skipped": skipped}
+    _write_figures(staged, held, everything, joined, data)
     keep_files(staged, listing)
     if len(everything) <= MOST_PICTURES:
         write_explorer(staged)
