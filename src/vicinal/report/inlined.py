@@ -25,19 +25,20 @@ def inline_script(text: str) -> str:
     return text.replace("\r", "").replace("</script", "<\\/script")
 
 
-def content_policy(scripts: Sequence[str], *, also: str = "") -> str:
+def content_policy(scripts: Sequence[str], *, also: str = "", compiles: bool = True) -> str:
     """A content policy that forbids any request, and any script but those with these texts.
 
     Args:
         scripts: The texts of the page's scripts.
         also: Directives that allow more, each ended by a semicolon and a space.
+        compiles: Whether scripts may make code of text, as Plotly does of its WebGL programs.
     """
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    evaluated = "'unsafe-eval' " if compiles else ""
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; "
         f"{also or 'img-src data: blob:; '}style-src 'unsafe-inline'; "
-        # Plotly compiles its WebGL programs at run time.
-        "script-src 'unsafe-eval' " + " ".join(f"'sha256-{digest}'" for digest in hashes)
+        f"script-src {evaluated}" + " ".join(f"'sha256-{digest}'" for digest in hashes)
     )
 
 

@@ -60,6 +60,7 @@ const MAPS = () => ["tsne", "pca"].filter((map) => column[`${map}_x`]);
 const MAP_NAMES = { tsne: "t-SNE", pca: "PCA" };
 const hasClusters = () => rowsBy("cluster").length > 0;
 const hasLabels = () => rowsBy("label").length > 0;
+const hasSplits = () => rowsBy("split").length > 1;
 
 const counted = (number) => number.toLocaleString("en-US");
 const plural = (number, one, many = `${one}s`) => `${counted(number)} ${number === 1 ? one : many}`;

@@ -51,7 +51,7 @@ function stepOnMap(dx, dy) {
 }
 function moveOnMap(event) {
   const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-  const act = step ? () => stepOnMap(...step) : { "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: wholeAgain }[event.key];
+  const act = step ? () => stepOnMap(...step) : { "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: wholeAgain, m: otherMap }[event.key];
   if (!act) return;
   event.preventDefault();
   act();

@@ -28,7 +28,7 @@ function segmented(title, options, key) {
 
 function buildBar() {
   const bar = document.getElementById("bar");
-  const names = { cluster: "Group", label: "Label", score: "Oddness" };
+  const names = { cluster: "Group", label: "Label", split: "Part", score: "Oddness" };
   if (MAPS().length > 1) bar.append(segmented("Map", MAPS().map((map) => [map, MAP_NAMES[map]]), "map"));
   bar.append(segmented("Colour", colourings().map((by) => [by, names[by]]), "colour"));
   if (finestLevel() > 2) {
@@ -59,6 +59,7 @@ const ICONS = {
   lasso: '<ellipse cx="8" cy="6.6" rx="6" ry="4.1" stroke-dasharray="2.2 1.7"/><path d="M5 10.5c-.8 1.2-.3 2.3.8 2.5 1 .2 1.3 1 .9 2"/>',
   in: '<path d="M8 3v10M3 8h10"/>',
   out: '<path d="M3 8h10"/>',
+  other: '<path d="M2 5h9l-2.5-2.5M14 11H5l2.5 2.5"/>',
   whole: '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/>',
 };
 function buildTools() {
@@ -77,6 +78,7 @@ function buildTools() {
   button("in", "Zoom in (+)", () => zoom(1.5));
   button("out", "Zoom out (−)", () => zoom(1 / 1.5));
   button("whole", "Show the whole map (0)", wholeAgain);
+  if (MAPS().length > 1) button("other", "The same place on the other map (M)", otherMap);
 }
 
 /* A button a group, which hides it; for oddness a scale. */

@@ -1,67 +1,9 @@
 
-/* ---- The map: Plotly's WebGL points, a trace for each group, misleading points hollow. ---- */
+/* ---- The map: what part of it is shown, and what pointing, dragging and drawing do. ---- */
 const plot = document.getElementById("plot");
-const WEBGL = (() => { try { return !!document.createElement("canvas").getContext("webgl"); } catch { return false; } })();
-const DIMMED = 0.1;
-let drawn = []; // the rows of each trace, in its points' order
-
-const rangesNow = () => (plot._fullLayout?.xaxis ? [plot._fullLayout.xaxis.range.map(Number), plot._fullLayout.yaxis.range.map(Number)] : null);
-
-/* Rows that stand out: those found, else those picked; null when none do. */
-function bright() {
-  const rows = state.find ? foundRows() : state.picked;
-  if (!rows) return null;
-  const mask = new Uint8Array(COUNT);
-  for (const row of rows) mask[row] = 1;
-  return mask;
-}
-
-/* The map's groups of rows: [{ rows, colour or score, symbol }, …]. */
-function groups() {
-  if (state.colour === "score") {
-    const rows = Array.from({ length: COUNT }, (_, row) => row).sort((a, b) => column.score[a] - column.score[b]);
-    return [{ rows, symbol: "circle" }]; // the oddest are drawn last, on top
-  }
-  const by = column[state.colour], byGroup = new Map();
-  for (let row = 0; row < COUNT; row++) {
-    if (!byGroup.has(by[row])) byGroup.set(by[row], []);
-    byGroup.get(by[row]).push(row);
-  }
-  return [...byGroup].sort(([a], [b]) => a - b).filter(([group]) => !state.hidden.has(group))
-    .map(([group, rows]) => ({ rows, colour: groupColour(group), symbol: groupSymbol(group) }));
-}
-/* Fewer pictures and more room make larger points. */
-function pointSize() {
-  const room = Math.sqrt(plot.clientWidth * plot.clientHeight) / 850;
-  const size = COUNT > 20000 ? 3.5 : COUNT > 5000 ? 4.5 : COUNT > 1000 ? 6 : COUNT > 200 ? 7.5 : 10;
-  return Math.max(2.5, size * Math.min(1, Math.max(0.6, room)));
-}
-
-function traces() {
-  const x = column[`${state.map}_x`], y = column[`${state.map}_y`];
-  if (!x) return [];
-  const mask = bright(), [low, high] = scoreBounds(), trust = state.marked ? column[`${state.map}_trust`] : undefined;
-  drawn = [];
-  const made = [];
-  for (const { rows, colour, symbol } of groups()) {
-    for (const hollow of [true, false]) {
-      const chosen = rows.filter((row) => (trust !== undefined && trust[row] < 0.5) === hollow);
-      if (!chosen.length) continue;
-      drawn.push(chosen);
-      const selected = mask && chosen.flatMap((row, point) => (mask[row] ? [point] : []));
-      made.push({
-        type: WEBGL ? "scattergl" : "scatter", mode: "markers", hoverinfo: "none",
-        x: Float32Array.from(chosen, (row) => x[row]), y: Float32Array.from(chosen, (row) => y[row]),
-        marker: {
-          symbol: hollow ? `${symbol}-open` : symbol, size: pointSize() + (hollow ? 0.5 : 0), opacity: COUNT > 3000 ? 0.8 : 0.9, line: { width: hollow ? 1.25 : 0 },
-          ...(colour ? { color: colour } : { color: Array.from(chosen, (row) => column.score[row]), cmin: low, cmax: high, colorscale: oddnessScale() }),
-        },
-        ...(selected ? { selectedpoints: selected, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: DIMMED } } } : {}),
-      });
-    }
-  }
-  return made;
-}
+const NEAR_ENOUGH = 14; // pixels from a point at which it is meant
+let ranges = null; // [[x0, x1], [y0, y1]], what is shown
+const rangesNow = () => ranges;
 
 /* The whole map's ranges, with room around. */
 function extent(values) {
@@ -81,101 +23,155 @@ function fitted([[x0, x1], [y0, y1]]) {
   return [around(x0, x1, width), around(y0, y1, height)];
 }
 
-function layout() {
-  const [x, y] = fitted(state.ranges ?? wholeMap());
-  const axis = { visible: false, showgrid: false, zeroline: false, autorange: false };
-  return {
-    width: plot.clientWidth, height: plot.clientHeight, margin: { l: 0, r: 0, t: 0, b: 0 }, showlegend: false, hovermode: "closest", hoverdistance: 14,
-    dragmode: state.tool, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", selections: [], clickmode: "event",
-    newselection: { line: { color: dark.matches ? "#e9ebee" : "#16191d", width: 1.5, dash: "dot" } },
-    xaxis: { ...axis, range: x }, yaxis: { ...axis, range: y, scaleanchor: "x" },
-  };
+/* Draws once at the next frame, however often it is asked; `prepare` where more than the place has changed. */
+let due = 0, unprepared = true;
+function drawMap(prepare = true) {
+  unprepared ||= prepare !== false;
+  if (unprepared) hideCard();
+  due ||= requestAnimationFrame(drawNow);
 }
-
-let due = 0;
-function drawMap() {
-  cancelAnimationFrame(due);
-  hideCard();
-  due = requestAnimationFrame(() => {
-    Plotly.react(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false }).then(() => {
-      live = null;
-      tellDrawn();
-      drawOverlay();
-    });
-  });
-}
-
-/* What the map shows now, for who waits for it. */
-function tellDrawn() {
+function drawNow() {
+  const began = performance.now();
+  due = 0;
+  if (unprepared) { ranges = fitted(state.ranges ?? wholeMap()); preparePoints(); unprepared = false; }
+  paintPoints();
+  drawOverlay();
+  plot.shown = { ...drawn, ranges, map: state.map, cost: performance.now() - began }; // in ms
   plot.dataset.map = state.map;
-  plot.dataset.points = drawn.reduce((sum, rows) => sum + rows.length, 0);
+  plot.dataset.points = drawn.rows.length;
 }
 
-const rowAt = (point) => drawn[point.curveNumber]?.[point.pointNumber] ?? NONE;
-function moveTo(ranges, remember = true) {
-  const [x, y] = ranges;
-  state.ranges = ranges;
-  Plotly.relayout(plot, { "xaxis.range": x, "yaxis.range": y });
+function moveTo(to, remember = true) {
+  state.ranges = ranges = to;
+  drawMap(false);
   if (remember) writeFragment();
 }
-function wholeAgain() { state.ranges = null; moveTo(fitted(wholeMap()), false); state.ranges = null; writeFragment(); }
+function wholeAgain() { moveTo(fitted(wholeMap()), false); state.ranges = null; writeFragment(); }
 
 /* Zooms about a point of the plot, in pixels; its middle if none is given. */
-function zoom(factor, at = [plot.clientWidth / 2, plot.clientHeight / 2]) {
-  const now = rangesNow();
-  if (!now) return;
+function zoom(factor, at = [plot.clientWidth / 2, plot.clientHeight / 2], remember = true) {
   const shares = [at[0] / plot.clientWidth, 1 - at[1] / plot.clientHeight];
-  moveTo(now.map(([low, high], axis) => {
+  moveTo(ranges.map(([low, high], axis) => {
     const fixed = low + shares[axis] * (high - low);
     return [fixed - (fixed - low) / factor, fixed + (high - fixed) / factor];
-  }));
+  }), remember);
 }
 
 /* Moves the map so that a row can be seen. */
 function reveal(row) {
-  const now = rangesNow();
-  if (!now || !column[`${state.map}_x`]) return;
+  if (!column[`${state.map}_x`]) return;
   const at = [column[`${state.map}_x`][row], column[`${state.map}_y`][row]];
-  if (at.every((value, axis) => value >= now[axis][0] && value <= now[axis][1]) || !at.every(Number.isFinite)) return;
-  moveTo(now.map(([low, high], axis) => [at[axis] - (high - low) / 2, at[axis] + (high - low) / 2]));
+  if (at.every((value, axis) => value >= ranges[axis][0] && value <= ranges[axis][1]) || !at.every(Number.isFinite)) return;
+  moveTo(ranges.map(([low, high], axis) => [at[axis] - (high - low) / 2, at[axis] + (high - low) / 2]));
 }
 
-/* Listens to the map, once it is drawn for the first time. */
-function listenToMap() {
-  plot.on("plotly_relayouting", (event) => {
-    if (event["xaxis.range[0]"] === undefined) return;
-    live = [["xaxis.range[0]", "xaxis.range[1]"], ["yaxis.range[0]", "yaxis.range[1]"]].map((keys) => keys.map((key) => Number(event[key])));
-    hideCard();
-    drawOverlay();
+/* The same place on the other map: around the picture shown, else around what is in view here. */
+function otherMap() {
+  const other = MAPS().find((map) => map !== state.map);
+  if (!other) return;
+  const share = (ranges[0][1] - ranges[0][0]) / (fitted(wholeMap())[0][1] - fitted(wholeMap())[0][0]);
+  const rows = state.row !== NONE ? [state.row] : inView();
+  change({ map: other, ranges: null });
+  if (rows.length === 0 || (state.row === NONE && rows.length === COUNT)) return;
+  const whole = fitted(wholeMap());
+  const to = ["x", "y"].map((axis, number) => {
+    const values = rows.map((row) => column[`${other}_${axis}`][row]).filter(Number.isFinite).sort((a, b) => a - b);
+    const [low, high] = [0.05, 0.95].map((part) => values[Math.round(part * (values.length - 1))]); // a few strays are left out
+    const wide = state.row !== NONE ? share * (whole[number][1] - whole[number][0]) : 1.2 * (high - low) || 1;
+    return [(low + high - wide) / 2, (low + high + wide) / 2];
   });
-  plot.on("plotly_relayout", (event) => {
-    live = null;
-    if (event["xaxis.range[0]"] !== undefined) { state.ranges = rangesNow(); writeFragment(); }
-    drawOverlay();
-  });
-  plot.on("plotly_hover", ({ points: [point] }) => showCard(rowAt(point)));
-  plot.on("plotly_unhover", hideCard);
-  plot.on("plotly_click", ({ points: [point] }) => { if (rowAt(point) !== NONE) select(rowAt(point)); });
-  plot.on("plotly_doubleclick", wholeAgain);
-  plot.on("plotly_selected", (event) => {
-    const rows = event ? event.points.map(rowAt).filter((row) => row !== NONE).sort((a, b) => a - b) : [];
-    if (rows.length) change({ picked: Int32Array.from(rows), tab: "selection", find: "" });
-    else drawMap();
-  });
-  // Two fingers zoom, which Plotly leaves out.
-  let apart = 0;
-  const between = ({ touches: [a, b] }) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
-  plot.addEventListener("touchstart", (event) => {
-    apart = event.touches.length === 2 ? between(event) : 0;
-    if (apart) event.stopPropagation();
-  }, { capture: true });
-  plot.addEventListener("touchmove", (event) => {
-    if (!apart || event.touches.length !== 2) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const box = plot.getBoundingClientRect(), now = between(event), [a, b] = event.touches;
-    if (Math.abs(now / apart - 1) < 0.02) return;
-    zoom(now / apart, [(a.clientX + b.clientX) / 2 - box.left, (a.clientY + b.clientY) / 2 - box.top]);
-    apart = now;
-  }, { capture: true, passive: false });
+  state.ranges = to;
+  drawMap();
+  writeFragment();
+  say(`${MAP_NAMES[other]}: the same ${state.row === NONE ? plural(rows.length, "picture") : "picture"}`);
 }
+function inView() {
+  const x = column[`${state.map}_x`], y = column[`${state.map}_y`], [[x0, x1], [y0, y1]] = ranges;
+  return Array.from(drawn.rows).filter((row) => x[row] >= x0 && x[row] <= x1 && y[row] >= y0 && y[row] <= y1);
+}
+
+/* The row drawn nearest to a place of the plot, in pixels; none where none is near. */
+function rowAt([px, py]) {
+  let best = NONE, least = NEAR_ENOUGH ** 2;
+  const x = column[`${state.map}_x`], y = column[`${state.map}_y`], [[x0, x1], [y0, y1]] = ranges;
+  const perX = plot.clientWidth / (x1 - x0), perY = plot.clientHeight / (y1 - y0);
+  for (const row of drawn.rows) {
+    const far = ((x[row] - x0) * perX - px) ** 2 + ((y1 - y[row]) * perY - py) ** 2;
+    if (far <= least) { least = far; best = row; }
+  }
+  return best;
+}
+
+/* Rows within a line drawn around them, in pixels of the plot: even and odd crossings. */
+function rowsWithin(line) {
+  return Array.from(drawn.rows).filter((row) => {
+    const [px, py] = place(row);
+    let within = false;
+    line.forEach(([ax, ay], i) => {
+      const [bx, by] = line[(i + 1) % line.length];
+      if ((ay > py) !== (by > py) && px < (bx - ax) * (py - ay) / (by - ay) + ax) within = !within;
+    });
+    return within;
+  }).sort((a, b) => a - b);
+}
+
+/* Pointers on the map: one moves it, draws the lasso or presses a point; two zoom. */
+let lasso = null; // the line drawn so far
+function listenToMap() {
+  const held = new Map();
+  const at = (event) => { const box = plot.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+  let began = null, before = null, moved = false;
+  plot.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    held.set(event.pointerId, at(event));
+    if (event.isTrusted) plot.setPointerCapture(event.pointerId);
+    if (held.size > 1) { lasso = null; return; }
+    began = at(event);
+    before = ranges;
+    moved = false;
+    if (state.tool === "lasso") lasso = [began];
+  });
+  plot.addEventListener("pointermove", (event) => {
+    const now = at(event);
+    if (!held.has(event.pointerId)) { const row = rowAt(now); if (row === NONE) hideCard(); else showCard(row); return; }
+    if (held.size === 2) {
+      const other = [...held].find(([id]) => id !== event.pointerId)[1], was = held.get(event.pointerId);
+      zoom(Math.hypot(now[0] - other[0], now[1] - other[1]) / Math.max(1, Math.hypot(was[0] - other[0], was[1] - other[1])), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2], false);
+      moved = true;
+    }
+    held.set(event.pointerId, now);
+    if (held.size > 1) return;
+    const [dx, dy] = [now[0] - began[0], now[1] - began[1]];
+    moved ||= Math.hypot(dx, dy) > 4;
+    if (!moved) return;
+    hideCard();
+    if (lasso) { lasso.push(now); drawOverlay(); return; }
+    const [[x0, x1], [y0, y1]] = before, x = dx / plot.clientWidth * (x1 - x0), y = dy / plot.clientHeight * (y1 - y0);
+    moveTo([[x0 - x, x1 - x], [y0 + y, y1 + y]], false);
+  });
+  const end = (event) => {
+    if (!held.delete(event.pointerId)) return;
+    if (held.size) { [began] = held.values(); before = ranges; return; } // one of two fingers goes on
+    const line = lasso;
+    lasso = null;
+    if (!moved && event.type === "pointerup") { const row = rowAt(at(event)); if (row !== NONE) select(row); }
+    else if (line) {
+      const rows = rowsWithin(line);
+      if (rows.length) pick(event.shiftKey && state.picked ? [...new Set([...state.picked, ...rows])].sort((a, b) => a - b) : rows);
+      else drawOverlay();
+    } else if (moved) writeFragment();
+  };
+  plot.addEventListener("pointerup", end);
+  plot.addEventListener("pointercancel", end);
+  plot.addEventListener("pointerleave", hideCard);
+  plot.addEventListener("dblclick", wholeAgain);
+  let rest = 0;
+  plot.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    hideCard();
+    zoom(2 ** (-event.deltaY * (event.deltaMode ? 15 : 1) / 300), at(event), false);
+    clearTimeout(rest);
+    rest = setTimeout(writeFragment, 200);
+  }, { passive: false });
+}
+const pick = (rows) => change({ picked: Int32Array.from(rows), tab: "selection", find: "" });

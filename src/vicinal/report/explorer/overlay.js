@@ -2,14 +2,13 @@
 /* ---- Rings over the map: the picture shown, its nearest ones, and the one pointed at in a list. ---- */
 const overlay = document.getElementById("overlay");
 let ringed = NONE; // the row pointed at in a list
-let live = null; // axis ranges while the map is dragged
 
 function ring(row) { ringed = row; drawOverlay(); }
 
 /* Where a row is on the map, in pixels of the plot. */
 function place(row) {
   const { width, height } = overlay.getBoundingClientRect();
-  const [[x0, x1], [y0, y1]] = live ?? rangesNow() ?? [[0, 1], [0, 1]];
+  const [[x0, x1], [y0, y1]] = rangesNow();
   return [(column[`${state.map}_x`][row] - x0) / (x1 - x0) * width, (y1 - column[`${state.map}_y`][row]) / (y1 - y0) * height];
 }
 
@@ -46,4 +45,12 @@ function drawOverlay() {
     circle(here, 9, 2.5);
   }
   if (ringed !== NONE) circle(place(ringed), 11, 2.5);
+  if (!lasso) return;
+  context.beginPath();
+  for (const at of lasso) context.lineTo(...at);
+  context.closePath();
+  context.setLineDash([4, 3]);
+  context.lineWidth = 1.5;
+  context.strokeStyle = ink;
+  context.stroke();
 }

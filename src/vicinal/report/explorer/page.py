@@ -19,7 +19,6 @@ from vicinal.report.inlined import (
     data_address,
     finite,
     inline_script,
-    plotly_script,
 )
 
 MOST_PICTURES = 20_000
@@ -33,6 +32,7 @@ SCRIPTS = (  # in the order in which they read each other
     "colours.js",
     "overlay.js",
     "map.js",
+    "points.js",
     "legend.js",
     "card.js",
     "export.js",
@@ -102,8 +102,8 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
         path.read_text("utf-8")
         for path in (HERE / "palette.js", *(EXPLORER / name for name in SCRIPTS))
     )
-    scripts = [plotly_script(), inline_script(f"(() => {{\n{own}}})();\n")]
-    policy = content_policy(scripts, also=SERVED if served else "")
+    script = inline_script(f"(() => {{\n{own}}})();\n")
+    policy = content_policy([script], also=SERVED if served else "", compiles=False)
     columns, layout = pack_columns(run)
     sheets = [run.pictures.folder / name for name in run.pictures.sheets]
     environment = Environment(
@@ -120,7 +120,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
         columns="" if served else base64.b64encode(columns).decode(),
         sheets=[] if served else [data_address("webp", path.read_bytes()) for path in sheets],
         css=(HERE / "look.css").read_text("utf-8") + (EXPLORER / "explorer.css").read_text("utf-8"),
-        scripts=scripts,
+        script=script,
         policy=policy,
     )
     return Page(html, policy, columns if served else b"")

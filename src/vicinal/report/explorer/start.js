@@ -77,11 +77,10 @@ async function start() {
   listenToTabs();
   listenToSearch();
   drawView(["tab"]);
-  await Plotly.newPlot(plot, traces(), layout(), { displayModeBar: false, scrollZoom: true, doubleClick: false, responsive: false, showTips: false });
+  drawNow();
+  performance.mark("first-view");
   listenToMap();
   listenToKeys();
-  tellDrawn();
-  drawOverlay();
   watch(["map", "colour", "level", "hidden", "marked", "picked", "find", "tool", "ranges"], drawMap);
   watch(["colour", "level", "hidden"], drawLegend);
   watch(["row", "map"], drawOverlay);

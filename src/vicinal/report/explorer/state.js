@@ -36,7 +36,7 @@ function readFragment() {
   const whole = view.length === 4 && view.every(Number.isFinite) && view[0] < view[1] && view[2] < view[3];
   return {
     map: one("map", MAPS(), MAPS()[0] ?? "pca"),
-    colour: one("colour", colourings(), colourings()[0]),
+    colour: one("colour", colourings(), page.data.colour ?? colourings()[0]),
     level: level >= 2 && level <= finestLevel() ? level : firstLevel(),
     row: row < COUNT ? row : NONE,
     find: (parts.get("find") ?? "").slice(0, 200),
@@ -46,7 +46,7 @@ function readFragment() {
 }
 
 /* Colourings that these pictures have. */
-const colourings = () => [...(hasClusters() ? ["cluster"] : []), ...(hasLabels() ? ["label"] : []), "score"];
+const colourings = () => [...(hasClusters() ? ["cluster"] : []), ...(hasLabels() ? ["label"] : []), ...(hasSplits() ? ["split"] : []), "score"];
 
 /* Shows a picture; `stay` keeps the list that is open. */
 function select(row, { stay = false } = {}) {
