@@ -45,7 +45,13 @@ def test_nothing_is_odd_where_all_differ_or_nobody_knows():
 
 
 def test_a_shape_is_a_reason():
-    said = reasons(np.ones(4, np.float32), np.ones(4), [[]] * 4, np.zeros(4, np.int64), ["", "", "", "It is unusually wide."])
+    said = reasons(
+        np.ones(4, np.float32),
+        np.ones(4),
+        [[]] * 4,
+        np.zeros(4, np.int64),
+        ["", "", "", "It is unusually wide."],
+    )
     assert said[3].endswith(" It is unusually wide.")
     assert "unusually" not in said[0]
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vicinal.files import read_json, replacing, write_json
 from vicinal.representations.embeddings import Embeddings, size_columns
 from vicinal.representations.neighbours import Neighbours
+from vicinal.representations.tree import reduced
+from vicinal.verbs.map import lists
 
 PARTS = "parts"
 """The folder in a run that holds the stages' columns and figures."""
@@ -84,5 +86,18 @@ def write_points(
         table = read_part(run, name)
         columns |= dict(zip(table.column_names, table.columns, strict=True))
     columns["reason"] = pa.array(reasons, pa.string())
+    columns |= _sketches(embeddings.array)
     with replacing(run / "points.parquet") as partial:
         pq.write_table(pa.table(columns), partial)
+
+
+def _sketches(array: NDArray[np.float32]) -> dict[str, pa.Array]:
+    """Each row (N, F) in its few directions of most variance, and the length of what is left.
+
+    From two of them the page tells a distance: what is left is taken to be at right angles.
+    """
+    sketch = reduced(array, 0)
+    centred = array - array.mean(axis=0, dtype=np.float64)
+    squares = np.square(centred).sum(axis=1) - np.square(sketch, dtype=np.float64).sum(axis=1)
+    rest = np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    return {"sketch": lists(sketch), "rest": pa.array(rest)}

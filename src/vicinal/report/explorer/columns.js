@@ -16,7 +16,7 @@ async function readColumns() {
     ? await fetch("columns").then((answer) => { if (!answer.ok) throw new Error(`columns: ${answer.status}`); return answer.arrayBuffer(); })
     : bytesOf(document.getElementById("columns").textContent);
   document.getElementById("columns").textContent = "";
-  const kinds = { u1: Uint8Array, u4: Uint32Array, i4: Int32Array, f4: Float32Array };
+  const kinds = { u1: Uint8Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
   for (const [name, [kind, start, length]] of Object.entries(page.layout)) column[name] = new kinds[kind](buffer, start, length);
 }
 

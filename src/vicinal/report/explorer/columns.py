@@ -35,8 +35,20 @@ def pack_columns(run: ExploreRun) -> tuple[bytes, Layout]:
     for name in ("label", "split", "reason"):
         codes, texts = _coded(run.points.column(name).to_pylist(), known.get(name, []))
         columns |= {name: codes, **_texts(f"{name}s", texts)}
+    if "sketch" in run.points.column_names:
+        sketch = _even(run.points.column("sketch"), np.float32, 0.0)
+        columns["sketch"] = np.round(sketch / sketch_scale(run)).astype(np.int16).ravel()
+        columns["rest"] = _plain(run.points.column("rest"), np.float32, 0.0)
     columns["group_spans"] = run.group_spans.ravel()
     return _joined(columns)
+
+
+def sketch_scale(run: ExploreRun) -> float:
+    """What one step of the page's 16-bit sketches stands for; runs of earlier versions have none."""
+    if "sketch" not in run.points.column_names:
+        return 1.0
+    flat = run.points.column("sketch").combine_chunks().flatten().to_numpy()
+    return max(float(np.abs(flat).max(initial=0.0)), 1e-30) / 32_767
 
 
 def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,8 @@ function cell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
 const figure = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
-function csvOf(rows) {
+/* Rows as CSV; `first` gives columns in front, a line each, the header's first. */
+function csvOf(rows, first = null) {
   const header = ["row", "id", "path", "label", "split", "cluster", "score", "p_value", "rank", "flagged", "duplicate_group", "width", "height", "aspect_ratio"];
   const known = (number) => (number < 0 ? null : number);
   const lines = Array.from(rows, (row) => [
@@ -18,15 +19,10 @@ function csvOf(rows) {
     column.rank[row], column.flagged[row] ? "true" : "false", known(column.group[row]),
     ...(hasSize(row) ? [column.width[row], column.height[row], figure(column.width[row] / column.height[row])] : [null, null, null]),
   ]);
-  return [header, ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
+  return [header, ...lines].map((line, at) => (first ? [...first[at], ...line] : line)).map((line) => `${line.map(cell).join(",")}\n`).join("");
 }
 function exportButton(rows, name) {
   const button = make("button", { type: "button", className: "action", data: { export: name } }, "Export CSV");
-  button.onclick = () => {
-    const address = URL.createObjectURL(new Blob([csvOf(rows)], { type: "text/csv;charset=utf-8" }));
-    const link = make("a", { href: address, download: `${name}.csv` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
-  };
+  button.onclick = () => download(csvOf(rows), `${name}.csv`);
   return button;
 }

@@ -63,6 +63,7 @@ function goBack() {
   if (state.find) change({ find: "", tab: state.tab === "found" ? "overview" : state.tab });
   else if (state.picked) change({ picked: null });
   else if (state.tool !== "pan") change({ tool: "pan" });
+  else if (state.pinned !== NONE) change({ pinned: NONE });
   else if (state.row !== NONE) change({ row: NONE, tab: state.tab === "picture" ? "overview" : state.tab });
 }
 
@@ -71,6 +72,7 @@ function listenToKeys() {
   view.addEventListener("keydown", moveInList);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && event.target.closest?.(".keep")) { event.target.blur(); return; }
     if (event.key === "Escape") { event.preventDefault(); goBack(); }
     if (event.key === "/" && !event.target.matches("input, textarea")) {
       event.preventDefault();

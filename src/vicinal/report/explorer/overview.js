@@ -41,7 +41,7 @@ function healthCard() {
 
 function help() {
   const told = page.maps?.[state.map]?.trustworthiness;
-  const keys = [["/", "search"], ["← ↑ ↓ →", "next picture, on the map and in lists"], ["Enter", "show it"], ["+ − 0", "zoom in, zoom out, whole map"], ["Esc", "back: search, selection, picture"]];
+  const keys = [["/", "search"], ["← ↑ ↓ →", "next picture, on the map and in lists"], ["Enter", "show it"], ["+ − 0", "zoom in, zoom out, whole map"], ["M", "same place on the other map"], ["Esc", "back: search, selection, picture"]];
   return [
     make("h2", {}, "How to read the map"),
     make("p", {}, "Each point is a picture; pictures that the encoder finds alike lie together. Nearest and farthest pictures are found in the whole representation, never on the map."

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vicinal.errors import InputError
 from vicinal.files import replacing
-from vicinal.report.explorer.columns import Layout, pack_columns
+from vicinal.report.explorer.columns import Layout, pack_columns, sketch_scale
 from vicinal.report.explorer.run_files import ExploreRun, read_explored
 from vicinal.report.inlined import (
     HERE,
@@ -36,6 +36,8 @@ SCRIPTS = (  # in the order in which they read each other
     "legend.js",
     "card.js",
     "export.js",
+    "kept.js",
+    "pair.js",
     "lists.js",
     "groups.js",
     "overview.js",
@@ -136,6 +138,8 @@ def _page_data(run: ExploreRun, layout: Layout, served: bool) -> dict[str, Any]:
         "count": len(run),
         "layout": layout,
         "served": served,
+        "notes": run.notes,
+        "sketch_scale": sketch_scale(run),
         "near": layout["neighbors"][2] // len(run),
         "far": layout["farthest"][2] // len(run),
     }

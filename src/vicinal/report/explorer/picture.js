@@ -16,9 +16,9 @@ function largePicture(row) {
 function pictureFacts(row) {
   const cluster = column.cluster[row], path = pathOf(row) || idOf(row);
   const known = [
-    ["Label", labelOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
+    ["Label", labelOf(row)], ["Tags", tagsOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
     ["Oddness", `${short(column.score[row])}, rank ${counted(column.rank[row])} of ${counted(COUNT)}`],
-    ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Split", splitOf(row)],
+    ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Part", splitOf(row)],
     ["Size (width / height)", sizeOf(row)], ["Row", String(row)],
   ].filter(([, value]) => value);
   return make("div", { className: "about" },
@@ -33,7 +33,8 @@ function pictureView() {
   const near = nearestOf(row), far = farthestOf(row);
   const section = (heading, items, words) => (items.length ? [make("h3", {}, heading, make("small", {}, words)), ...tiles(items, heading)] : []);
   return [
-    make("h2", { tabIndex: -1, className: "name" }, nameOf(row)),
+    make("div", { className: "title" }, make("h2", { tabIndex: -1, className: "name" }, nameOf(row)), action("Hold to compare", () => change({ pinned: row }))),
+    ...pairSection(),
     make("div", { className: "shown-picture" }, largePicture(row), pictureFacts(row)),
     make("p", { className: `reason ${column.flagged[row] ? "odd" : ""}` }, column.flagged[row] ? make("b", {}, "Flagged. ") : "", reasonOf(row)),
     misleads(row, state.map) ? make("p", { className: "reason odd" }, make("b", {}, "Its place misleads. "), `The pictures around it on the ${MAP_NAMES[state.map]} map are not like it; go by the list below.`) : "",

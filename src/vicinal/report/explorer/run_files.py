@@ -36,6 +36,7 @@ class ExploreRun:
         group_spans: Array (G, 2) float32, the least and the largest distance of a stored pair in
             each duplicate group.
         pictures: The thumbnails, found by ``str(row)``.
+        notes: ``notes.csv``, selections that the page's user kept; empty where there is none.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class ExploreRun:
     points: pa.Table
     group_spans: NDArray[np.float32]
     pictures: Pictures
+    notes: str = ""
 
     def __len__(self) -> int:
         return int(self.points.num_rows)
@@ -76,7 +78,7 @@ def read_explored(run: Path) -> ExploreRun:
     if missing or not points.num_rows:
         what = f"no column {missing[0]!r}" if missing else "no rows"
         raise InputError(f"{folder / 'points.parquet'}: {what} in it; run explore again")
-    health = folder / "health.json"
+    health, notes = folder / "health.json", folder / "notes.csv"
     return ExploreRun(
         folder=folder,
         figures=figures,
@@ -84,6 +86,7 @@ def read_explored(run: Path) -> ExploreRun:
         points=points,
         group_spans=_group_spans(folder / "duplicates.parquet", points),
         pictures=read_pictures(folder / "pictures"),
+        notes=notes.read_text("utf-8", "replace") if notes.is_file() else "",
     )
 
 

@@ -2,11 +2,11 @@
 /* ---- The tabs, and the beginning. ---- */
 const TABS = {
   overview: ["Overview", overviewView, ["map", "level"]],
-  picture: ["Picture", pictureView, ["row", "map", "level"]],
+  picture: ["Picture", pictureView, ["row", "map", "level", "pinned", "kept"]],
   odd: ["Odd", oddView, []],
   duplicates: ["Duplicates", duplicatesView, []],
   clusters: ["Groups", clustersView, []],
-  selection: ["Selection", selectionView, ["picked"]],
+  selection: ["Selection", selectionView, ["picked", "kept"]],
   found: ["Found", foundView, ["find"]],
 };
 const tabShown = (tab) => (tab === "clusters" ? hasClusters() : tab === "found" ? state.find !== "" : true);
@@ -67,6 +67,7 @@ async function start() {
   await readColumns();
   Object.assign(state, readFragment());
   regroup();
+  beginKept();
   document.body.dataset.map = MAPS().length ? "" : "none";
   plot.setAttribute("aria-label", `Map of ${plural(COUNT, "picture")}`);
   tellCounts();
@@ -85,7 +86,7 @@ async function start() {
   watch(["colour", "level", "hidden"], drawLegend);
   watch(["row", "map"], drawOverlay);
   watch(["tab", "picked", "find"], drawTabs);
-  watch(["tab", "row", "map", "level", "picked", "find"], drawView);
+  watch(["tab", "row", "map", "level", "picked", "find", "pinned", "kept"], drawView);
   addEventListener("popstate", () => { change({ ...readFragment(), hidden: new Set() }, { remember: false }); });
   dark.addEventListener("change", () => { drawMap(); drawLegend(); });
   let size = `${plot.clientWidth} ${plot.clientHeight}`;

@@ -1,6 +1,6 @@
 
 /* ---- What the page shows: one plain object, kept in the address's fragment. ---- */
-const state = { map: "tsne", colour: "cluster", level: 0, row: NONE, find: "", tab: "overview", picked: null, marked: true, hidden: new Set(), tool: "pan", ranges: null };
+const state = { map: "tsne", colour: "cluster", level: 0, row: NONE, find: "", tab: "overview", picked: null, marked: true, hidden: new Set(), tool: "pan", ranges: null, pinned: NONE, kept: [] };
 const watchers = [];
 const watch = (keys, draw) => watchers.push([keys, draw]);
 
