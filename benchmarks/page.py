@@ -19,18 +19,22 @@ from vicinal.report import write_explorer
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PANS = 5
 PAN = """async () => {
-  const plot = document.getElementById("plot"), { left, top, width, height } = plot.getBoundingClientRect();
-  const at = (type, x) => plot.dispatchEvent(new PointerEvent(type, { clientX: left + x,
-    clientY: top + height / 2, pointerId: 1, button: 0, buttons: 1, bubbles: true, isPrimary: true }));
-  const next = () => new Promise(requestAnimationFrame);
+  const plot = document.getElementById("plot");
+  const { left, top, width, height } = plot.getBoundingClientRect();
+  const at = (type, x) => plot.dispatchEvent(new PointerEvent(type, {
+    clientX: left + x, clientY: top + height / 2, pointerId: 1, buttons: 1, bubbles: true,
+  }));
+  const next = () => new Promise(requestAnimationFrame), costs = [], began = performance.now();
   at("pointerdown", 200);
-  const began = performance.now();
-  let frames = 0;
-  const costs = [];
-  while (performance.now() - began < 1000) { at("pointermove", 200 + (frames % 60) * 3); frames++; await next(); costs.push(plot.shown.cost); }
+  while (performance.now() - began < 1000) {
+    at("pointermove", 200 + (costs.length % 60) * 3);
+    await next();
+    costs.push(plot.shown.cost);
+  }
   at("pointerup", 200);
-  return [1000 * frames / (performance.now() - began), Math.min(...costs)];
+  return [1000 * costs.length / (performance.now() - began), Math.min(...costs)];
 }"""
+FIRST = "performance.getEntriesByName('first-view')[0].startTime"
 
 
 def main(run: Path) -> None:
@@ -44,7 +48,7 @@ def main(run: Path) -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(page_file.as_uri())
             page.wait_for_selector("body[data-ready]")
-            firsts.append(page.evaluate("performance.getEntriesByName('first-view')[0].startTime"))
+            firsts.append(page.evaluate(FIRST))
             rates.append(page.evaluate(PAN))
             page.close()
         browser.close()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from vicinal.recipe import Recipe, Views
     from vicinal.recipes import override, read_recipe
-    from vicinal.report import write_report
+    from vicinal.report import show, write_report
     from vicinal.representations.embed import embed
     from vicinal.representations.neighbours import nearest, nearest_and_farthest
     from vicinal.representations.representations import Representations
@@ -97,6 +97,7 @@ _HOMES = {
     "run_study": "study.run",
     "from_pretrained": "verbs.publish",
     "push_to_hub": "verbs.publish",
+    "show": "report",
     "write_report": "report",
 }
 
@@ -149,6 +150,7 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "run_study",
     "from_pretrained",
     "push_to_hub",
+    "show",
     "write_report",
 ]
 

@@ -5,6 +5,7 @@ from vicinal.report.explorer import (
     STUDY_PART,
     explored_part,
     serve_explorer,
+    show,
     write_explorer,
 )
 from vicinal.report.page import write_report
@@ -14,6 +15,7 @@ __all__ = [
     "STUDY_PART",
     "explored_part",
     "serve_explorer",
+    "show",
     "write_explorer",
     "write_report",
 ]

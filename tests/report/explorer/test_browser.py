@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
+import vicinal
 from vicinal.files import write_csv
 
 Opener = Callable[..., Page]
@@ -255,6 +256,102 @@ def test_a_lasso_selects_and_exports(
     expect(page.locator("#view")).to_contain_text("Nothing is selected")
 
 
+def saved(page: Page) -> str:
+    """The notes that the page would save."""
+    with page.expect_download() as download:
+        page.click("text=Save notes.csv")
+    return Path(download.value.path()).read_text("utf-8")
+
+
+def test_selections_are_kept_with_tags_and_notes_in_a_file(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    page, points = open_page(digits_explored, "tab=clusters"), points_of(digits_explored)
+    ids, cluster = points.column("id").to_pylist(), np.array(points.column("cluster").to_pylist())
+    for group, tag, words in ((1, "=odd, “ones”", 'look" again'), (2, "plain", "")):
+        page.click("#tab-clusters")
+        page.locator(f'#view .group[data-group="{group}"] >> text=Select').click()
+        page.fill("#tag", tag)
+        page.fill("#note", words)
+        page.click(".keep button")
+        expect(page.locator(".kept h3 span").last).to_have_text(tag)
+    text = saved(page)
+    told = list(csv.DictReader(io.StringIO(text)))
+    first = [ids[row] for row in np.flatnonzero(cluster == 1)]
+    assert [row["id"] for row in told if row["tag"] == "'=odd, “ones”"] == first
+    assert {row["note"] for row in told} == {'look" again', ""}
+    page.locator(".kept").first.locator("text=Add").click()
+    expect(page.locator("#view h2").first).to_have_text(
+        f"{np.isin(cluster, (1, 2)).sum()} pictures"
+    )
+    page.locator(".kept").last.locator("text=Take out").click()
+    expect(page.locator("#view h2").first).to_have_text(f"{len(first)} pictures")
+    page.locator("#view .tile").first.click()
+    expect(page.locator(".about")).to_contain_text("=odd, “ones”")
+    page.click("#tab-selection")
+    for _ in range(2):
+        page.locator(".kept").first.locator("text=Delete").click()
+    assert page.locator(".kept").count() == 0
+    again = tmp_path / "run"  # another page of the same pictures, with the file in its folder
+    shutil.copytree(digits_explored, again)
+    (again / "notes.csv").write_text(text + "gone,,7,nowhere.png\n", "utf-8")
+    other = open_page(again, "tab=selection")
+    assert saved(other) == text
+    other.evaluate("localStorage.clear()")
+
+
+def test_two_pictures_side_by_side(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored, "row=20&tab=picture"), points_of(digits_explored)
+    near, apart = (points.column(name)[20].as_py() for name in ("neighbors", "distances"))
+    page.click("text=Hold to compare")
+    page.locator("[aria-label=Nearest] .tile").nth(3).click()
+    expect(page.locator(".pair h3")).to_contain_text(f"Distance {apart[3]:.3g}")
+    expect(page.locator(".pair figure").first).to_contain_text("number 4 of 239 by nearness")
+    back = points.column("neighbors")[near[3]].as_py()
+    if 20 in back:
+        expect(page.locator(".pair figure").last).to_contain_text(f"number {back.index(20) + 1} of")
+    assert rows_in(page, ".pair figure") == [20, near[3]]
+    page.click(".pair >> text=Done")
+    assert page.locator(".pair").count() == 0
+
+
+def test_the_same_place_on_the_other_map(open_page: Opener, digits_explored: Path) -> None:
+    page, points = open_page(digits_explored), points_of(digits_explored)
+    for _ in range(3):
+        page.click("[data-tool=in]")
+    x, y = (points.column(f"tsne_{axis}").to_numpy() for axis in "xy")
+    page.wait_for_function("location.hash.includes('view=')")
+    (left, right), (low, high) = page.evaluate(f"{SHOWN}.ranges")
+    rows = np.flatnonzero((x >= left) & (x <= right) & (y >= low) & (y <= high))
+    assert 5 < len(rows) < 200
+    page.click("[data-tool=other]")
+    drawn(page, 240, "pca")
+    (left, right), (low, high) = page.evaluate(f"{SHOWN}.ranges")
+    x, y = (points.column(f"pca_{axis}").to_numpy()[rows] for axis in "xy")
+    assert ((x >= left) & (x <= right) & (y >= low) & (y <= high)).mean() > 0.75
+    page.goto(page.url.split("#")[0] + "#row=7&map=tsne")
+    drawn(page, 240)
+    page.focus("#plot")
+    page.keyboard.press("+")
+    page.keyboard.press("m")
+    drawn(page, 240, "pca")
+    middle = [sum(both) / 2 for both in page.evaluate(f"{SHOWN}.ranges")]
+    at = [points.column(f"pca_{axis}")[7].as_py() for axis in "xy"]
+    assert middle == pytest.approx(at, abs=1e-3)
+
+
+def test_a_notebook_shows_the_page(browser: Any, digits_explored: Path) -> None:
+    output = vicinal.show(digits_explored, height=500)._repr_html_()
+    page = browser.new_page()
+    page.set_content(f"<!DOCTYPE html><title>a notebook</title>{output}")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("body[data-ready]")).to_be_attached(timeout=120_000)
+    frame.locator("#tab-odd").click()
+    expect(frame.locator("#view .entry").first).to_be_visible()
+    assert page.locator("iframe").bounding_box()["height"] == 500
+    page.close()
+
+
 def test_search_finds_by_path_and_label(open_page: Opener, digits_explored: Path) -> None:
     page, points = open_page(digits_explored), points_of(digits_explored)
     page.keyboard.press("/")
@@ -378,8 +475,8 @@ def test_groups_go_from_coarse_to_fine(open_page: Opener, digits_explored: Path)
         )
         page.wait_for_function(f"location.hash.includes('groups={level}&')")
         page.wait_for_function(
-            f"new Set({SHOWN}.colours.map((one, at) => one"
-            f" + {SHOWN}.symbols[at].replace('-open', ''))).size === {min(level, 50)}"  # then colours and shapes begin again
+            f"new Set({SHOWN}.colours.map((one, at) => one + {SHOWN}.symbols[at]"
+            f".replace('-open', ''))).size === {min(level, 50)}"  # then they begin again
         )
         assert page.input_value("#level") == str(level)
         groups = groups_at(level)

@@ -44,7 +44,7 @@ def pack_columns(run: ExploreRun) -> tuple[bytes, Layout]:
 
 
 def sketch_scale(run: ExploreRun) -> float:
-    """What one step of the page's 16-bit sketches stands for; runs of earlier versions have none."""
+    """What one step of the page's 16-bit sketches stands for; earlier runs have none."""
     if "sketch" not in run.points.column_names:
         return 1.0
     flat = run.points.column("sketch").combine_chunks().flatten().to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,42 @@ def write_explorer(run: str | Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A page within a notebook's output, which draws it by `_repr_html_`.
+
+    Attributes:
+        html: The page's text.
+        height: Pixels that it has.
+    """
+
+    html: str
+    height: int
+
+    def _repr_html_(self) -> str:
+        """A frame of its own that can reach neither the notebook nor the network."""
+        return (
+            '<iframe sandbox="allow-scripts allow-downloads" '
+            f'style="width: 100%; height: {self.height}px; border: 0" '
+            f'srcdoc="{html.escape(self.html)}"></iframe>'
+        )
+
+
+def show(run: str | Path, *, height: int = 720) -> Shown:
+    """A run's page for a notebook: the last line of a cell, `vicinal.show(run)`, shows it there.
+
+    The page is in the notebook's file then, and works without the run.
+
+    Args:
+        run: The run folder of ``explore`` or of ``study``.
+        height: Pixels that the page has; its width is the notebook's.
+
+    Raises:
+        InputError: As `write_explorer`.
+    """
+    return Shown(write_explorer(run).read_text("utf-8"), height)
+
+
 def build_page(run: ExploreRun, *, served: bool) -> Page:
     """The page of a run.
 
@@ -115,7 +152,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("explorer.html").render(
+    text = environment.get_template("explorer.html").render(
         name=str(run.figures["data"].get("name") or "pictures"),
         version=str((run.figures.get("environment") or {}).get("vicinal") or ""),
         page_data=finite(_page_data(run, layout, served)),
@@ -125,7 +162,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
         script=script,
         policy=policy,
     )
-    return Page(html, policy, columns if served else b"")
+    return Page(text, policy, columns if served else b"")
 
 
 def _page_data(run: ExploreRun, layout: Layout, served: bool) -> dict[str, Any]:

@@ -23,7 +23,9 @@ function writeFragment(step = false) {
   if (state.tab !== "overview") parts.set("tab", state.tab);
   if (state.ranges) parts.set("view", state.ranges.flat().map((value) => Number(value.toPrecision(6))).join(","));
   const hash = `#${parts}`;
-  if (hash !== location.hash) history[step ? "pushState" : "replaceState"](null, "", hash);
+  try {
+    if (hash !== location.hash) history[step ? "pushState" : "replaceState"](null, "", hash);
+  } catch { /* in a notebook's frame, which has no address of its own */ }
 }
 
 /* The state that a fragment asks for; what it asks wrongly is left as it is at first. */
