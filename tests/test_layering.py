@@ -135,7 +135,7 @@ LONG_FILES = {
 LONG = {
     "vicinal.cli.start.study": 95,  # one option a line: the command's whole interface
     "vicinal.cli.start.embed": 75,  # likewise
-    "vicinal.cli.start.explore": 75,  # likewise
+    "vicinal.cli.start.explore": 90,  # likewise
     "vicinal.cli.start.train": 75,  # likewise
     "vicinal.training.loop.pretrain": 120,  # the page everybody reads: one piece on purpose
     "vicinal.verbs.choose.choose": 95,  # likewise, with what its rounds share

@@ -15,7 +15,7 @@ from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
 from vicinal.study.pictures import Pixels
-from vicinal.verbs.anomalies import rank_beside, rank_within
+from vicinal.verbs.anomalies import rank_beside
 from vicinal.verbs.duplicates import Duplicates, find_duplicates
 from vicinal.verbs.map import lists
 
@@ -54,12 +54,9 @@ def compare(
     same = find_duplicates(embeddings, near=near, small=_small(pixels))
     group = _write_duplicates(folder, embeddings, same)
     scored = min(SCORED, k)
-    if known is None:
-        scores = _scores(near, group, scored)
-        ranked = rank_within(scores, false_alarms=false_alarms)
-    else:
-        which, scores = known
-        ranked = rank_beside(scores, which, false_alarms=false_alarms)
+    own = np.ones(len(array), np.bool_), _scores(near, group, scored)
+    which, scores = own if known is None else known
+    ranked = rank_beside(scores, which, false_alarms=false_alarms)
     rank = np.empty(len(array), np.int32)
     rank[ranked.order] = np.arange(1, len(array) + 1)
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))

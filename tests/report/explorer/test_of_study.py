@@ -192,8 +192,8 @@ def test_the_link_leads_to_the_same_map(browser: Browser, run: Path) -> None:
     checked = page.locator(".segmented [aria-checked=true]")
     assert checked.all_text_contents() == ["t-SNE", "Label"]
     drawn: list[list[float]] = page.evaluate(
-        """document.getElementById("plot").data.flatMap(
-          ({ x, y }) => Array.from(x, (value, point) => [value, y[point]]))"""
+        """(({ rows, x, y }) => Array.from(rows, (row) => [x[row], y[row]]))(
+          document.getElementById("plot").shown)"""
     )
     s2 = drawn_by_s2(run, "tsne")
     theirs = zip(s2.column("x").to_pylist(), s2.column("y").to_pylist(), strict=True)

@@ -36,7 +36,7 @@ function drawNow() {
   if (unprepared) { ranges = fitted(state.ranges ?? wholeMap()); preparePoints(); unprepared = false; }
   paintPoints();
   drawOverlay();
-  plot.shown = { ...drawn, ranges, map: state.map, cost: performance.now() - began }; // in ms
+  plot.shown = { ...drawn, x: column[`${state.map}_x`], y: column[`${state.map}_y`], ranges, map: state.map, cost: performance.now() - began }; // in ms
   plot.dataset.map = state.map;
   plot.dataset.points = drawn.rows.length;
 }
