@@ -54,11 +54,9 @@ def compare(
     same = find_duplicates(embeddings, near=near, small=_small(pixels))
     group = _write_duplicates(folder, embeddings, same)
     scored = min(SCORED, k)
-    own = np.ones(len(array), np.bool_), _scores(near, group, scored)
-    which, scores = own if known is None else known
+    which, scores = known or (np.ones(len(array), np.bool_), _scores(near, group, scored))
     ranked = rank_beside(scores, which, false_alarms=false_alarms)
-    rank = np.empty(len(array), np.int32)
-    rank[ranked.order] = np.arange(1, len(array) + 1)
+    rank = np.argsort(ranked.order).astype(np.int32) + 1
     _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
     columns = {
         "score": pa.array(scores),
