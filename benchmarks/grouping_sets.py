@@ -22,7 +22,7 @@ from torch import nn
 from data import source
 from folder_sets import MissingError, debian
 from measuring import say
-from vicinal import ImageSet, VICReg, load
+from vicinal import ImageSet, PatchFeatures, VICReg, load
 from vicinal.encoder.pretrained import PRETRAINED, open_start
 from vicinal.errors import InputError
 from vicinal.files import replacing
@@ -144,28 +144,40 @@ REPRESENTATIONS: dict[str, Callable[[str, NDArray[np.uint8]], NDArray[np.float32
     "pixels": pixels_of,
     "encoder": trained,
     "pretrained": pretrained,
+    "patches": lambda name, pixels: PatchFeatures().fit_transform(pixels),
 }
+Represented = tuple[NDArray[np.float32], Labels]
 
 
-def represented() -> dict[tuple[str, str], tuple[NDArray[np.float32], Labels]]:
-    """Each representation (N, F) of each set with its labels (N,); made once, then kept."""
+def kept(name: str, representation: str, most: int = MOST) -> Represented | None:
+    """A representation (N, F) of the first ``most`` of a set with its labels (N,), or None.
+
+    Made once, then kept; where it cannot be made, a line says what is missing.
+    """
+    few = f"-{most}" if most != (FEW if representation == "pretrained" else MOST) else ""
+    file = CACHE / f"{name.split()[0]}-{representation}{few}.npz"
+    try:
+        if not file.is_file():
+            pixels, labels = SETS[name]()
+            pixels, labels = pixels[:most], labels[:most]
+            say(f"{name}: {representation} of {len(pixels):,} pictures")
+            array = REPRESENTATIONS[representation](name, pixels)
+            CACHE.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as partial, partial.open("wb") as stream:
+                np.savez(stream, array=array, labels=labels)
+    except MissingError as error:
+        say(f"left out, {name}, {representation}: {error}")
+        return None
+    held = np.load(file)
+    return held["array"], held["labels"]
+
+
+def represented() -> dict[tuple[str, str], Represented]:
+    """Each set's pixels, trained encoder and, of its first 1,000, the pretrained network."""
     found = {}
-    for representation, make in REPRESENTATIONS.items():
-        for name, read in SETS.items():
-            file = CACHE / f"{name.split()[0]}-{representation}.npz"
-            try:
-                if not file.is_file():
-                    pixels, labels = read()
-                    if representation == "pretrained" and len(pixels) == MOST:
-                        pixels, labels = pixels[:FEW], labels[:FEW]
-                    say(f"{name}: {representation} of {len(pixels):,} pictures")
-                    array = make(name, pixels)
-                    CACHE.mkdir(parents=True, exist_ok=True)
-                    with replacing(file) as partial, partial.open("wb") as stream:
-                        np.savez(stream, array=array, labels=labels)
-            except MissingError as error:
-                say(f"left out, {name}, {representation}: {error}")
-                continue
-            kept = np.load(file)
-            found[name, representation] = (kept["array"], kept["labels"])
+    for representation in ("pixels", "encoder", "pretrained"):
+        for name in SETS:
+            one = kept(name, representation, FEW if representation == "pretrained" else MOST)
+            if one is not None:
+                found[name, representation] = one
     return found

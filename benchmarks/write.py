@@ -32,6 +32,7 @@ SCRIPTS = (
     "streaming",
     "busy",
     "folders",
+    "follow_up",
 )
 HEADER = """# Benchmarks
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from vicinal.evaluations.maps import pca_map, tsne_map
     from vicinal.evaluations.probe import converged_probe, few_label_probe
     from vicinal.evaluations.retrieval import retrieve
+    from vicinal.evaluations.selection import select
     from vicinal.evaluations.short_probe import short_probe
+    from vicinal.evaluations.two_sets import new_images, two_sample
+    from vicinal.evaluations.wrong_labels import wrong_labels
     from vicinal.images import ImageSet, from_images, load, load_anomalies
     from vicinal.objectives import (
         PRESETS,
@@ -93,6 +96,10 @@ _HOMES = {
     "retrieve": "evaluations.retrieval",
     "detect": "evaluations.anomaly",
     "cluster": "evaluations.clusters",
+    "wrong_labels": "evaluations.wrong_labels",
+    "select": "evaluations.selection",
+    "two_sample": "evaluations.two_sets",
+    "new_images": "evaluations.two_sets",
     "Request": "study.run",
     "run_study": "study.run",
     "from_pretrained": "verbs.publish",
@@ -146,6 +153,10 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "retrieve",
     "detect",
     "cluster",
+    "wrong_labels",
+    "select",
+    "two_sample",
+    "new_images",
     "Request",
     "run_study",
     "from_pretrained",

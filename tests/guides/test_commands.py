@@ -89,7 +89,8 @@ def test_labels(place: Path) -> None:
         if "vicinal probe" in text:
             fill(place / "labels.csv")
         said.append(run(kind, small(text).replace("epochs=2", "epochs=12"), place))
-    assert "predictions" in said[-1]
+    assert "predictions" in said[-2]
+    assert "20 of 121 pictures to label" in said[-1]
     predicted = list(csv.DictReader((place / "predictions.csv").open(newline="")))
     right = [row["id"].startswith(row["prediction"]) for row in predicted]
     assert len(right) + len(labelled(place)) == 121
@@ -124,3 +125,20 @@ def test_the_study(tmp_path: Path) -> None:
         *("study", "no-variance"),
         "projector",
     ]
+
+
+@pytest.mark.slow
+def test_wrong_labels_and_what_is_new(place: Path) -> None:
+    # Crops of the flower under the name of the temple.
+    for number in range(5):
+        name = f"{number + 10}.jpg"
+        (place / "PHOTOS/flower" / name).rename(place / "PHOTOS/temple" / f"wrong-{name}")
+    (place / "PHOTOS/odd.png").unlink()
+    said = [run(kind, small(text), place) for kind, text in blocks("next.md")]
+    assert "labels that look wrong" in said[0]
+    doubtful = list(csv.DictReader((place / "doubtful.csv").open(newline="")))
+    assert sum("wrong-" in row["id"] for row in doubtful[:20]) >= 3
+    assert "pictures of B are like nothing in A" in said[1]
+    assert "p = " in said[1]
+    assert (place / "runs/both/explore.html").is_file()
+    assert len(said[2].splitlines()) >= 4

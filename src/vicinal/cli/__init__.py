@@ -14,7 +14,17 @@ from rich.console import Console
 
 from vicinal import __version__
 from vicinal.cli.more import bench, export, index, report, shard
-from vicinal.cli.questions import anomalies, cluster, duplicates, map_, probe, similar
+from vicinal.cli.questions import (
+    anomalies,
+    cluster,
+    compare,
+    duplicates,
+    labels,
+    map_,
+    probe,
+    select,
+    similar,
+)
 from vicinal.cli.screen import OneScreen
 from vicinal.cli.start import choose, embed, explore, study, train
 from vicinal.errors import InputError
@@ -30,7 +40,10 @@ app = typer.Typer(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Start here": (explore, study, choose, train, embed),
-    "Ask embeddings": (similar, anomalies, cluster, duplicates, map_, probe),
+    "Ask embeddings": (
+        *(similar, anomalies, cluster, duplicates, map_, probe),
+        *(labels, select, compare),
+    ),
     "More": (report, index, export, shard, bench),
 }
 

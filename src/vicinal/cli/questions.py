@@ -202,6 +202,140 @@ def duplicates(
     )
 
 
+def labels(
+    embeddings: EmbeddingsFile,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns id (or path) and label. (default: the set's own)"),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="Labelled neighbours that are asked.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write all of them into this CSV.")] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find labels that look wrong, with the label to put there.
+
+    Ranked by what a picture's neighbours and a classifier fitted without it say against its label.
+
+    \b
+    vicinal labels photos.parquet --out doubtful.csv
+    vicinal labels photos.parquet --labels labels.csv
+    """
+    if out is not None:
+        check_new(out, "out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.labels import doubt_labels
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    found = doubt_labels(whole, labels, k=k)
+    listed = found.listed(whole)
+    if out is not None:
+        write_csv(out, found.header(whole), found.rows(whole))
+    if as_json:
+        print_json(found.to_json(whole))
+        return
+    shown = ("rank", "id", "label", "suggested", "confidence", "neighbours_agree")
+    print_table(
+        [*shown, "like"],
+        [[*(one[name] for name in shown), *one["neighbours"][:1]] for one in listed[:SHOWN]],
+    )
+    say(found.told())
+
+
+def select(
+    embeddings: EmbeddingsFile,
+    count: Annotated[int, typer.Option(min=1, help="How many to label.")] = 100,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="What is labelled already: a CSV with a column id (or path), or own for the "
+            "labels in the file."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="typical, k-centre or random.")] = "typical",
+    seed: Annotated[int, typer.Option(help="Seed of what is random in it.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write them into this CSV, to fill in its column label.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Choose the pictures to label first.
+
+    \b
+    vicinal select photos.parquet --count 100 --out labels.csv
+    vicinal select photos.parquet --labels labels.csv --out more.csv
+    """
+    if out is not None:
+        check_new(out, "out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.select import select_pictures
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    whole = Embeddings.load(embeddings)
+    found = select_pictures(whole, count, labels=labels, method=method, seed=seed)
+    listed = found.listed(whole)
+    header = found.header(whole)
+    if out is not None:
+        write_csv(out, header, (list(picture.values()) for picture in listed))
+    if as_json:
+        print_json(found.to_json(whole))
+        return
+    print_table(header, [list(picture.values()) for picture in listed[:SHOWN]])
+    beside = f" beside {found.found.labelled:,} labelled ones" if found.found.labelled else ""
+    say(f"{len(listed):,} of {len(whole):,} pictures to label, {method}{beside}")
+
+
+def compare(
+    one: Annotated[
+        Path, typer.Argument(metavar="A", help="What `vicinal embed` wrote, a file or a folder.")
+    ],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another, by the same encoder.")],
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of pictures flagged where nothing is new.")
+    ] = 0.01,
+    out: Annotated[Path | None, typer.Option(help="Write all pictures into this CSV.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Make this folder, with a page of both sets on one map.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Say whether two sets are alike, and what each has that the other has not.
+
+    \b
+    vicinal compare old.parquet new.parquet --out new.csv
+    vicinal compare old.parquet new.parquet --run runs/both
+    """
+    if out is not None:
+        check_new(out, "out", ".csv")
+    from vicinal.representations.embeddings import Embeddings
+    from vicinal.verbs.compare import compare_sets
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    sets = (Embeddings.load(one), Embeddings.load(other))
+    found = compare_sets(*sets, names=(str(one), str(other)), false_alarms=false_alarms)
+    listed = [found.listed(1), found.listed(0)]
+    header = found.header()
+    if out is not None:
+        write_csv(out, header, ([p.get(name) for name in header] for p in [*listed[0], *listed[1]]))
+    page = None
+    if run is not None:
+        from vicinal.explore import show_two_sets
+
+        page = show_two_sets(found, run)
+    if as_json:
+        print_json(found.to_json() | {"page": None if page is None else str(page)})
+        return
+    shown = ("set", "rank", "id", "times_usual", "p_value", "nearest")
+    flagged = [[p for p in both if p["flagged"]][: SHOWN // 2] for both in listed]
+    print_table(shown, [[p[name] for name in shown] for both in flagged for p in both])
+    say(found.told())
+    if page is not None:
+        say(f"the page: {page}")
+
+
 def map_(
     embeddings: EmbeddingsFile,
     out: Annotated[Path, typer.Option(help="The parquet file to write.")],

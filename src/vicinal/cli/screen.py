@@ -27,7 +27,6 @@ class OneScreen(TyperGroup):
         console.print(self.help or "", soft_wrap=True)
         commands = [command for command in self.commands.values() if not command.hidden]
         for panel, members in groupby(commands, _panel):
-            console.print()
             console.print(Text(panel, style="bold"))
             for command in members:
                 name = Text.assemble("  ", (f"{command.name:<12}", "cyan"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ from vicinal.evaluations.probe_result import share_right
 from vicinal.evaluations.score import Score
 from vicinal.evaluations.softmax import (
     Array32,
+    Array64,
     Standard,
-    answers,
     fit_softmax,
     principal_axes,
     probabilities,
@@ -76,38 +77,52 @@ def label_probe(
     standard = standardisation(array)
     penalties = PENALTIES if counts.min() >= ENOUGH else (PENALTY,)
     folds = min(5, int(counts.max()))
-    right = [
-        _held_out_right(standard, array[rows], classes, weight, folds, seed) for weight in penalties
-    ]
-    best = int(np.argmax(right))
+    held_out = out_of_fold(standard, array[rows], classes, penalties, folds=folds, seed=seed)
+    right = {weight: int((held_out[weight].argmax(axis=1) == classes).sum()) for weight in held_out}
+    best = max(right, key=lambda weight: right[weight])  # the strongest on a tie
     axes = principal_axes(standard, array[rows])
     points = axes.rotate(standard, array[rows])
-    weights = fit_softmax(points, classes, axes.variances, penalties[best])
+    weights = fit_softmax(points, classes, axes.variances, best)
     shares = probabilities(weights, axes.rotate(standard, array))
     accuracy = share_right("cross_validated_accuracy", right[best], classes, seed)
-    return LabelProbe(accuracy, shares.argmax(axis=1), shares, penalties[best], folds)
+    return LabelProbe(accuracy, shares.argmax(axis=1), shares, best, folds)
 
 
-def _held_out_right(
+def out_of_fold(
     standard: Standard,
     array: Array32,
     classes: NDArray[np.int64],
-    penalty: float,
+    penalties: Sequence[float],
+    *,
     folds: int,
-    seed: int,
-) -> int:
-    """How many labelled images a classifier fitted without their fold gets right."""
+    seed: int = 0,
+) -> dict[float, Array64]:
+    """Each image's probabilities by a classifier that was fitted without its fold.
+
+    Args:
+        standard: What standardises the representations.
+        array: Representations (L, F) float32.
+        classes: Array (L,) int64, their classes, 0 to C − 1.
+        penalties: Weights of ½‖W‖², the strongest first.
+        folds: Into how many parts the images are divided, each with its part of every class.
+        seed: Seed of the folds.
+
+    Returns:
+        For each penalty an array (L, C) float64; a class that a fold alone holds gets 0 there.
+    """
     shuffled = np.random.default_rng(seed).permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     fold = np.empty(len(classes), np.int64)
-    fold[by_class] = np.arange(len(classes)) % folds  # each fold gets its part of every class
-    right = 0
+    fold[by_class] = np.arange(len(classes)) % folds
+    found = {weight: np.zeros((len(classes), int(classes.max()) + 1)) for weight in penalties}
     for held_out in range(folds):
         fitted = fold != held_out
         kept, targets = np.unique(classes[fitted], return_inverse=True)
         axes = principal_axes(standard, array[fitted])
         points = axes.rotate(standard, array[fitted])
-        weights = fit_softmax(points, targets, axes.variances, penalty)
-        given = kept[answers(weights, axes.rotate(standard, array[~fitted]))]
-        right += int((given == classes[~fitted]).sum())
-    return right
+        others = axes.rotate(standard, array[~fitted])
+        weights = None
+        for penalty, shares in found.items():  # each starts at the last
+            weights = fit_softmax(points, targets, axes.variances, penalty, start=weights)
+            shares[np.ix_(~fitted, kept)] = probabilities(weights, others)
+    return found

@@ -15,6 +15,7 @@ from vicinal.evaluations.conformal import conformal_p_values
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
 from vicinal.explore.compare import SCORED, compare
 from vicinal.explore.described import describe
+from vicinal.explore.doubts import find_doubts
 from vicinal.explore.groups import find_groups, keep_groups
 from vicinal.explore.maps import map_columns, map_trustworthiness
 from vicinal.explore.points import Found, neighbours_of, read_part, write_part
@@ -120,6 +121,7 @@ def join(
     near = neighbours_of(read_part(folder, "compare"))
     write_part(folder, "map", _placed(held, array, origin, found, beyond, near))
     write_part(folder, "group", _grouped(held, everything, origin, found, folder))
+    write_part(folder, "labels", find_doubts(everything, folder))
     worth = next(iter(held.explored.health.get("figures", [])), None)
     if apart or everything.splits is None:
         everything = replace(everything, splits=np.where(known, OLD, NEW))

@@ -25,7 +25,7 @@ from vicinal.study.better import read_kept
 from vicinal.study.folder import RunFolder
 from vicinal.study.pictures import Pixels
 
-WITH_COLUMNS = ("compare", "map", "group")
+WITH_COLUMNS = ("compare", "map", "group", "labels")
 """Stages that give every picture columns."""
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vicinal.explore.asked import Request
 from vicinal.explore.compare import compare
 from vicinal.explore.described import WITH_COLUMNS, describe, described_data
+from vicinal.explore.doubts import find_doubts
 from vicinal.explore.groups import find_groups
 from vicinal.explore.maps import map_columns
 from vicinal.explore.points import neighbours_of, read_figures, read_part, write_part
@@ -43,6 +44,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
     write_part(folder, "map", (map_columns(maps, shown.array, near), {"maps": told}))
     write_part(folder, "group", find_groups(shown, folder, recipe.evaluation.clusters))
+    write_part(folder, "labels", find_doubts(shown, folder))
     describe(folder, shown, pixels, run / "generated/encoder.safetensors")
     write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
     _write_figures(run, data, recipe, shown)

@@ -25,6 +25,7 @@ from vicinal.explore.asked import (
 )
 from vicinal.explore.compare import compare
 from vicinal.explore.described import describe, run_figures, skipped_in
+from vicinal.explore.doubts import find_doubts
 from vicinal.explore.groups import find_groups
 from vicinal.explore.joined import Joined
 from vicinal.explore.later import Listing, add_onto, keep_files, update
@@ -81,7 +82,7 @@ class Explored:
             f"{figures['data']['count']:,} pictures: "
             + (f"{groups['k']} groups, " if groups else "no groups, ")
             + f"{figures['anomalies']['flagged']:,} odd ones, "
-            f"{same['pairs']:,} pairs nearly the same",
+            f"{same['pairs']:,} pairs nearly the same" + _said_labels(figures["labels"]),
             *_said_joined(figures.get("joined")),
             *([told(figures["encoder"]["kept"])] if figures["encoder"].get("kept") else []),
             f"health: {health_['summary']}",
@@ -170,6 +171,7 @@ def _stages(
     near = neighbours_of(read_part(run, "compare"))
     _part(folder, "map", lambda: lay_out(everything.array, near))
     _part(folder, "group", lambda: find_groups(everything, run))
+    _part(folder, "labels", lambda: find_doubts(everything, run))
     described = [run / "points.parquet", run / "health.json"]
     _stage(
         folder,
@@ -257,6 +259,11 @@ def _said_ignored(words: list[str] | None) -> list[str]:
     return [
         f"differences that did not count: {', '.join(words) or 'none'}; choose others with --ignore"
     ]
+
+
+def _said_labels(labels: dict[str, Any] | None) -> str:
+    """How many labels look wrong; nothing where there are none to judge."""
+    return "" if labels is None else f", {labels['contradicted']:,} labels that look wrong"
 
 
 def _opening(

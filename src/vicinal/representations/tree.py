@@ -136,7 +136,7 @@ def _distinct(
 
 
 def reduced(array: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Images (N, F) in their `DIMENSIONS` directions of most variance."""
+    """Images (N, F) float32 in their `DIMENSIONS` directions of most variance, (N, D) float32."""
     centred: NDArray[np.float32] = array - array.mean(axis=0, dtype=np.float64).astype(np.float32)
     if min(centred.shape) <= DIMENSIONS:
         return centred

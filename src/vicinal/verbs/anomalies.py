@@ -16,6 +16,7 @@ from vicinal.evaluations.probe_result import wilson_interval
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours
+from vicinal.verbs.pairing import check_one_encoder
 
 _HELD_OUT = 0.4  # of a reference without parts: half calibrates, half measures
 _SEED = 0
@@ -202,16 +203,7 @@ def _parted(
 
 def _check_apart(embeddings: Embeddings, reference: Embeddings) -> None:
     """Refuses pictures that are in both sets: a picture is no judge of itself."""
-    if embeddings.array.shape[1] != reference.array.shape[1]:
-        raise InputError(
-            f"{option('reference')}: representations of {reference.array.shape[1]} numbers, and "
-            f"{embeddings.array.shape[1]} in the set; embed both with one encoder"
-        )
-    made_by = [each.origin.get("encoder_sha256") for each in (embeddings, reference)]
-    if None not in made_by and made_by[0] != made_by[1]:
-        raise InputError(
-            f"{option('reference')}: made by another encoder than the set; embed both with one"
-        )
+    check_one_encoder(embeddings, reference, ("the set", option("reference")))
     _, mine, theirs = np.intersect1d(
         embeddings.ids, reference.ids, assume_unique=True, return_indices=True
     )

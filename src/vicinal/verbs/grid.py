@@ -41,7 +41,7 @@ def write_grid(
         InputError: If the pictures are not to be had.
     """
     shown = [query, *rows] if isinstance(query, int) else list(rows)
-    tiles = list(_tiles(embeddings, shown))
+    tiles = list(pictures_of(embeddings, shown, "grid"))
     if isinstance(query, Path):
         tiles.insert(0, _tile(query, str(query)))
     across = min(_ACROSS, len(tiles))
@@ -59,29 +59,44 @@ def write_grid(
         sheet.save(partial, "PNG")
 
 
-def _tiles(embeddings: Embeddings, rows: Sequence[int]) -> Iterator[Image.Image]:
+def pictures_of(
+    embeddings: Embeddings, rows: Sequence[int], parameter: str, side: int = _CELL
+) -> Iterator[Image.Image]:
+    """The pictures at ``rows``, square and in colour, from their files or else from their source.
+
+    Args:
+        embeddings: What the rows count in.
+        rows: Which.
+        parameter: The parameter that asked for them, for the message.
+        side: Pixels.
+
+    Raises:
+        InputError: If they are not to be had.
+    """
     if embeddings.paths is not None:
         for row in rows:
-            yield _tile(as_path(str(embeddings.paths[row])), str(embeddings.paths[row]))
+            where = str(embeddings.paths[row])
+            yield _tile(as_path(where), where, side)
         return
-    pixels = _source_pixels(embeddings)
+    pixels = _source_pixels(embeddings, parameter)
     for row in rows:
         name = str(embeddings.ids[row])
         if name not in pixels:
             raise InputError(
-                f"{option('grid')}: {embeddings.origin['source']} has no picture {name} now"
+                f"{option(parameter)}: {embeddings.origin['source']} has no picture {name} now"
             )
         image = pixels[name]
         square = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        yield square.resize((_CELL, _CELL), Image.Resampling.NEAREST).convert("RGB")
+        yield square.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
 
 
-def _source_pixels(embeddings: Embeddings) -> dict[str, NDArray[np.uint8]]:
-    """Pixels by id, from the source that the embeddings were made from."""
+def _source_pixels(embeddings: Embeddings, parameter: str) -> dict[str, NDArray[np.uint8]]:
+    """Pictures by id, from the source that the embeddings were made from."""
     origin = embeddings.origin
     if not {"source", "size", "channels"} <= set(origin):
         raise InputError(
-            f"{option('grid')}: the embeddings say neither paths nor a source; use `vicinal embed`"
+            f"{option(parameter)}: the embeddings say neither paths nor a source; use "
+            "`vicinal embed`"
         )
     folder = origin.get("data_dir")
     parts = load_parts(
@@ -97,8 +112,8 @@ def _source_pixels(embeddings: Embeddings) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def _tile(path: Path, where: str) -> Image.Image:
-    return Image.fromarray(fit.decode(path, where, size=_CELL, channels=3, pad=False))
+def _tile(path: Path, where: str, side: int = _CELL) -> Image.Image:
+    return Image.fromarray(fit.decode(path, where, size=side, channels=3, pad=False))
 
 
 def _latin(caption: str) -> str:

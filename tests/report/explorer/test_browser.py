@@ -452,6 +452,46 @@ def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explor
     expect(page.locator("#view h2").first).to_have_text(f"{known['sizes'][2]} pictures")
 
 
+def test_labels_that_look_wrong_are_listed_and_parts_have_colours(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "doubted"
+    shutil.copytree(digits_explored, run)
+    points = points_of(run)
+    doubt, suggested = np.full(points.num_rows, -1, np.int32), [None] * points.num_rows
+    for place, row in enumerate((17, 4, 90)):
+        doubt[row], suggested[row] = place, HOSTILE if row == 4 else "7"
+    points = points.set_column(
+        points.column_names.index("split"),
+        "split",
+        pa.array(["A" if row % 3 else "B" for row in range(points.num_rows)]),
+    )
+    for name, column in {
+        "doubt": doubt,
+        "suggested": pa.array(suggested, pa.string()),
+        "agree": np.where(doubt < 0, -1, 9).astype(np.int32),
+        "confidence": np.where(doubt < 0, np.nan, 0.875).astype(np.float32),
+    }.items():
+        points = points.append_column(name, pa.array(column))
+    pq.write_table(points, run / "points.parquet")
+    figures = json.loads((run / "explore.json").read_text())
+    figures["labels"] = {"contradicted": 3, "judged": 300, "agreement": 0.95, "neighbours": 10}
+    figures["data"]["colour"] = "split"
+    (run / "explore.json").write_text(json.dumps(figures))
+    page = open_page(run, "tab=labels")
+    assert rows_in(page, "#view .entry") == [17, 4, 90]
+    words = page.locator("#view .entry").first.inner_text()
+    assert "Suggested: 7 (87.5 %); 9 of its 10 nearest are labelled so." in words
+    assert HOSTILE in page.locator("#view .entry").nth(1).inner_text()
+    legend = page.locator("#legend button").all_inner_texts()
+    assert [text.split()[0] for text in legend] == ["B", "A"]
+    page.locator("#view .entry").first.click()
+    expect(page.locator("#view dl")).to_contain_text("Suggested label")
+    page.click("#tab-labels")
+    page.click("text=Select the 3")
+    assert rows_in(page, "#view .tile") == [17, 4, 90]
+
+
 def test_groups_go_from_coarse_to_fine(open_page: Opener, digits_explored: Path) -> None:
     page, points = open_page(digits_explored, "tab=clusters"), points_of(digits_explored)
     known = json.loads((digits_explored / "explore.json").read_text())["clusters"]

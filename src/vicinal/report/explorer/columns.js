@@ -30,6 +30,7 @@ const idOf = (row) => textAt("ids", row);
 const pathOf = (row) => textAt("paths", row);
 const labelName = (number) => (number < 0 ? "no label" : textAt("labels", number));
 const labelOf = (row) => textAt("labels", column.label[row]);
+const suggestedOf = (row) => (column.suggested ? textAt("suggesteds", column.suggested[row]) : "");
 const splitOf = (row) => textAt("splits", column.split[row]);
 const reasonOf = (row) => textAt("reasons", column.reason[row]);
 const nameOf = (row) => (idOf(row) || pathOf(row) || `picture ${row}`).split(/[/\\]/).pop();
@@ -61,6 +62,8 @@ const MAP_NAMES = { tsne: "t-SNE", pca: "PCA" };
 const hasClusters = () => rowsBy("cluster").length > 0;
 const hasLabels = () => rowsBy("label").length > 0;
 const hasSplits = () => rowsBy("split").length > 1;
+/* Rows whose label looks wrong, the most doubtful first. */
+const doubtful = () => rowsBy("doubt").flatMap((rows) => rows ?? []);
 
 const counted = (number) => number.toLocaleString("en-US");
 const plural = (number, one, many = `${one}s`) => `${counted(number)} ${number === 1 ? one : many}`;

@@ -26,13 +26,15 @@ def pack_columns(run: ExploreRun) -> tuple[bytes, Layout]:
 
     Numbers of a picture have N items, lists N times their length (-1 and NaN fill short ones).
     Texts are two columns: ``NAME.bytes``, UTF-8, and ``NAME.ends``, where each text ends in it.
-    ``label``, ``split`` and ``reason`` are numbers of texts, so that each text is stored once.
+    ``label``, ``split``, ``reason`` and ``suggested`` are numbers of texts, so that each text is
+    stored once.
     """
     columns = _numbers(run) | _lists(run) | _tiles(run)
     for name in ("id", "path"):
         columns |= _texts(f"{name}s", run.points.column(name).to_pylist())
     known = {"label": [str(name) for name in run.figures["data"].get("classes") or []]}
-    for name in ("label", "split", "reason"):
+    doubted = ("suggested",) if "suggested" in run.points.column_names else ()
+    for name in ("label", "split", "reason", *doubted):
         codes, texts = _coded(run.points.column(name).to_pylist(), known.get(name, []))
         columns |= {name: codes, **_texts(f"{name}s", texts)}
     if "sketch" in run.points.column_names:
@@ -58,12 +60,12 @@ def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
     }
     if "finest" in points.column_names:  # a run of an earlier version has one level alone
         columns["finest"] = _plain(points.column("finest"), np.int32, NONE)
-    for name in SIZES:
+    for name in (*SIZES, "doubt", "agree"):
         if name in points.column_names:
             columns[name] = _plain(points.column(name), np.int32, NONE)
     columns["flagged"] = _plain(points.column("flagged").cast(pa.uint8()), np.uint8, 0)
     places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
-    for name in ("score", "p_value", *places):
+    for name in ("score", "p_value", "confidence", *places):
         if name in points.column_names and points.column(name).null_count < len(run):
             columns[name] = _plain(points.column(name), np.float32, np.nan)
     return columns

@@ -19,6 +19,7 @@ function facts() {
     ["Groups", hasClusters() ? counted(rowsBy("cluster").filter(Boolean).length) : "none", "", "clusters"],
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
+    ...(page.labels ? [["Labels that look wrong", counted(doubtful().length), "", "labels"]] : []),
     ["Encoder", encoder?.recipe ?? "given", trained + ignored],
   ];
   return make("dl", { className: "facts" }, ...known.map(([name, value, words, tab]) => {

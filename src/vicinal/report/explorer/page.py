@@ -168,7 +168,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
 def _page_data(run: ExploreRun, layout: Layout, served: bool) -> dict[str, Any]:
     """The little that is the same for all pictures."""
     figures = run.figures
-    told = ("data", "encoder", "maps", "clusters", "anomalies", "duplicates")
+    told = ("data", "encoder", "maps", "clusters", "anomalies", "duplicates", "labels")
     return {
         **{name: figures.get(name) for name in told},
         "health": run.health,

@@ -16,7 +16,7 @@ function largePicture(row) {
 function pictureFacts(row) {
   const cluster = column.cluster[row], path = pathOf(row) || idOf(row);
   const known = [
-    ["Label", labelOf(row)], ["Tags", tagsOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
+    ["Label", labelOf(row)], ["Suggested label", suggestedOf(row)], ["Tags", tagsOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
     ["Oddness", `${short(column.score[row])}, rank ${counted(column.rank[row])} of ${counted(COUNT)}`],
     ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Part", splitOf(row)],
     ["Size (width / height)", sizeOf(row)], ["Row", String(row)],

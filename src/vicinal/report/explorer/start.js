@@ -5,11 +5,12 @@ const TABS = {
   picture: ["Picture", pictureView, ["row", "map", "level", "pinned", "kept"]],
   odd: ["Odd", oddView, []],
   duplicates: ["Duplicates", duplicatesView, []],
+  labels: ["Labels", doubtfulView, []],
   clusters: ["Groups", clustersView, []],
   selection: ["Selection", selectionView, ["picked", "kept"]],
   found: ["Found", foundView, ["find"]],
 };
-const tabShown = (tab) => (tab === "clusters" ? hasClusters() : tab === "found" ? state.find !== "" : true);
+const tabShown = (tab) => (tab === "labels" ? page.labels !== null : tab === "clusters" ? hasClusters() : tab === "found" ? state.find !== "" : true);
 
 function drawTabs() {
   const tabs = document.getElementById("tabs");
@@ -17,7 +18,7 @@ function drawTabs() {
   tabs.replaceChildren(...Object.keys(TABS).filter((tab) => tabShown(tab) || tab === state.tab).map((tab) => {
     const on = tab === state.tab;
     const button = make("button", { type: "button", id: `tab-${tab}`, tabIndex: on ? 0 : -1, aria: { role: "tab", selected: String(on), controls: "view" } }, TABS[tab][0]);
-    const number = { selection: state.picked?.length, found: state.find ? foundRows().length : undefined, odd: page.anomalies?.flagged, duplicates: rowsBy("group").length }[tab];
+    const number = { selection: state.picked?.length, found: state.find ? foundRows().length : undefined, odd: page.anomalies?.flagged, duplicates: rowsBy("group").length, labels: column.doubt && doubtful().length }[tab];
     if (number) button.append(make("small", {}, counted(number)));
     button.onclick = () => change({ tab });
     return button;
