@@ -128,7 +128,7 @@ LONG_FILES = {
     "vicinal.encoder.pretrained": 320,  # weights by name, wherever they lie
     "vicinal.report.charts": 360,  # every chart of the report
     "vicinal.cli.questions": 420,  # ten commands, an option a line
-    "vicinal.cli.start": 400,  # five commands, an option a line
+    "vicinal.cli.start": 420,  # five commands, an option a line
     "vicinal.study.folder": 330,  # what a run folder is, and who may write into it
     "vicinal.study.learners": 305,  # what is compared, a method each
     "vicinal.study.run": 310,  # the whole study, stage by stage
