@@ -67,13 +67,13 @@ def _beside(old: Embeddings, new: Embeddings) -> Embeddings:
     ids = np.array([f"new/{name}" for name in new.ids.tolist()]) if taken else new.ids
     if np.isin(ids, old.ids).any():
         raise InputError(f"{ids[np.isin(ids, old.ids)][0]}: is in both sets; rename the folder")
-    texts = {name: _texts(old, new, name) for name in ("paths", "labels", "splits")}
+    paths, labels, splits = (_texts(old, new, name) for name in ("paths", "labels", "splits"))
     sizes = None
     if old.sizes is not None and new.sizes is not None:
         sizes = np.concatenate([old.sizes, new.sizes])
     array = np.concatenate([old.array, new.array])
     both = np.concatenate([old.ids, ids])
-    return Embeddings(array, both, sizes=sizes, origin=new.origin, **texts)
+    return Embeddings(array, both, paths, labels, splits, sizes, origin=new.origin)
 
 
 def _texts(old: Embeddings, new: Embeddings, name: str) -> NDArray[np.str_] | None:
