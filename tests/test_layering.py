@@ -40,6 +40,7 @@ ORDER = [
 SHARED = {
     "vicinal.images.imageset": "what every loader returns",
     "vicinal.encoder.saved": "what a file of an encoder holds, whoever trained it",
+    "vicinal.encoder.patches": "what stands beside a trained network, in its file too",
     "vicinal.encoder.timm_backbone": "how timm is asked for a network, with weights or without",
     "vicinal.encoder.pretrained": "networks with weights, which a file may be made of",
     "vicinal.objectives.terms": "the terms that every objective is made of",

@@ -79,6 +79,10 @@ def _start(text: str) -> str:
     )
 
 
+KEPT = 256
+"""Numbers of each block, trained and patches, where they are joined."""
+
+
 class Encoder(Section):
     """Images to representations."""
 
@@ -87,10 +91,21 @@ class Encoder(Section):
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 256, 512)
     """Channels of each stage; a network of timm has its own, and these are not read."""
     dimension: Count = 128
-    """Dimensions of a representation."""
+    """Dimensions of a representation, of the trained network's where patches join it."""
+    patches: Annotated[int, Field(ge=0)] = 0
+    """Filters, whitened patches of the images, whose responses join the trained network's numbers
+    when the training has ended; 0 for none. The representation has 2 · 256 dimensions then."""
+    mirrored: bool = True
+    """Whether, where patches join, an image counts as its mirror image does: their mean is taken,
+    if views flip."""
     start: Annotated[str, AfterValidator(_start)] = ""
     """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
     backbone and the dimension then."""
+
+    @property
+    def numbers(self) -> int:
+        """Dimensions of the representation that the encoder ends with."""
+        return 2 * KEPT if self.patches else self.dimension
 
 
 class Projector(Section):

@@ -1,4 +1,4 @@
-"""Training-free features: responses to random whitened patches of the pictures themselves."""
+"""Responses to random whitened patches of the pictures: alone, or beside a trained network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vicinal.recipe import KEPT
 
 _DRAWN = 20_000  # patches from which the whitening is found; filters are the first of them
 _CONTRAST = 10 / 255**2  # added to a patch's variance: 10, where pixels go to 255
@@ -27,20 +29,20 @@ class PatchFilters(nn.Module):
     (top left, top right, bottom left, bottom right).
 
     Args:
-        filters: Array (n, C, p, p), what a normalised patch is multiplied by: a unit-length
+        filters: Tensor (n, C, p, p), what a normalised patch is multiplied by: a unit-length
             whitened patch times the whitening.
-        offsets: Array (n,), taken from the response: that of the mean patch.
+        offsets: Tensor (n,), taken from the response: that of the mean patch.
     """
 
     filters: Tensor
     offsets: Tensor
 
-    def __init__(self, filters: NDArray[np.float64], offsets: NDArray[np.float64]) -> None:
+    def __init__(self, filters: Tensor, offsets: Tensor) -> None:
         super().__init__()
         # A patch's mean is taken off by the filter: a filter without a mean does not see it.
-        centred = filters - filters.mean(axis=(1, 2, 3), keepdims=True)
-        self.register_buffer("filters", torch.tensor(centred, dtype=torch.float32))
-        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.float32))
+        centred = filters - filters.mean((1, 2, 3), keepdim=True)
+        self.register_buffer("filters", centred.float())
+        self.register_buffer("offsets", offsets.float())
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The features, see the class."""
@@ -53,6 +55,75 @@ class PatchFilters(nn.Module):
         positive = functional.adaptive_avg_pool2d(response.relu(), 2)
         negative = response.add_(2 * _THRESHOLD).neg_().relu_()
         return torch.cat([positive, functional.adaptive_avg_pool2d(negative, 2)], 1).flatten(1)
+
+
+class Joined(nn.Module):
+    """A trained network's numbers beside patch features: images (B, C, S, S) to (B, 2·k) float32.
+
+    Of the patch features the square roots count, which lets no strong response outweigh many
+    others. Of each block (numbers − centre) · axes is left, k numbers brought to unit length, so
+    that both count alike; together they have length √2, and L2 orders as cosine does. What does
+    not differ from the centre is 0.
+
+    Args:
+        network: Normalised images (B, C, S, S) float32 to numbers (B, F).
+        filters: What makes the patch features, of pictures of `seen_side` pixels a side.
+        size: S.
+        dimension: F.
+        mirrored: Whether the numbers are the means of an image's and its mirror image's.
+
+    Attributes:
+        mean, std: Tensors (C, 1, 1), by which images were normalised.
+        centres, axes: Tensors (F + 8·n,) and (F + 8·n, k), the network's rows first; 0 until they
+            are set.
+    """
+
+    mean: Tensor
+    std: Tensor
+    centres: Tensor
+    axes: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        filters: PatchFilters,
+        size: int,
+        dimension: int,
+        *,
+        mirrored: bool,
+    ) -> None:
+        super().__init__()
+        self.network, self.filters, self.mirrored = network, filters, mirrored
+        self.shrink, self.dimension = size // seen_side(size), dimension
+        count, channels = filters.filters.shape[:2]
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+        self.register_buffer("centres", torch.zeros(dimension + 8 * count))
+        self.register_buffer("axes", torch.zeros(dimension + 8 * count, KEPT))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The representation, see the class."""
+        blocks = self.blocks(images)
+        rows = slice(0, self.dimension), slice(self.dimension, None)
+        parts = [
+            functional.normalize((block - self.centres[own]) @ self.axes[own])
+            for block, own in zip(blocks, rows, strict=True)
+        ]
+        return torch.cat(parts, 1)
+
+    def blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers (B, F) and (B, 8·n) float32 that are brought to their axes."""
+        both = [images, images.flip(3)] if self.mirrored else [images]
+        own = torch.stack([self.network(image).float() for image in both]).mean(0)
+        if torch.is_autocast_enabled(images.device.type):  # a patch's variance needs float32
+            with torch.autocast(images.device.type, enabled=False):
+                return own, self._patches(both)
+        return own, self._patches(both)
+
+    def _patches(self, both: list[Tensor]) -> Tensor:
+        pictures = [image.float() * self.std + self.mean for image in both]
+        small = [functional.avg_pool2d(picture, self.shrink) for picture in pictures]
+        return torch.stack([self.filters(picture) for picture in small]).mean(0).sqrt()
 
 
 def fit_patches(pixels: NDArray[np.uint8], count: int, rng: np.random.RandomState) -> PatchFilters:
@@ -78,7 +149,8 @@ def fit_patches(pixels: NDArray[np.uint8], count: int, rng: np.random.RandomStat
     lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
     filters = chosen / np.maximum(lengths, 1e-12) @ whitening
     side, channels = patch_side(pixels.shape[1]), pixels.shape[3]
-    return PatchFilters(filters.reshape(count, channels, side, side), filters @ mean)
+    shaped = torch.from_numpy(filters.reshape(count, channels, side, side))
+    return PatchFilters(shaped, torch.from_numpy(filters @ mean))
 
 
 @torch.inference_mode()
@@ -94,6 +166,11 @@ def patch_features(filters: PatchFilters, pixels: NDArray[np.uint8]) -> NDArray[
 def patch_side(side: int) -> int:
     """Pixels a side of the patches of pictures of so many pixels a side."""
     return max(3, round(side * 6 / 32))
+
+
+def seen_side(side: int) -> int:
+    """Pixels a side, 32 to 63, at which patches see larger pictures, each a mean of squares."""
+    return side // max(1, side // 32)
 
 
 def _drawn(pixels: NDArray[np.uint8], side: int, rng: np.random.RandomState) -> NDArray[np.float64]:

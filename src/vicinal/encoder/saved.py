@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from vicinal.encoder import build_encoder
+from vicinal.encoder.patches import Joined, PatchFilters, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images.fit import INTERPOLATIONS
@@ -52,8 +53,13 @@ def save_encoder(
     """Writes weights with the recipe section and the preparation as metadata."""
     # Whose weights they were, not where somebody's file lies; files without a start say nothing.
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
+    joined = isinstance(encoder, Joined)  # one that is kept during a training is not
+    if isinstance(encoder, Joined):
+        public = public.model_copy(update={"mirrored": encoder.mirrored})
+    parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
+    absent = {name for name, there in parts.items() if not there}
     metadata = {
-        "encoder": public.model_dump_json(exclude=None if public.start else {"start"}),
+        "encoder": public.model_dump_json(exclude=absent),
         "preparation": json.dumps(_said(preparation)),
     }
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
@@ -92,7 +98,7 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
     try:
         weights = load_file(path)
         with torch.device("meta"):  # what a stranger's file claims must not fill the memory
-            claimed = build_encoder(recipe, channels=channels, size=size).state_dict()
+            claimed = _built(recipe, channels, size).state_dict()
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
@@ -101,9 +107,20 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
             f"{path}: not an encoder that Vicinal wrote (its weights are not those of the encoder "
             "it describes)"
         )
-    encoder = build_encoder(recipe, channels=channels, size=size)
+    encoder = _built(recipe, channels, size)
     encoder.load_state_dict(weights)
     return encoder.eval(), preparation
+
+
+def _built(recipe: Encoder, channels: int, size: int) -> nn.Module:
+    """The network that a file's numbers belong to."""
+    network = build_encoder(recipe, channels=channels, size=size)
+    if not recipe.patches:
+        return network
+    side = patch_side(seen_side(size))
+    filters = torch.zeros(recipe.patches, channels, side, side)
+    patches = PatchFilters(filters, torch.zeros(len(filters)))
+    return Joined(network, patches, size, recipe.dimension, mirrored=recipe.mirrored)
 
 
 def read_metadata(path: Path) -> tuple[Encoder, Preparation]:

@@ -30,6 +30,7 @@ from vicinal.representations.embed import embed
 from vicinal.representations.points import checked_points
 from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.joined import join
 from vicinal.training.log import terms_in
 from vicinal.training.loop import Material, pretrain
 from vicinal.training.recovery import DivergedError
@@ -129,6 +130,7 @@ class VICReg(
             tempfile.TemporaryDirectory() as folder,
         ):
             encoder = self._trained(train, none, recipe, Path(folder), engine)
+            encoder = join(encoder, pixels, recipe, made)
             losses = _losses(Path(folder) / "losses.csv")
         self.encoder_: nn.Module = encoder.cpu()
         self.preparation_ = made
@@ -261,7 +263,7 @@ class VICReg(
 
     @property
     def _n_features_out(self) -> int:  # scikit-learn names the columns by it
-        return self.recipe_.encoder.dimension
+        return self.recipe_.encoder.numbers
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

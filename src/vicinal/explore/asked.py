@@ -38,7 +38,8 @@ class Request:
         minutes: What the training may take; None for `MINUTES`, or for all the epochs that
             ``settings`` set.
         ignore: Words for the differences that should not count, see
-            `vicinal.recipes.differences`; None for those of the recipe.
+            `vicinal.recipes.differences`; None for those of the recipe that cannot be told in
+            these pictures, see `vicinal.training.differences`, or for all if it is named.
         false_alarms: The share of the pictures that may be flagged as odd.
         run: The run folder.
         resume: Whether to go on with an interrupted run.
@@ -63,6 +64,12 @@ class Request:
     data_dir: Path | None = None
     exclude: tuple[str, ...] = ()
     max_pixels: int = MOST_PIXELS
+
+    @property
+    def views_fit(self) -> bool:
+        """Whether views are fitted to the pictures: nobody said what they should be."""
+        named = any(setting.strip().startswith("views.") for setting in self.settings)
+        return self.recipe is None and self.ignore is None and not named
 
     @property
     def limit(self) -> float | None:

@@ -55,6 +55,8 @@ from vicinal.study.pictures import write_pictures
 from vicinal.study.stages import run_stage, say
 from vicinal.training.budget import most_epochs
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.differences import fitting
+from vicinal.training.joined import join
 from vicinal.verbs.embed import embed_parts
 
 
@@ -115,6 +117,8 @@ def explore(request: Request) -> Explored:
     listing = Listing({})
     used = request if held is None else replace(request, encoder=held.encoder)
     parts = load_pictures(used, data, recipe, listing)
+    if recipe is not None and used.views_fit:
+        recipe = fitting(recipe, parts[0].images.pixels)
     identity = identity_of(used, data, parts)
     try:
         with open_run(path, identity, recipe, resume=request.resume) as folder:
@@ -219,12 +223,10 @@ def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine
         minutes=request.limit,
     )
     encoder = keep_better(encoder, images.pixels, recipe, run, engine)
-    save_encoder(
-        encoder,
-        run / "encoder.safetensors",
-        recipe=recipe.encoder,
-        preparation=preparation_for(images.pixels, recipe.encoder, images.span),
-    )
+    made = preparation_for(images.pixels, recipe.encoder, images.span)
+    encoder = join(encoder, images.pixels, recipe, made)
+    file = run / "encoder.safetensors"
+    save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
 
 
 def _copied(encoder: Path, to: Path) -> None:

@@ -94,7 +94,7 @@ def _what(recipe: Encoder, preparation: Preparation, run: Path | None) -> str:
         how = f"{whose}, then {how}" if _went_on(run) else whose
     return (
         f"A `{recipe.backbone}` network from {kind} images of {size} × {size} pixels to "
-        f"{recipe.dimension} numbers, {how}."
+        f"{recipe.numbers} numbers, {how}."
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vicinal.encoder import projector
+from vicinal.encoder.patches import Joined
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
 from vicinal.images.depth import Span
@@ -71,14 +72,15 @@ def read_start(file: Path, recipe: Recipe) -> Start:
             "set views.size"
         )
     encoder, _ = load_encoder(file)
-    weights = {f"0.{name}": value for name, value in encoder.state_dict().items()}
+    trained = encoder.network if isinstance(encoder, Joined) else encoder
+    weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
     known, told = _projector(file.with_name("checkpoint.pt"), recipe)
     return Start(file, fingerprint(file), preparation, weights | known, told)
 
 
 def _check_same(file: Path, held: Encoder, asked: Encoder) -> None:
     """Refuses a recipe whose encoder is another."""
-    for name, value in held.model_dump().items():
+    for name, value in held.model_dump(exclude={"patches", "mirrored"}).items():
         other = getattr(asked, name)
         if value != other:
             raise InputError(

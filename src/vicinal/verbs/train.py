@@ -33,6 +33,7 @@ from vicinal.study.learners import kept_encoder
 from vicinal.study.stages import say
 from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine
+from vicinal.training.joined import join
 from vicinal.training.launch import open_ranks
 from vicinal.training.loop import Material, Trainable, pretrain
 from vicinal.training.start import Start, read_start
@@ -252,7 +253,9 @@ def _learn(
     )
     if ranks.is_first():
         if isinstance(source.train, Material):
-            encoder = keep_better(encoder, source.train.pixels, recipe, folder.path, engine)
+            pixels = source.train.pixels
+            encoder = keep_better(encoder, pixels, recipe, folder.path, engine)
+            encoder = join(encoder, pixels, recipe, source.preparation)
         save(encoder, folder / "encoder.safetensors")
 
 

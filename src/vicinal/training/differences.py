@@ -1,0 +1,133 @@
+"""Which differences views may make: those that leave pictures like the others of their set."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vicinal import cores
+from vicinal.encoder.patches import PatchFilters, fit_patches, patch_features
+from vicinal.recipe import Recipe, Views
+from vicinal.recipes.differences import OFF, ignored, ignoring
+from vicinal.views import Augment
+
+TOLD = 0.7
+"""The share of pictures told right from which a difference is one that counts; 0.5 is chance."""
+_MEASURED = ("colour", "brightness", "flip")
+"""Words measured: a crop, a blur or a rotation can be told on nearly any set, and helps all the
+same, since what it takes away is seldom what pictures are sorted by."""
+_PICTURES = 1_000
+_LEAST = 40  # pictures, below which the share would be chance
+_SIDE = 32
+_FILTERS = 64
+_BRIGHTNESS = 7  # the last numbers that pictures are told by: of brightness
+
+
+@cores.shared()
+def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
+    """The recipe without the differences that would make its views unlike the pictures.
+
+    A digit turned to its mirror image, or dimmed among digits all equally bright, is no picture of
+    its set any more: one can tell. There the difference says something, and an encoder that
+    learned to ignore it would lose that. A mirrored photograph cannot be told from others.
+
+    Args:
+        recipe: The recipe.
+        pixels: Array (N, S, S, C) uint8, the pictures to train on.
+    """
+    had = ignored(recipe.views)
+    shares = told(pixels, recipe.views)
+    kept = [word for word in had if shares.get(word, 0.0) < TOLD]
+    return recipe if len(kept) == len(had) else ignoring(recipe, kept)
+
+
+@torch.no_grad()
+def told(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
+    """By word, how often changed pictures can be told from pictures as they are.
+
+    Half of at most 1,000 pictures are changed as the views would, in this alone; a ridge classifier
+    of patch features, of the pictures at 8 pixels a side and of how their colours and brightness
+    are spread learns which on half of them and is asked about the others, and the reverse. Words
+    are left out of which the views make no difference, and all of them for fewer than 40 pictures.
+    Colour of pictures without any counts as told: views need not spend time on it.
+
+    Args:
+        pixels: Array (N, S, S, C) uint8.
+        views: The recipe's section.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:_PICTURES])
+    pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows]))
+    words = [word for word in _MEASURED if word in ignored(views)]
+    if len(pictures) < _LEAST:
+        return {}
+    plain = _changed(pictures, views, "")
+    filters = fit_patches(plain, _FILTERS, np.random.RandomState(0))
+    as_they_are = _looks(plain, filters)
+    shares = {}
+    for word in words:
+        if word == "colour" and _grey(plain):
+            shares[word] = 1.0
+            continue
+        changed = _looks(_changed(pictures, views, word), filters)
+        shares[word] = _share_told(as_they_are, changed)
+    return shares
+
+
+def _changed(pictures: torch.Tensor, views: Views, word: str) -> NDArray[np.uint8]:
+    """Pictures (N, 32, 32, C) uint8 in which nothing but the word's difference is made."""
+    off: dict[str, object] = {}
+    for other, fields in OFF.items():
+        off |= fields if other != word else {}
+    off |= {"crop_scale": (1.0, 1.0), "size": min(_SIDE, pictures.shape[1]), "blur_kernel": 3}
+    if word == "flip":
+        off["flip"] = 1.0
+    channels = pictures.shape[3]
+    augment = Augment(views.model_copy(update=off), (0.0,) * channels, (1.0,) * channels)
+    generator = torch.Generator().manual_seed(0)
+    parts = [augment(part, generator) for part in torch.split(pictures, 64)]
+    made: NDArray[np.uint8] = (
+        (torch.cat(parts).movedim(1, 3).clamp(0, 1) * 255).round().byte().contiguous().numpy()
+    )
+    return made
+
+
+def _grey(pictures: NDArray[np.uint8]) -> bool:
+    """Whether no more than a thousandth of the numbers is off grey by more than coding makes it."""
+    values = pictures.astype(np.int16)
+    return bool(((values.max(3) - values.min(3)) > 16).mean() < 1e-3)
+
+
+def _looks(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.float64]:
+    """What a picture is told by, (N, F)."""
+    scaled = torch.from_numpy(pictures).movedim(3, 1).float() / 255
+    small = torch.nn.functional.adaptive_avg_pool2d(scaled, 8).flatten(1)
+    level = scaled.mean(1).flatten(1)
+    ends = torch.quantile(level, torch.tensor([0.01, 0.1, 0.5, 0.9, 0.99]), dim=1).T
+    colours = (scaled.mean((2, 3)), scaled.std((2, 3)))
+    brightness = (level.mean(1, keepdim=True), level.std(1, keepdim=True), ends)
+    parts = [torch.from_numpy(patch_features(filters, pictures)), small, *colours, *brightness]
+    found: NDArray[np.float64] = torch.cat(parts, 1).double().numpy()
+    return found
+
+
+def _share_told(plain: NDArray[np.float64], changed: NDArray[np.float64]) -> float:
+    """Of rows (N, F) of which every other is the changed one, those that are told right."""
+    rows = np.arange(len(plain))
+    truth = rows % 2 == 1
+    features = np.where(truth[:, None], changed, plain)
+    right = []
+    for half in (0, 1):
+        learn, ask = rows // 2 % 2 == half, rows // 2 % 2 != half
+        spread = features[learn].std(axis=0)
+        scaled = (features - features[learn].mean(axis=0)) / np.where(spread > 1e-6, spread, np.inf)
+        # Both brighter and darker pictures are far from the mean: a line needs the square to tell.
+        few = scaled[:, -_BRIGHTNESS:]
+        few = np.concatenate([few, few**2], axis=1) * np.sqrt(scaled.shape[1] / (2 * few.shape[1]))
+        scaled = np.concatenate([scaled, few], axis=1)
+        gram = scaled[learn] @ scaled[learn].T
+        ridge = max(0.1 * np.trace(gram) / len(gram), 1e-9) * np.eye(len(gram))
+        target = 2.0 * truth[learn] - 1
+        weights = np.linalg.solve(gram + ridge, target - target.mean())
+        right.append((scaled[ask] @ (scaled[learn].T @ weights) > 0) == truth[ask])
+    return float(np.concatenate(right).mean())

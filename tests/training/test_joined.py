@@ -1,0 +1,126 @@
+"""What a training ends with: the network's numbers beside patch features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch import nn
+
+from vicinal import VICReg
+from vicinal.encoder import build_encoder
+from vicinal.encoder.patches import Joined, fit_patches, patch_features
+from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
+from vicinal.recipe import KEPT, Encoder, Recipe
+from vicinal.recipes import override, read_recipe
+from vicinal.training.joined import join
+from vicinal.training.start import read_start
+from vicinal.views import channel_statistics, normalise
+
+ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6)
+RECIPE = Recipe(encoder=ENCODER)
+
+
+def pictures(count: int, side: int = 32) -> np.ndarray:
+    made = np.random.default_rng(0).integers(0, 256, (count, side // 4, side // 4, 3), np.uint8)
+    return made.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def joined(pixels: np.ndarray, recipe: Recipe = RECIPE) -> tuple[nn.Module, nn.Module, Preparation]:
+    torch.manual_seed(0)
+    side = pixels.shape[1]
+    made = Preparation(side, 3, *channel_statistics(pixels))
+    network = build_encoder(recipe.encoder, channels=3, size=side).eval()
+    return join(network, pixels, recipe, made), network, made
+
+
+@pytest.mark.parametrize("side", [32, 68])
+def test_both_blocks_on_their_axes_count_alike(side: int) -> None:
+    pixels = pictures(40, side)
+    encoder, network, made = joined(pixels)
+    images = normalise(torch.from_numpy(pixels), made.mean, made.std)
+    with torch.no_grad():
+        found = encoder(images).numpy()
+        own = (network(images) + network(images.flip(3))).numpy() / 2
+    assert found.shape == (40, 2 * KEPT) == (40, ENCODER.numbers)
+    for block in np.split(found, 2, axis=1):
+        np.testing.assert_allclose(np.linalg.norm(block, axis=1), 1, rtol=1e-4)
+    # scikit-learn's axes, each number divided by the fourth root of its variance
+    pca = PCA(39).fit(own)
+    expected = pca.transform(own) / pca.explained_variance_**0.25
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        found[:, :KEPT] @ found[:, :KEPT].T, expected @ expected.T, atol=2e-3
+    )
+
+
+def test_the_second_block_is_that_of_the_patches() -> None:
+    pixels = pictures(40)
+    encoder, _, made = joined(pixels)
+    assert isinstance(encoder, Joined)
+    both = (pixels, np.ascontiguousarray(pixels[:, :, ::-1]))
+    raw = np.sqrt(sum(patch_features(encoder.filters, one) for one in both) / 2)
+    with torch.no_grad():
+        found = encoder(normalise(torch.from_numpy(pixels), made.mean, made.std)).numpy()[:, KEPT:]
+    pca = PCA(39).fit(raw)
+    expected = pca.transform(raw) / pca.explained_variance_**0.25
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-3)
+    assert (
+        encoder.filters.filters.shape
+        == fit_patches(pixels, 6, np.random.RandomState(0)).filters.shape
+    )
+
+
+def test_mirror_images_count_as_one_where_views_flip_alone() -> None:
+    pixels, turned = pictures(10), override(RECIPE, ["views.flip=0"])
+    for recipe, same in ((RECIPE, True), (turned, False)):
+        encoder, _, made = joined(pixels, recipe)
+        images = normalise(torch.from_numpy(pixels), made.mean, made.std)
+        with torch.no_grad():
+            apart = (encoder(images) - encoder(images.flip(3))).abs().max()
+        assert (apart < 1e-4) == same
+
+
+def test_two_pictures_and_pictures_all_alike_have_numbers() -> None:
+    for pixels in (pictures(2), np.full((5, 32, 32, 3), 7, np.uint8)):
+        encoder, _, made = joined(pixels)
+        with torch.no_grad():
+            found = encoder(normalise(torch.from_numpy(pixels), made.mean, made.std))
+        assert found.shape == (len(pixels), 2 * KEPT)
+        assert torch.isfinite(found).all()
+
+
+def test_its_file_is_whole_and_a_training_goes_on_from_its_network(tmp_path: Path) -> None:
+    encoder, network, made = joined(pictures(20))
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(encoder, file, recipe=ENCODER, preparation=made)
+    loaded, _ = load_encoder(file)
+    images = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), encoder(images))
+    start = read_start(file, RECIPE)
+    assert {name.removeprefix("0.") for name in start.weights} == set(network.state_dict())
+
+
+def test_a_network_kept_on_the_way_is_a_file_without_patches(tmp_path: Path) -> None:
+    _, network, made = joined(pictures(20))
+    file = tmp_path / "encoder-epoch-1.safetensors"
+    save_encoder(network, file, recipe=ENCODER, preparation=made)
+    assert read_metadata(file)[0].numbers == ENCODER.dimension
+    assert load_encoder(file)[0](torch.rand(2, 3, 32, 32)).shape == (2, 48)
+
+
+def test_without_patches_the_network_is_what_it_was() -> None:
+    recipe = override(RECIPE, ["encoder.patches=0"])
+    encoder, network, _ = joined(pictures(10), recipe)
+    assert encoder is network
+
+
+def test_the_estimator_ends_with_it() -> None:
+    settings = ["encoder.patches=4", "encoder.widths=[4, 8]", "encoder.dimension=48"]
+    settings += ["projector.widths=[8, 8]", "training.batch_size=8"]
+    learned = VICReg(read_recipe("laptop"), settings, epochs=1, device="cpu").fit(pictures(16))
+    assert learned.transform(pictures(16)).shape == (16, 2 * KEPT)
+    assert len(learned.get_feature_names_out()) == 2 * KEPT
