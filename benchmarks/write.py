@@ -33,6 +33,7 @@ SCRIPTS = (
     "busy",
     "folders",
     "follow_up",
+    "leaks",
 )
 HEADER = """# Benchmarks
 

@@ -83,6 +83,15 @@ def test_odd_photos(place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_leaks(place: Path) -> None:
+    said = [run(kind, text, place) for kind, text in blocks("leaks.md")]
+    count = len(list((place / "NEW").iterdir()))
+    assert f"{count} of {count} test pictures are copies of training pictures" in said[0]
+    assert "pairs in" in said[0]
+    assert (place / "leaks.csv").is_file()
+
+
+@pytest.mark.slow
 def test_labels(place: Path) -> None:
     said = []
     for kind, text in blocks("label.md"):

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms, IndexFolder, Threads
+from vicinal.cli.options import (
+    AsJson,
+    DataDir,
+    EmbeddingsFile,
+    Exclude,
+    FalseAlarms,
+    IndexFolder,
+    MaxMegapixels,
+    Threads,
+    reading,
+)
+from vicinal.errors import InputError, option
 from vicinal.files import check_new, write_csv
+
+if TYPE_CHECKING:
+    from vicinal.verbs.leaks import Leaked
 
 SHOWN = 20
 """Rows of a table in the terminal; files and JSON have them all."""
@@ -161,45 +175,89 @@ def cluster(
 
 
 def duplicates(
-    embeddings: EmbeddingsFile,
+    pictures: Annotated[
+        str,
+        typer.Argument(metavar="PICTURES", help="Embeddings, or pictures: a folder, a .csv, …"),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(help="Which of these, embeddings or pictures, are copies of the first?"),
+    ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="The greatest distance of a pair. (default: from how the set is spread)"),
+        typer.Option(help="The greatest distance of a pair. (default: the pixels decide)"),
     ] = None,
     index: IndexFolder = None,
     out: Annotated[Path | None, typer.Option(help="Write all pairs into this CSV.")] = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
+    data_dir: DataDir = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Find pictures that are the same, or nearly.
+    r"""Find pictures that are the same, or nearly, and test pictures that are in training.
+
+    Copies may be resized, re-compressed, mirrored, brightened and slightly cropped. Pixels decide
+    where they can be had; else, or by --threshold or --index, distances of embeddings do.
 
     \b
-    vicinal duplicates photos.parquet --out pairs.csv
+    vicinal duplicates PHOTOS/ --out pairs.csv
+    vicinal duplicates TRAIN/ --against TEST/
+    vicinal duplicates photos.parquet --threshold 0.5
     """
     if out is not None:
         check_new(out, "out", ".csv")
     from vicinal.verbs.duplicates import find_duplicates
+    from vicinal.verbs.leaks import Pictures, leaks_between, leaks_within, read_pictures
     from vicinal.verbs.pairing import load_with
     from vicinal.verbs.shown import print_json, print_table, say
 
-    whole, opened = load_with(embeddings, index)
-    found = find_duplicates(whole, threshold, opened)
+    if against is not None and (threshold is not None or index is not None):
+        raise InputError(f"{option('against')}: takes no threshold and no index; leave them out")
+    how: dict[str, Any] = {**reading(exclude, max_megapixels), "data_dir": data_dir}
+    if threshold is None and index is None:
+        known, opened = read_pictures(pictures, **how), None
+    else:
+        whole, opened = load_with(Path(pictures), index)
+        known = Pictures(whole, None, True)
+    if against is not None:
+        _show_leaks(leaks_between(known, read_pictures(against, **how)), out, as_json)
+        return
+    whole = known.embeddings
+    found, between = find_duplicates(whole, threshold, opened, small=known.small), None
+    if known.small is not None:
+        between = leaks_within(known)
     listed = found.listed(whole)
     names = [f"{name}_{end}" for end in "ab" for name in whole.columns()]
     if out is not None:
         write_csv(out, ["group", "distance", *names], (list(pair.values()) for pair in listed))
     if as_json:
-        print_json(found.to_json(whole))
+        leaks = {} if between is None else {"between_parts": between.to_json()}
+        print_json(found.to_json(whole) | leaks)
         return
     if warning := found.warning():
-        say(f"warning: {warning}, and choose one by --threshold")
+        say(f"warning: {warning}")
     shown = ("group", "distance", "id_a", "id_b")
     print_table(shown, [[pair[name] for name in shown] for pair in listed[:SHOWN]])
-    usual = "" if found.typical is None else f"; to the nearest it is usually {found.typical:.4g}"
-    say(
-        f"{len(listed):,} pairs in {len(found.groups):,} groups, "
-        f"at most {found.threshold:.4g} apart{usual}"
-    )
+    for line in [*found.told(), *([] if between is None else between.told())]:
+        say(line)
+
+
+def _show_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
+    """Writes and prints copies between two sets."""
+    from vicinal.verbs.shown import print_json, print_table, say
+
+    listed, shown = leaked.listed(), ("difference", "id_a", "id_b")
+    if out is not None:
+        write_csv(out, leaked.header(), (list(pair.values()) for pair in listed))
+    if as_json:
+        print_json(leaked.to_json())
+        return
+    if warning := leaked.warning():
+        say(f"warning: {warning}")
+    print_table(shown, [[pair[name] for name in shown] for pair in listed[:SHOWN]])
+    for line in leaked.told():
+        say(line)
 
 
 def labels(

@@ -1,83 +1,179 @@
-"""Whether two pictures are the same by their pixels, whatever an encoder makes of them."""
+"""Whether two pictures are the same by their pixels, whatever an encoder makes of them.
+
+A copy may be re-compressed, resized, mirrored, brightened and slightly cropped. Candidates are
+pictures whose coarse structure is near, mirrored or not, and whom an encoder says; each pair is
+then laid one over the other (`vicinal.evaluations.laid_over`).
+"""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-SIDE = 8
-"""Height and width of a picture made small: what re-compression and another size leave alone."""
-SAME = 0.35
-"""Greatest difference of two copies, as a share of their contrast. Of CIFAR-10 images (JPEG copy)
-resized to 50–200 % and saved at quality 50–90, 99.8 % differ by less from the original; of two
-million pairs of others none differs by less than 0.42."""
-OTHER = 0.7
-"""Difference from which on two pictures are none of one another."""
-FLAT = 2.5
-"""Grey levels by which two copies may differ anyway: a clear sky has hardly any contrast."""
+from vicinal.evaluations.laid_over import (
+    SIDE,
+    coarse,
+    differences,
+    grey,
+    resized,
+    unit,
+    windows,
+)
+from vicinal.representations.neighbours import nearest
+
+SAME = 0.75
+"""Greatest difference of a copy. 1 would be fine structure that correlates by 0.8, a rest of 0.3 of
+the contrast, or of 0.75 in one of 64 fields. `docs/benchmarks.md`, Leaks,
+says what is found."""
+NEAREST = 8
+"""Candidates of each picture, and as many of its mirror image; twice as many among windows."""
+
+_BLOCK = 512  # pictures at a time
+_NARROW = 10  # the whole and the nine windows that leave out least
+_MOST = 20_000**2  # pairs up to which windows are searched: minutes beyond
+_WHOLE = 64  # members up to which all pairs of a group are compared
+# Pairs of distinct pictures grow as this power of their difference: measured on MNIST and digits,
+# whose pictures are alike by nature, between 0.6 and 1.5.
+_GROWTH = 5.5
+_BULK = (1.0, 1.5)  # differences at which nearly all pairs are of distinct pictures
+_FALSE = 0.01
+
+Floats = NDArray[np.float32]
 
 
-def made_small(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pictures (N, H, W, C) as the means over 8 × 8 fields, (N, 8, 8, C) float32, 0 to 255.
+@dataclass(frozen=True, eq=False)
+class SamePictures:
+    """Pairs of pictures that are the same.
 
-    Of a side that is no multiple of 8 the fields differ by a pixel; one below 8 repeats pixels.
+    Attributes:
+        pairs: Array (P, 2) int64 of rows, left and right.
+        differences: Array (P,) float32, from 0 (equal) to ``limit``.
+        limit: The greatest difference of a pair.
+        doubt: Why the limit is not sure, as the end of a sentence; None where it is.
     """
-    count, height, width, channels = pixels.shape
-    found = np.empty((count, SIDE, SIDE, channels), np.float32)
-    tops, lefts = (np.arange(SIDE + 1) * side // SIDE for side in (height, width))
-    for i in range(SIDE):
-        for j in range(SIDE):
-            field = pixels[
-                :,
-                tops[i] : max(tops[i + 1], tops[i] + 1),
-                lefts[j] : max(lefts[j + 1], lefts[j] + 1),
-            ]
-            found[:, i, j] = field.mean(axis=(1, 2), dtype=np.float32)
+
+    pairs: NDArray[np.int64]
+    differences: Floats
+    limit: float
+    doubt: str | None
+
+
+def made_small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures (N, H, W, C) as means over 32 × 32 fields, (N, 32, 32, C); smaller ones enlarged."""
+    if pixels.shape[1:3] == (SIDE, SIDE):
+        return np.ascontiguousarray(pixels)
+    down, across = (resized(side, SIDE) for side in pixels.shape[1:3])
+    found = np.empty((len(pixels), SIDE, SIDE, pixels.shape[3]), np.uint8)
+    for start in range(0, len(pixels), _BLOCK):
+        block = np.moveaxis(pixels[start : start + _BLOCK], 3, 1).astype(np.float32)
+        means = np.moveaxis(down @ block @ across.T, 1, 3)
+        found[start : start + _BLOCK] = np.clip(np.rint(means), 0, 255)
     return found
 
 
-def contrast(small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much the fields (N, 8, 8, C) of a picture vary within a channel, (N,), in grey levels.
-
-    The standard deviation, so that a plain orange picture has none.
-    """
-    found: NDArray[np.float32] = np.sqrt(small.var(axis=(1, 2)).mean(axis=1))
-    return found
-
-
-def most_different(contrasts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far a copy of each picture may be from it at most, in grey levels, (N,)."""
-    return np.float32(SAME) * contrasts
+def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """For each row (N, …) the first row that equals it, (N,), itself where none before does."""
+    seen: dict[bytes, int] = {}
+    zero = rows.dtype.type(0)  # −0 becomes 0, so that equal rows have equal bytes
+    digests = (hashlib.sha256((row + zero).tobytes()).digest() for row in rows)
+    found = [seen.setdefault(digest, at) for at, digest in enumerate(digests)]
+    return np.array(found, dtype=np.int64)
 
 
-def same(differences: NDArray[np.float32], contrasts: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether pairs are copies.
+def same_pictures(
+    left: NDArray[np.uint8],
+    right: NDArray[np.uint8] | None = None,
+    more: NDArray[np.int64] | None = None,
+    *,
+    cropped: bool = True,
+) -> SamePictures:
+    """Finds pairs of pictures that are the same.
 
     Args:
-        differences: Array (P,) float32, root mean square over the fields, in grey levels.
-        contrasts: Array (P, 2) float32, of both.
+        left: Array (N, 32, 32, C), as `made_small` has them; within one set no two equal.
+        right: Array (M, 32, 32, C) of another set; None for pairs within one set.
+        more: Further candidates (P, 2) of rows, such as an encoder's nearest.
+        cropped: False looks from ``right`` only and for copies that are not cropped: seconds for
+            10,000 pictures against 50,000.
     """
-    found: NDArray[np.bool_] = differences <= most_different(_between(contrasts))
-    return found
+    other = left if right is None else right
+    candidates = [_candidates(other, left, cropped)[:, ::-1]]
+    if right is not None and cropped:
+        candidates.append(_candidates(left, other, cropped))
+    if more is not None:
+        candidates.append(more)
+    pairs = _once(np.concatenate(candidates), len(other), right is None)
+    found = differences(left, other, pairs, cropped)
+    limit, doubt = _limit(found)
+    if right is None:  # of a large group each picture has met some of the others only
+        missing = _missing(pairs, found <= limit, len(left))
+        pairs = np.concatenate([pairs, missing])
+        found = np.concatenate([found, differences(left, other, missing, cropped)])
+    same = found <= limit
+    return SamePictures(pairs[same], found[same], limit, doubt)
 
 
-def others(small: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether pairs (P, 2) of rows of ``small`` (N, 8, 8, C) are surely of two pictures.
+def _candidates(
+    queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool
+) -> NDArray[np.int64]:
+    """Pairs (P, 2) of a query and a picture of nearly its coarse structure, mirrored or not.
 
-    A picture's mirror image is no other picture.
+    Where ``cropped``, of a window of the gallery's picture too.
     """
-    left, right = small[pairs[:, 0]], small[pairs[:, 1]]
-    apart = np.minimum(_difference(left, right), _difference(left, right[:, :, ::-1]))
-    limit = np.maximum(OTHER * _between(contrast(small)[pairs]), FLAT)
-    found: NDArray[np.bool_] = apart > limit
-    return found
+    asked = coarse(queries)
+    cropped = cropped and len(queries) * len(gallery) <= _MOST
+    blocks = np.split(gallery, range(_BLOCK, len(gallery), _BLOCK))
+    seen = np.concatenate([windows(grey(block), cropped)[:, :_NARROW] for block in blocks])
+    each = seen.shape[1]
+    k = min(NEAREST * (2 if each > 1 else 1), len(gallery) * each)
+    pairs = []
+    for turned in (asked, asked[:, :, ::-1]):
+        near = nearest(unit(turned), seen.reshape(len(gallery) * each, -1), k)
+        rows = np.repeat(np.arange(len(asked)), k)
+        pairs.append(np.stack([rows, near.indices.ravel() // each], axis=1))
+    return np.concatenate(pairs)
 
 
-def _difference(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.sqrt(np.square(left - right).mean(axis=(1, 2, 3)))
-    return found
+def _once(pairs: NDArray[np.int64], count: int, same_set: bool) -> NDArray[np.int64]:
+    """Each pair once; within one set the lower row first, and none of a picture with itself."""
+    if same_set:
+        pairs = np.sort(pairs, axis=1)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    codes = np.unique(pairs[:, 0] * count + pairs[:, 1])
+    return np.stack(np.divmod(codes, count), axis=1)
 
 
-def _between(contrasts: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.sqrt(contrasts[:, 0] * contrasts[:, 1])
-    return found
+def _missing(pairs: NDArray[np.int64], same: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Pairs (P, 2) within the groups that are connected, other than ``pairs``."""
+    ends = pairs[same]
+    edges = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(count, count))
+    _, group = connected_components(edges, directed=False)
+    order = np.argsort(group, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    inside = [np.empty((0, 2), np.int64)]
+    for rows in members:
+        if 2 < len(rows) <= _WHOLE:
+            inside.append(np.stack([rows[side] for side in np.triu_indices(len(rows), 1)], axis=1))
+    whole = np.concatenate(inside)
+    met = np.isin(whole[:, 0] * count + whole[:, 1], pairs[:, 0] * count + pairs[:, 1])
+    return whole[~met]
+
+
+def _limit(differences: Floats) -> tuple[float, str | None]:
+    """Up to which difference at most 1 % of the pairs, or a tenth of one, is there by chance."""
+    low, high = _BULK
+    bulk = int(((differences > low) & (differences <= high)).sum())
+    by_chance = bulk / (1 - (low / high) ** _GROWTH)  # up to ``high``
+    limit = SAME
+    for _ in range(3):
+        allowed = max(_FALSE * int((differences <= limit).sum()), 0.1)
+        limit = min(limit, high * (allowed / max(by_chance, 1e-9)) ** (1 / _GROWTH))
+    if limit < 0.8 * SAME:
+        return limit, "many pictures are nearly alike by nature, so less was taken for the same"
+    return limit, None

@@ -100,8 +100,8 @@ def _scores(near: Neighbours, group: NDArray[np.int32], k: int) -> NDArray[np.fl
     return scores
 
 
-def _small(pixels: Pixels) -> NDArray[np.float32]:
-    """All pictures made small, (N, 8, 8, C) float32, block by block."""
+def _small(pixels: Pixels) -> NDArray[np.uint8]:
+    """All pictures made small, (N, 32, 32, C), block by block."""
     starts = range(0, len(pixels), _BLOCK)
     return np.concatenate([made_small(pixels[start : start + _BLOCK]) for start in starts])
 

@@ -207,6 +207,7 @@ def load_parts(
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
     choose: Callable[[str | None, Listed], Listed] | None = None,
+    whole: bool = False,
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
@@ -224,6 +225,7 @@ def load_parts(
         exclude: As in `load`.
         max_pixels: As in `load`.
         choose: Called with each part's name and the part, listed; what it returns is loaded.
+        whole: Whether all of a picture is squeezed into the square, and nothing cut off.
 
     Raises:
         InputError: If the source is unknown, missing, empty or unreadable.
@@ -236,7 +238,8 @@ def load_parts(
     if choose is not None:
         chosen = [(split, choose(split, part)) for split, part in listed]
         listed = [(split, part) for split, part in chosen if len(part.ids)]
-    fitting = Fitting(data, size, count, interpolation=interpolation, most_pixels=max_pixels)
+    how: dict[str, Any] = {"interpolation": interpolation, "most_pixels": max_pixels}
+    fitting = Fitting(data, size, count, whole=whole, **how)
     parts: list[Part] = []
     bad: list[Skipped] = []
     for split, part in listed:

@@ -75,6 +75,7 @@ def decode(
     interpolation: str = "bilinear",
     span: Span | None = None,
     most_pixels: int = MOST_PIXELS,
+    whole: bool = False,
 ) -> NDArray[np.uint8]:
     """The pixels of one picture by itself, see `square`; its own range is its span by default.
 
@@ -90,6 +91,7 @@ def decode(
         interpolation=interpolation,
         span=span,
         most_pixels=most_pixels,
+        whole=whole,
     ).pixels
     if found.dtype == np.uint8:
         return found
@@ -107,6 +109,7 @@ def square(
     interpolation: str = "bilinear",
     span: Span | None = None,
     most_pixels: int = MOST_PIXELS,
+    whole: bool = False,
 ) -> Square:
     """Decodes a picture and fits it to a square.
 
@@ -126,6 +129,7 @@ def square(
         span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
             pixels of such a picture as float32.
         most_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
+        whole: Whether all of the picture is squeezed into the square, and nothing cut off.
 
     Raises:
         BadPictureError: If the picture cannot be decoded; an InputError.
@@ -136,6 +140,9 @@ def square(
         image = image.convert("L" if channels == 1 else "RGB")
     if pad and max(image.size) <= size:
         image = _padded(image, size, span)
+    elif whole:
+        how = INTERPOLATIONS[interpolation]
+        image = image.resize((size, size), how, reducing_gap=_REDUCING_GAP)
     else:
         image = _cropped(image, size, INTERPOLATIONS[interpolation])
     pixels = np.asarray(image)

@@ -62,6 +62,7 @@ class Fitting:
         pad: Whether what fits into the square is centred instead of scaled.
         interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
         most_pixels: Pixels of a picture that may be decoded.
+        whole: Whether all of a picture is squeezed into the square, and nothing cut off.
     """
 
     data: Path
@@ -70,6 +71,7 @@ class Fitting:
     pad: bool = False
     interpolation: str = "bilinear"
     most_pixels: int = MOST_PIXELS
+    whole: bool = False
 
     def __call__(
         self,
@@ -106,6 +108,7 @@ class Fitting:
                 interpolation=self.interpolation,
                 span=span,
                 most_pixels=self.most_pixels,
+                whole=self.whole,
             ),
             size=self.size,
             channels=channels,
@@ -130,7 +133,8 @@ class Fitting:
 
     def _scaling(self) -> str:
         """How pictures are scaled, unless as they always were: those are in the store already."""
-        return "" if self.interpolation == "bilinear" else f" {self.interpolation}"
+        whole = " whole" if self.whole else ""
+        return whole if self.interpolation == "bilinear" else f" {self.interpolation}{whole}"
 
 
 def facts_told(name: str, facts: Facts) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from typing import Any
 from vicinal import cores
 from vicinal.encoder.pretrained import form_of
 from vicinal.errors import InputError, option
+from vicinal.evaluations.leaks import find_leaks
 from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
+from vicinal.evaluations.same_picture import made_small
 from vicinal.files import read_json, write_json
 from vicinal.images import MOST_PIXELS, keep_skipped, lists_files, load, load_anomalies, named
 from vicinal.recipe import Recipe
@@ -147,6 +149,7 @@ def run_study(request: Request, further: Iterable[Further] = ()) -> Path:
             f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}, "
             f"{cores.said()}"
         )
+        run_stage(run, "leaks", [run / "leaks.json"], lambda: _leaks(run, data))
         _one_seed(run, data, recipe, engine, sources, request, further)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + request.seeds):
@@ -189,9 +192,10 @@ def _one_seed(
         run_stage(run, one.name, makes, lambda: one.work(run, data, recipe))  # noqa: B023
     if is_cifar10(data.train.class_names):
         systems = with_study_figures(systems)
+    leaks = run / "leaks.json"
     results = {
         "format": 1,
-        "data": _describe(data, sources),
+        "data": _describe(data, sources, read_json(leaks) if leaks.is_file() else None),
         "recipe": recipe.model_dump(mode="json"),
         "environment": environment,
         "seconds": in_order(run.seconds()),
@@ -238,6 +242,15 @@ def _load(sources: dict[str, Any], recipe: Recipe, request: Request) -> Data:
     return Data(splits.train, splits.test, other)
 
 
+def _leaks(run: RunFolder, data: Data) -> None:
+    """Writes which test images are copies of training images, and warns of them in a line."""
+    found = find_leaks(made_small(data.train.pixels), made_small(data.test.pixels), cropped=False)
+    ids = data.test.ids[found.leaked].tolist()
+    write_json(run / "leaks.json", {"tested": found.tested, "leaked": ids, "told": found.told()})
+    if ids:
+        say(f"warning: {found.told()}; figures of the test set are as much too good")
+
+
 def _check(data: Data, recipe: Recipe) -> None:
     """Refuses, before any work, sets too small for what the recipe asks."""
     train, test = len(data.train), len(data.test)
@@ -264,7 +277,7 @@ def _check(data: Data, recipe: Recipe) -> None:
             )
 
 
-def _describe(data: Data, sources: dict[str, Any]) -> dict[str, Any]:
+def _describe(data: Data, sources: dict[str, Any], leaks: dict[str, Any] | None) -> dict[str, Any]:
     anomalies = data.anomalies
     return {
         "name": data.train.name,
@@ -277,6 +290,7 @@ def _describe(data: Data, sources: dict[str, Any]) -> dict[str, Any]:
         "limit": sources["limit"],
         "note": _note(data, sources["data"]),
         "fingerprint": {name: images.fingerprint for name, images in data.parts().items()},
+        "leaks": leaks,
         "anomalies": anomalies
         and {
             "name": anomalies.name,

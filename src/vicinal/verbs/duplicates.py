@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicate_threshold import duplicate_threshold
-from vicinal.evaluations.same_picture import contrast, most_different, others, same
+from vicinal.evaluations.same_picture import first_equal, same_pictures
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest
@@ -39,8 +38,9 @@ class Duplicates:
         typical: The median distance of a distinct picture to its nearest other that is no
             duplicate of it; None where there are too few pictures to choose a threshold by, or
             one was given.
-        doubt: Why a chosen threshold is not sure, as the end of a sentence; None where it is, or
-            was given, or where pixels decided.
+        doubt: Why it is not sure what a copy is, as the end of a sentence; None where it is, or
+            a threshold was given.
+        by_pixels: Whether pixels decided, and not a threshold.
     """
 
     pairs: NDArray[np.int64]
@@ -49,12 +49,26 @@ class Duplicates:
     threshold: float
     typical: float | None = None
     doubt: str | None = None
+    by_pixels: bool = False
 
     def warning(self) -> str | None:
-        """One line where the threshold is not sure."""
+        """One line where it is not sure what a copy is."""
         if self.doubt is None:
             return None
-        return f"the threshold, {self.threshold:.4g}, is not sure: {self.doubt}; look at the pairs"
+        if self.by_pixels:
+            return f"{self.doubt}; look at the pairs"
+        return (
+            f"the threshold, {self.threshold:.4g}, is not sure: {self.doubt}; look at the pairs, "
+            f"and choose one by {option('threshold')}"
+        )
+
+    def told(self) -> list[str]:
+        """What was found, in a line."""
+        usual = "" if self.typical is None else f"; to the nearest it is usually {self.typical:.4g}"
+        how = "the same by their pixels"
+        if not self.by_pixels:
+            how = f"at most {self.threshold:.4g} apart{usual}"
+        return [f"{len(self.pairs):,} pairs in {len(self.groups):,} groups, {how}"]
 
     def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
         """Each pair as plain data."""
@@ -84,15 +98,14 @@ def find_duplicates(
     threshold: float | None = None,
     index: Index | None = None,
     near: Neighbours | None = None,
-    small: NDArray[np.float32] | None = None,
+    small: NDArray[np.uint8] | None = None,
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
     A threshold that is chosen does not depend on how many pictures have copies, nor on how many
     each has, up to some 30; at most 1 % of its pairs are expected by chance: see
-    `vicinal.evaluations.duplicate_threshold`. Pixels, where given, have the last word: pairs whose
-    pixels are the same are found as well unless they lie as far apart as random pictures may, and
-    pairs whose pixels are not alike are left out.
+    `vicinal.evaluations.duplicate_threshold`. Pixels, where given, decide instead, and the
+    representations only propose pairs: see `vicinal.evaluations.same_picture`.
 
     Identical rows are told by equality, not by a rounded distance, and are always found. Of m
     identical rows the later ones are each paired with the first, which stands for all of them in
@@ -105,7 +118,7 @@ def find_duplicates(
             identical is found, as its recall says, and no pair that is none.
         near: The nearest others of each picture by the exact search, where they are known
             already: spares a search where no two pictures are identical.
-        small: Array (N, 8, 8, C) float32, the pictures as `made_small` has them, or None.
+        small: Array (N, 32, 32, C) uint8, the pictures as `made_small` has them, or None.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -114,7 +127,7 @@ def find_duplicates(
         raise InputError(f"duplicates need at least 2 pictures, found {len(embeddings)}")
     if threshold is not None and not (np.isfinite(threshold) and threshold >= 0):
         raise InputError(f"{option('threshold', threshold)}: give a distance of 0 or more")
-    first = _first_equal(embeddings.array)
+    first = first_equal(embeddings.array)
     distinct = np.flatnonzero(first == np.arange(len(first)))
     copies = np.flatnonzero(first != np.arange(len(first)))
     exact = np.stack([first[copies], copies], axis=1)
@@ -129,30 +142,21 @@ def find_duplicates(
                 array, near.indices[:, :_FIRST], near.distances[:, :_FIRST]
             )
             threshold = chosen.distance
-        close, distances = _pairs_within(search, near, threshold)
         if chosen is not None and small is not None:
-            close, distances = _by_pixels(array, small[distinct], close, distances, chosen.quarter)
-            chosen = replace(chosen, doubt=None)
+            rows = np.repeat(np.arange(len(array)), near.indices[:, :_FIRST].shape[1])
+            proposed = np.stack([rows, near.indices[:, :_FIRST].ravel()], axis=1)
+            same = same_pictures(small[distinct], more=proposed)
+            close, distances = same.pairs, _lengths(array, same.pairs)
+            chosen = replace(chosen, doubt=same.doubt)
+        else:
+            close, distances = _pairs_within(search, near, threshold)
     pairs = np.concatenate([exact, distinct[close]])
     lengths = np.concatenate([np.zeros(len(exact)), distances])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
     found = Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold or 0.0)
-    return found if chosen is None else replace(found, typical=chosen.typical, doubt=chosen.doubt)
-
-
-def _first_equal(array: NDArray[np.float32]) -> NDArray[np.int64]:
-    """For each row (N,) the first row that equals it, itself where none before does.
-
-    Told by SHA-256, so that no more than a few rows are in memory at a time.
-    """
-    seen: dict[bytes, int] = {}
-    first = np.empty(len(array), dtype=np.int64)
-    for start in range(0, len(array), _BLOCK):
-        # −0 becomes 0, so that equal rows have equal bytes
-        block = np.ascontiguousarray(array[start : start + _BLOCK] + np.float32(0))
-        for row, numbers in enumerate(block, start):
-            first[row] = seen.setdefault(hashlib.sha256(numbers).digest(), row)
-    return first
+    if chosen is None:
+        return found
+    return replace(found, typical=chosen.typical, doubt=chosen.doubt, by_pixels=small is not None)
 
 
 def _exact_search(distinct: NDArray[np.float32]) -> Search:
@@ -218,46 +222,14 @@ def _pairs_within(
     return pairs[once], lengths[once]
 
 
-def _by_pixels(
-    array: NDArray[np.float32],
-    small: NDArray[np.float32],
-    close: NDArray[np.int64],
-    distances: NDArray[np.float64],
-    farthest: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs (P, 2) after the pixels were asked, and their distances (P,).
-
-    Args:
-        array: Representations (N, F) float32.
-        small: The pictures (N, 8, 8, C) float32.
-        close: Pairs (P, 2) by the representations.
-        distances: Array (P,), how far apart those are.
-        farthest: The distance beyond which pixels alone make no pair.
-    """
-    kept = ~others(small, close)
-    alike = _alike(small)
-    apart = np.empty(len(alike))
-    for start in range(0, len(alike), _BLOCK):
-        left, right = alike[start : start + _BLOCK].T
+def _lengths(array: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How far apart the representations (N, F) of pairs (P, 2) are, (P,)."""
+    found = np.empty(len(pairs))
+    for start in range(0, len(pairs), _BLOCK):
+        left, right = pairs[start : start + _BLOCK].T
         between = array[left].astype(np.float64) - array[right]
-        apart[start : start + _BLOCK] = np.sqrt(np.einsum("pf,pf->p", between, between))
-    both = np.concatenate([close[kept], alike[apart <= farthest]])
-    lengths = np.concatenate([distances[kept], apart[apart <= farthest]])
-    once = np.unique(both[:, 0] * len(array) + both[:, 1], return_index=True)[1]
-    return both[once], lengths[once]
-
-
-def _alike(small: NDArray[np.float32]) -> NDArray[np.int64]:
-    """All pairs (P, 2) of pictures (N, 8, 8, C) whose pixels are the same."""
-    flat = small.reshape(len(small), -1)
-    contrasts = contrast(small)
-    scale = np.float32(np.sqrt(flat.shape[1]))  # from a root mean square to an L2 distance
-    # Both of a pair may differ by the geometric mean of what each may; so one is within its own.
-    reach = most_different(contrasts) * scale
-    search = _exact_search(flat)
-    near = search(np.arange(len(flat)), min(_FIRST, len(flat) - 1), True)
-    pairs, lengths = _pairs_within(search, near, reach)
-    return pairs[same(lengths.astype(np.float32) / scale, contrasts[pairs])]
+        found[start : start + _BLOCK] = np.sqrt(np.einsum("pf,pf->p", between, between))
+    return found
 
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:

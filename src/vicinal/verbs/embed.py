@@ -94,26 +94,31 @@ def embed_parts(
             ).array
             for part in parts
         ]
+    origin = {
+        "source": named(data),
+        "data_dir": None if data_dir is None else os.path.abspath(data_dir),
+        "size": preparation.size,
+        "channels": preparation.channels,
+        "encoder": str(encoder),
+        "encoder_sha256": fingerprint(encoder),
+    }
+    looks = {} if len(seen) == 1 else {"looks": len(seen)}
+    return joined(parts, np.concatenate(arrays), origin | looks | _span(parts))
+
+
+def joined(parts: Sequence[Part], array: NDArray[np.float32], origin: dict[str, Any]) -> Embeddings:
+    """Representations (N, F) of all parts together, with what is known of each picture."""
     paths = [part.paths for part in parts if part.paths is not None]
     splits = [np.full(len(part.images), part.split) for part in parts if part.split is not None]
     labels = [_labels(part) for part in parts]
     return Embeddings(
-        np.concatenate(arrays),
+        array,
         np.concatenate([part.images.ids for part in parts]),
         paths=np.concatenate(paths) if len(paths) == len(parts) else None,
         labels=np.concatenate(labels) if any((part != "").any() for part in labels) else None,
         splits=np.concatenate(splits) if splits else None,
         sizes=_sizes(parts),
-        origin={
-            "source": named(data),
-            "data_dir": None if data_dir is None else os.path.abspath(data_dir),
-            "size": preparation.size,
-            "channels": preparation.channels,
-            "encoder": str(encoder),
-            "encoder_sha256": fingerprint(encoder),
-        }
-        | ({} if len(seen) == 1 else {"looks": len(seen)})
-        | _span(parts),
+        origin=origin,
         skipped=tuple(dict.fromkeys(one for part in parts for one in part.images.skipped)),
     )
 
