@@ -207,7 +207,7 @@ def _write_new(
 ) -> None:
     """The new pictures, the oddest first, each with its nearest old one."""
     new, old = np.flatnonzero(~known), np.flatnonzero(known)
-    rows: list[tuple[object, ...]] = []
+    rows: list[list[object]] = []
     for at in np.argsort(-scores[new], kind="stable").tolist():
         nearest_one = everything.describe(int(old[found.indices[at, 0]]))
         distance = float(found.distances[at, 0])
