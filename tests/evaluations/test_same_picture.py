@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 
 from vicinal.evaluations.leaks import find_leaks
-from vicinal.evaluations.same_picture import made_small, same_pictures
+from vicinal.evaluations.same_picture import Compared, made_small, same_pictures
 from vicinal.representations.embeddings import Embeddings
 from vicinal.verbs.duplicates import find_duplicates
 
@@ -92,6 +92,31 @@ def test_pixels_decide_whatever_an_encoder_says(
     assert all(b - a == len(chosen) for a, b in found.pairs.tolist())
     assert len(found.pairs) >= 0.95 * len(chosen)
     assert [0, 1] in find_duplicates(embeddings, 0.1).pairs.tolist()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_compared_is_not_compared_again(
+    change: str, crops: list[Image.Image], detailed: NDArray[np.int64]
+) -> None:
+    chosen = [crops[row] for row in detailed[:20]]
+    copies = [CHANGES[change](one) for one in chosen]
+    # Pictures come before their copies and after; of four both were there.
+    pixels = small(chosen + copies)
+    array = np.random.default_rng(0).normal(size=(len(pixels), 16)).astype(np.float32)
+    whole = Embeddings(array, np.arange(len(array)).astype(str))
+    was = np.r_[:12, 28:40]
+    before = find_duplicates(Embeddings(array[was], whole.ids[was]), small=pixels[was])
+    earlier = before.compared
+    assert earlier is not None
+    assert len(before.pairs) >= 3
+    for fresh in (~np.isin(np.arange(40), was), np.zeros(40, np.bool_)):
+        known = Compared(was[earlier.pairs], earlier.differences, fresh)
+        found = find_duplicates(whole, small=pixels, earlier=known)
+        if fresh.any():
+            assert found.pairs.tolist() == find_duplicates(whole, small=pixels).pairs.tolist()
+            assert len(found.pairs) >= 18
+        else:  # what was known, and nothing is looked for
+            assert found.pairs.tolist() == was[before.pairs].tolist()
 
 
 def test_all_pairs_of_a_group_are_found(crops: list[Image.Image]) -> None:

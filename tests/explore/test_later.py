@@ -27,10 +27,11 @@ from vicinal.evaluations.maps import (
     tsne_map,
 )
 from vicinal.explore import Request, explore, later
+from vicinal.files import read_rows
 from vicinal.images.store import Stored
 from vicinal.recipe import Encoder
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.neighbours import nearest
+from vicinal.representations.neighbours import nearest, nearest_and_farthest
 
 PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest")
 
@@ -213,6 +214,55 @@ def test_only_new_and_changed_files_are_read(
     explore(again)
     assert decodes == []
     assert contents(run)["points.parquet"] == before
+
+
+def test_an_update_finds_what_a_comparison_of_all_finds(again: Request, photos: Path) -> None:
+    folder, run = Path(again.data), again.update
+    assert run is not None
+    for at, file in enumerate(sorted(folder.iterdir())[:6]):
+        with Image.open(file) as opened:
+            picture = opened.convert("RGB")
+        side = min(picture.size)
+        changed = (
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+            picture.resize((side, side)),
+            picture.crop((side // 20, side // 20, side - side // 20, side - side // 20)),
+        )[at % 3]
+        changed.save(folder / f"copy-{at}.png")
+    for file in sorted((photos / "temple").iterdir())[:10]:
+        shutil.copy(file, folder / f"t{file.name}")
+    shutil.copy(folder / "11.jpg", folder / "00-again.jpg")  # now the first of two that are equal
+    (folder / "20.jpg").unlink()
+    explore(again)
+    assert pq.read_table(run / "parts" / "compared.parquet").num_rows
+    new, ids = columns(run), Embeddings.load(run / "embeddings.parquet")
+    near, far = nearest_and_farthest(ids.array, ids.array, 10, exclude_self=True)
+    assert new["neighbors"] == near.indices.tolist()
+    assert new["distances"] == near.distances.tolist()
+    assert new["farthest"] == far.indices[:, :5].tolist()
+    fresh = replace(again, update=None, encoder=_encoder(run), run=run.parent / "fresh")
+    explore(fresh)
+    found, expected = (
+        [[pair[end] for end in ("id_a", "id_b")] for pair in read_rows(place / "duplicates.csv")]
+        for place in (run, run.parent / "fresh")
+    )
+    assert sorted(found) == sorted(expected)
+    assert len(found) >= 4
+
+
+def test_a_file_that_lost_its_time_has_not_changed(again: Request, decodes: list[int]) -> None:
+    folder, run = Path(again.data), again.update
+    assert run is not None
+    for file in folder.iterdir():
+        os.utime(file, ns=(1, 1))
+    edited = bytearray((folder / "07.jpg").read_bytes())
+    edited[-3] ^= 1  # of the same size
+    (folder / "07.jpg").write_bytes(edited)
+    explore(again)
+    assert decodes == [1]
+    decodes.clear()
+    explore(again)
+    assert decodes == []
 
 
 def _encoder(run: Path) -> Path:

@@ -83,6 +83,17 @@ def test_odd_photos(place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_day_later(place: Path) -> None:
+    run("bash", f"vicinal explore PHOTOS {SMALL}", place)
+    shutil.copy(place / "NEW" / "03.jpg", place / "PHOTOS" / "flower" / "new.jpg")
+    said = [run(kind, text, place) for kind, text in blocks("../explore.md")]
+    count = len(list((place / "NEW").iterdir()))
+    assert f"{count} new beside 121 of runs/PHOTOS-explore-1" in said[0]
+    assert "1 new beside 121 of runs/PHOTOS-explore-1" in said[1]
+    assert len(said) == 3  # the last one shows the page
+
+
+@pytest.mark.slow
 def test_leaks(place: Path) -> None:
     said = [run(kind, text, place) for kind, text in blocks("leaks.md")]
     count = len(list((place / "NEW").iterdir()))

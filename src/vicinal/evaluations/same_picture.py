@@ -17,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vicinal.evaluations.laid_over import (
+    COARSE,
     SIDE,
     coarse,
     differences,
@@ -56,12 +57,29 @@ class SamePictures:
         differences: Array (P,) float32, from 0 (equal) to ``limit``.
         limit: The greatest difference of a pair.
         doubt: Why the limit is not sure, as the end of a sentence; None where it is.
+        compared: What a later search of this set and more need not compare again.
     """
 
     pairs: NDArray[np.int64]
     differences: Floats
     limit: float
     doubt: str | None
+    compared: Compared
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Pairs of one set that were compared before.
+
+    Attributes:
+        pairs: Array (P, 2) int64 of rows: those whose difference says something about the limit.
+        differences: Array (P,) float32.
+        fresh: Array (N,) bool, the rows that were not there; all other pairs are known.
+    """
+
+    pairs: NDArray[np.int64]
+    differences: Floats
+    fresh: NDArray[np.bool_]
 
 
 def made_small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -92,6 +110,7 @@ def same_pictures(
     more: NDArray[np.int64] | None = None,
     *,
     cropped: bool = True,
+    earlier: Compared | None = None,
 ) -> SamePictures:
     """Finds pairs of pictures that are the same.
 
@@ -101,22 +120,34 @@ def same_pictures(
         more: Further candidates (P, 2) of rows, such as an encoder's nearest.
         cropped: False looks from ``right`` only and for copies that are not cropped: seconds for
             10,000 pictures against 50,000.
+        earlier: What is known of pairs within ``left``: only pairs with a fresh row are compared.
     """
     other = left if right is None else right
-    candidates = [_candidates(other, left, cropped)[:, ::-1]]
-    if right is not None and cropped:
-        candidates.append(_candidates(left, other, cropped))
-    if more is not None:
-        candidates.append(more)
+    candidates = [np.empty((0, 2), np.int64) if more is None else more]
+    if earlier is not None:
+        rows = np.flatnonzero(earlier.fresh)
+        candidates = [candidates[0][earlier.fresh[candidates[0]].any(axis=1)]]
+        for propose in (_candidates, _holding) if len(rows) else ():
+            asked, other_row = propose(left[rows], left, cropped).T
+            candidates.append(np.stack([rows[asked], other_row], axis=1))
+    else:
+        candidates.append(_candidates(other, left, cropped)[:, ::-1])
+        if right is not None and cropped:
+            candidates.append(_candidates(left, other, cropped))
     pairs = _once(np.concatenate(candidates), len(other), right is None)
     found = differences(left, other, pairs, cropped)
+    if earlier is not None:
+        pairs = np.concatenate([earlier.pairs, pairs])
+        found = np.concatenate([earlier.differences, found])
     limit, doubt = _limit(found)
+    telling = found <= _BULK[1]
+    compared = Compared(pairs[telling], found[telling], np.zeros(len(left), np.bool_))
     if right is None:  # of a large group each picture has met some of the others only
         missing = _missing(pairs, found <= limit, len(left))
         pairs = np.concatenate([pairs, missing])
         found = np.concatenate([found, differences(left, other, missing, cropped)])
     same = found <= limit
-    return SamePictures(pairs[same], found[same], limit, doubt)
+    return SamePictures(pairs[same], found[same], limit, doubt, compared)
 
 
 def _candidates(
@@ -137,6 +168,24 @@ def _candidates(
         near = nearest(unit(turned), seen.reshape(len(gallery) * each, -1), k)
         rows = np.repeat(np.arange(len(asked)), k)
         pairs.append(np.stack([rows, near.indices.ravel() // each], axis=1))
+    return np.concatenate(pairs)
+
+
+def _holding(
+    queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool
+) -> NDArray[np.int64]:
+    """As `_candidates`, but windows are those of the query: the gallery's picture may be a crop."""
+    cropped = cropped and len(queries) * len(gallery) <= _MOST
+    asked, seen = windows(grey(queries), cropped)[:, :_NARROW], unit(coarse(gallery))
+    fields = asked.reshape(*asked.shape[:2], COARSE, COARSE)
+    k = min(NEAREST + 1, len(gallery))  # each finds itself too
+    pairs = []
+    for turned in (fields, fields[..., ::-1]):
+        near = nearest(turned.reshape(-1, COARSE**2), seen, k)
+        indices, apart = (each.reshape(len(queries), -1) for each in (near.indices, near.distances))
+        best = np.argsort(apart, axis=1, kind="stable")[:, : 2 * k]
+        rows = np.repeat(np.arange(len(queries)), best.shape[1])
+        pairs.append(np.stack([rows, np.take_along_axis(indices, best, axis=1).ravel()], axis=1))
     return np.concatenate(pairs)
 
 

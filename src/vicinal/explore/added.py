@@ -13,7 +13,7 @@ from vicinal.encoder.saved import fingerprint
 from vicinal.errors import InputError
 from vicinal.evaluations.conformal import conformal_p_values
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
-from vicinal.explore.compare import SCORED, compare
+from vicinal.explore.compare import SCORED, compare, read_earlier
 from vicinal.explore.described import describe
 from vicinal.explore.doubts import find_doubts
 from vicinal.explore.groups import find_groups, keep_groups
@@ -116,7 +116,9 @@ def join(
     p_values = conformal_p_values(scores[~known], scores[known])
     beyond = p_values <= false_alarms
     beside = (known, scores) if apart else None
-    compared = compare(everything, shown, folder, false_alarms=false_alarms, known=beside)
+    earlier = read_earlier(held.run, held.explored.points, held.embeddings.array, origin)
+    rate = {"false_alarms": false_alarms}
+    compared = compare(everything, shown, folder, **rate, known=beside, earlier=earlier)
     write_part(folder, "compare", compared)
     near = neighbours_of(read_part(folder, "compare"))
     write_part(folder, "map", _placed(held, array, origin, found, beyond, near))
@@ -150,7 +152,7 @@ def _placed(
     near: Neighbours,
 ) -> Found:
     """The columns of both maps, and their figures."""
-    known, maps = origin >= 0, {}
+    known, maps, trust = origin >= 0, {}, {}
     new = np.flatnonzero(~known)
     for name in ("pca", "tsne"):
         old = np.stack([held.column(f"{name}_{axis}") for axis in "xy"], axis=1)[origin[known]]
@@ -164,12 +166,14 @@ def _placed(
             points[new] = placed_by_tsne(old, found)
             points[new[beyond]] = _aside(old[found.indices[beyond, 0]], np.ptp(old))
         maps[name] = points
+        trust[name] = np.full(len(array), np.nan, np.float32)
+        trust[name][known] = held.column(f"{name}_trust")[origin[known]]
     figures: dict[str, Any] = {
         name: {"trustworthiness": map_trustworthiness(array, points)}
         for name, points in maps.items()
     }
     figures["pca"]["explained"] = held.explored.figures["maps"]["pca"]["explained"]
-    return map_columns(maps, array, near), {"maps": figures}
+    return map_columns(maps, array, near, trust), {"maps": figures}
 
 
 def _aside(points: NDArray[np.float32], extent: float) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.evaluations.same_picture import made_small
+from vicinal.evaluations.same_picture import Compared, first_equal, made_small
+from vicinal.explore.points import PARTS, rows_of
 from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
+from vicinal.representations.updated import updated_neighbours
 from vicinal.study.pictures import Pixels
 from vicinal.verbs.anomalies import rank_beside
 from vicinal.verbs.duplicates import Duplicates, find_duplicates
@@ -21,8 +24,63 @@ from vicinal.verbs.map import lists
 
 NEAR = 10
 FAR = 5
+_COMPARED = f"{PARTS}/compared.parquet"  # pairs of pictures and how different their pixels are
 _BLOCK = 256  # pictures made small at a time
 SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What a comparison found, of pictures of which some are here again.
+
+    Attributes:
+        origin: Array (N,) int64, each picture's row there, -1 for a new one.
+        near: The nearest of each of those that were there.
+        far: Their farthest.
+        compared: What their pixels said, in rows of this set; None where it was not kept.
+    """
+
+    origin: NDArray[np.int64]
+    near: Neighbours
+    far: Neighbours
+    compared: Compared | None
+
+
+def read_earlier(
+    run: Path, points: pa.Table, array: NDArray[np.float32], origin: NDArray[np.int64]
+) -> Earlier:
+    """What a run found, for the pictures of it that are kept.
+
+    Args:
+        run: Its folder.
+        points: Its ``points.parquet``.
+        array: Its representations (M, F).
+        origin: As in `Earlier`.
+    """
+    near, far = (
+        Neighbours(rows_of(points.column(rows)).astype(np.int64), rows_of(points.column(lengths)))
+        for rows, lengths in (("neighbors", "distances"), ("farthest", "far_distances"))
+    )
+    if not (run / _COMPARED).is_file():
+        return Earlier(origin, near, far, None)
+    kept = pq.read_table(run / _COMPARED)
+    place = np.full(len(array), -1)
+    place[origin[origin >= 0]] = np.flatnonzero(origin >= 0)
+    pairs = place[np.stack([kept["a"].to_numpy(), kept["b"].to_numpy()], axis=1)]
+    here = (pairs >= 0).all(axis=1)
+    # Only the first of identical pictures was compared; it may be gone.
+    stood = first_equal(array) == np.arange(len(array))
+    fresh = (origin < 0) | ~stood[origin]
+    known = Compared(pairs[here], kept["difference"].to_numpy()[here], fresh)
+    return Earlier(origin, near, far, known)
+
+
+def _keep_compared(folder: Path, compared: Compared) -> None:
+    a, b = compared.pairs.T.astype(np.int32)
+    columns = {"a": a, "b": b, "difference": compared.differences}
+    (folder / _COMPARED).parent.mkdir(exist_ok=True)
+    with replacing(folder / _COMPARED) as partial:
+        pq.write_table(pa.table(columns), partial)
 
 
 def compare(
@@ -32,6 +90,7 @@ def compare(
     *,
     false_alarms: float,
     known: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None,
+    earlier: Earlier | None = None,
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Columns for the points, and what the set as a whole says.
 
@@ -44,14 +103,22 @@ def compare(
         false_alarms: The share of the pictures that may be flagged as odd.
         known: Which pictures (N,) the others are held against, and all scores (N,), distances to
             those; None to hold each against all others.
+        earlier: What was found of some of them before: only new ones are compared with all.
 
     Raises:
         InputError: If the rate is out of range.
     """
     array = embeddings.array
     k = min(NEAR, len(array) - 1)
-    near, far = nearest_and_farthest(array, array, k, exclude_self=True)
-    same = find_duplicates(embeddings, near=near, small=_small(pixels))
+    if earlier is None:
+        near, far = nearest_and_farthest(array, array, k, exclude_self=True)
+    else:
+        both = (earlier.near, earlier.far, (k, min(FAR, k)))
+        near, far = updated_neighbours(array, earlier.origin, *both)
+    compared = None if earlier is None else earlier.compared
+    same = find_duplicates(embeddings, near=near, small=_small(pixels), earlier=compared)
+    if same.compared is not None:
+        _keep_compared(folder, same.compared)
     group = _write_duplicates(folder, embeddings, same)
     scored = min(SCORED, k)
     which, scores = known or (np.ones(len(array), np.bool_), _scores(near, group, scored))
@@ -69,20 +136,18 @@ def compare(
         "far_distances": lists(np.ascontiguousarray(far.distances[:, :FAR])),
         "group": pa.array(group),
     }
-    return columns, {
-        "anomalies": {
-            "k": scored,
-            "false_alarms": false_alarms,
-            "threshold": ranked.threshold,
-            "flagged": int((scores > ranked.threshold).sum()),
-        },
-        "duplicates": {
-            "threshold": same.threshold,
-            "typical": same.typical,
-            "warning": same.warning(),
-            "pairs": len(same.pairs),
-            "groups": len(same.groups),
-        },
+    count = int((scores > ranked.threshold).sum())
+    odd = {"k": scored, "false_alarms": false_alarms, "threshold": ranked.threshold}
+    return columns, {"anomalies": odd | {"flagged": count}, "duplicates": _told(same)}
+
+
+def _told(same: Duplicates) -> dict[str, Any]:
+    return {
+        "threshold": same.threshold,
+        "typical": same.typical,
+        "warning": same.warning(),
+        "pairs": len(same.pairs),
+        "groups": len(same.groups),
     }
 
 

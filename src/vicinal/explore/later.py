@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.encoder.saved import load_encoder
@@ -21,19 +19,16 @@ from vicinal.explore.asked import Request
 from vicinal.explore.described import WITH_COLUMNS, skipped_in
 from vicinal.explore.joined import Joined
 from vicinal.explore.points import read_figures
-from vicinal.files import read_json, replacing, write_json
-from vicinal.images import Part, Skipped, keep_skipped, lists_files, load_parts, named
+from vicinal.explore.seen import Listing, keep_files, known_files
+from vicinal.files import read_json, write_json
+from vicinal.images import Part, keep_skipped, lists_files, load_parts, named
 from vicinal.images.classes import in_order
-from vicinal.images.fitting import Listed
-from vicinal.images.folder import FolderImages
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
 from vicinal.study.folder import RunFolder, hold_run
 from vicinal.study.stages import say, tell
 from vicinal.verbs.embed import embed_parts
 
-FILES = "files.parquet"
-"""In a run: a picture's id and what changes with its file, as they were when it was read."""
 _STAGED = "update"  # the folder in a run in which an update is made
 _READY = "ready.json"  # in it: the files that are to take their places, all of them whole
 
@@ -100,53 +95,6 @@ def _write_figures(
     write_json(folder / "explore.json", figures | {"data": data, "joined": joined} | found)
 
 
-class Listing:
-    """The files of a source as they are now, and which of them a run has not seen as they are.
-
-    Args:
-        known: What changes with each file, by id, as it was when the run read it.
-    """
-
-    def __init__(self, known: dict[str, str]) -> None:
-        self.known = known
-        self.rows: list[dict[str, str]] = []
-        self.skipped: list[Skipped] = []
-        self.name = ""
-
-    def __call__(self, split: str | None, part: Listed) -> Listed:
-        """Notes a part's files, and gives those that are new or have changed."""
-        if not isinstance(part, FolderImages):
-            return part
-        labels = [""] * len(part.ids)
-        if part.labels is not None:
-            labels = [part.class_names[code] for code in part.labels.tolist()]
-        ids = part.ids.tolist() if split is None else [f"{split}/{name}" for name in part.ids]
-        _, *stamps = part.stamp()  # the first line is the folder, which may move
-        paths = [str((part.root / file).absolute()) for file in part.files.tolist()]
-        columns = zip(ids, stamps, labels, paths, strict=True)
-        self.rows += [
-            {"id": i, "stamp": s, "label": name, "path": path, "split": split or ""}
-            for i, s, name, path in columns
-        ]
-        self.skipped += part.skipped
-        self.name = part.name
-        changed = [at for at, (i, s) in enumerate(zip(ids, stamps, strict=True)) if self.new(i, s)]
-        return part.take(np.array(changed, np.int64))
-
-    def new(self, name: str, stamp: str) -> bool:
-        """Whether the run has not seen this file as it is now."""
-        return self.known.get(name) != stamp
-
-
-def keep_files(run: Path, listing: Listing) -> None:
-    """Writes `FILES`."""
-    if not listing.rows:
-        return  # its pictures are no files
-    columns = {name: [row[name] for row in listing.rows] for name in ("id", "stamp")}
-    with replacing(run / FILES) as partial:
-        pq.write_table(pa.table(columns), partial)
-
-
 def update(request: Request) -> None:
     """Brings a run up to date with its folder; the run stays whole whenever this is interrupted.
 
@@ -162,7 +110,7 @@ def update(request: Request) -> None:
     with hold_run(run) as folder:
         _take_places(run)  # of an update that was killed when it was all but done
         held = read_held(run)
-        known = _known_files(held)
+        known = known_files(held)
         began = time.perf_counter()
         seen = set(held.embeddings.ids.tolist())
         listing = Listing({name: stamp for name, stamp in known.items() if name in seen})
@@ -171,19 +119,10 @@ def update(request: Request) -> None:
             _take_places(run)
             folder.note("update", time.perf_counter() - began)
             tell(folder, "update", width=10)
+        else:
+            keep_files(run, listing)  # times may be others
         skipped = (*listing.skipped, *skipped_in(parts))
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
-
-
-def _known_files(held: Held) -> dict[str, str]:
-    """What the run noted of its files, by id."""
-    if (held.run / FILES).is_file():
-        noted = pq.read_table(held.run / FILES).to_pydict()
-        return dict(zip(noted["id"], noted["stamp"], strict=True))
-    if "joined" in held.explored.figures:
-        raise InputError(f"{held.run}: holds pictures of two sources; update the run it is onto")
-    why = "its pictures are no files, or an earlier version made it"
-    raise InputError(f"{held.run}: no {FILES} in it ({why}); explore its pictures anew")
 
 
 def _changed(request: Request, held: Held, listing: Listing) -> tuple[Part, ...]:
@@ -244,9 +183,7 @@ def _as_listed(
     fresh = {name: row for row, name in enumerate(new.ids.tolist())}
     held = {name: row for row, name in enumerate(old.ids.tolist())}
     there = [  # what is neither cannot be used
-        row
-        for row in listing.rows
-        if row["id"] in fresh or not listing.new(row["id"], row["stamp"])
+        row for row in listing.rows if row["id"] in fresh or row["id"] not in listing.unseen
     ]
     ids = [row["id"] for row in there]
     origin = np.array([-1 if name in fresh else held[name] for name in ids], np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,10 @@ def lay_out(
 
 
 def map_columns(
-    maps: dict[str, NDArray[np.float32]], array: NDArray[np.float32], near: Neighbours
+    maps: dict[str, NDArray[np.float32]],
+    array: NDArray[np.float32],
+    near: Neighbours,
+    held: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> dict[str, pa.Array]:
     """Each map's points and whether they mislead, as columns; nulls where t-SNE is absent.
 
@@ -48,12 +53,13 @@ def map_columns(
         maps: ``pca``, and ``tsne`` if there is one, each (N, 2) float32.
         array: Representations (N, F) float32, N ≥ 2.
         near: The true nearest neighbours of each.
+        held: By map, the trust (N,) that is known, NaN for new pictures.
     """
     columns: dict[str, pa.Array] = {}
     for name, points in maps.items():
         columns[f"{name}_x"] = pa.array(points[:, 0])
         columns[f"{name}_y"] = pa.array(points[:, 1])
-        columns[f"{name}_trust"] = pa.array(map_trust(array, points, near))
+        columns[f"{name}_trust"] = pa.array(map_trust(array, points, near, held=held.get(name)))
     if "tsne" not in maps:
         for axis in ("x", "y", "trust"):
             columns[f"tsne_{axis}"] = pa.nulls(len(array), pa.float32())

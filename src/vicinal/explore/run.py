@@ -28,7 +28,7 @@ from vicinal.explore.described import describe, run_figures, skipped_in
 from vicinal.explore.doubts import find_doubts
 from vicinal.explore.groups import find_groups
 from vicinal.explore.joined import Joined
-from vicinal.explore.later import Listing, add_onto, keep_files, update
+from vicinal.explore.later import add_onto, update
 from vicinal.explore.maps import lay_out
 from vicinal.explore.points import (
     Found,
@@ -37,6 +37,7 @@ from vicinal.explore.points import (
     read_part,
     write_part,
 )
+from vicinal.explore.seen import FILES, Listing, keep_files
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import ImageSet, Part, keep_skipped, named
 from vicinal.recipe import Recipe
@@ -129,7 +130,8 @@ def explore(request: Request) -> Explored:
                 _stage(folder, "onto", [path / "explore.json"], onto)
                 _page(path)
             else:
-                keep_files(path, listing)
+                if not (path / FILES).is_file():  # a run that goes on has them
+                    keep_files(path, listing)
                 _stages(folder, parts, recipe, request, engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None

@@ -18,6 +18,7 @@ def map_trust(
     near: Neighbours,
     *,
     seed: int = 0,
+    held: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """How near a point's neighbours on the map are in truth, (N,) float32 from 0 to 1.
 
@@ -31,13 +32,15 @@ def map_trust(
         points: The map (N, 2) float32.
         near: The k true neighbours of each picture.
         seed: Seed of the random pictures.
+        held: What is known of this map (N,), NaN for new pictures: kept for those that have no new
+            one among their neighbours on the map.
     """
     k = near.indices.shape[1]
     _, found = cKDTree(points).query(points, k=min(k + 1, len(points)))
     drawn = np.random.default_rng(seed).integers(len(array), size=(len(array), _RANDOM))
-    trust = np.empty(len(array), np.float32)
-    for start in range(0, len(array), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(array)))
+    trust = np.full(len(array), np.nan, np.float32) if held is None else held.copy()
+    asked = np.flatnonzero(np.isnan(trust[found]).any(axis=1) | np.isnan(trust))
+    for rows in np.split(asked, range(_BLOCK, len(asked), _BLOCK)):
         on_map = _mean_distance(array, rows, found[rows])
         random = _mean_distance(array, rows, drawn[rows])
         true = near.distances[rows].mean(axis=1, dtype=np.float64)

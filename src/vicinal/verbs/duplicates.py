@@ -14,7 +14,12 @@ from scipy.sparse.csgraph import connected_components
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicate_threshold import duplicate_threshold
-from vicinal.evaluations.same_picture import first_equal, same_pictures
+from vicinal.evaluations.same_picture import (
+    Compared,
+    SamePictures,
+    first_equal,
+    same_pictures,
+)
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest
@@ -41,6 +46,8 @@ class Duplicates:
         doubt: Why it is not sure what a copy is, as the end of a sentence; None where it is, or
             a threshold was given.
         by_pixels: Whether pixels decided, and not a threshold.
+        compared: What the pixels said, for a later search of these pictures and more; None where
+            they were not asked.
     """
 
     pairs: NDArray[np.int64]
@@ -50,6 +57,7 @@ class Duplicates:
     typical: float | None = None
     doubt: str | None = None
     by_pixels: bool = False
+    compared: Compared | None = None
 
     def warning(self) -> str | None:
         """One line where it is not sure what a copy is."""
@@ -99,6 +107,7 @@ def find_duplicates(
     index: Index | None = None,
     near: Neighbours | None = None,
     small: NDArray[np.uint8] | None = None,
+    earlier: Compared | None = None,
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
@@ -119,6 +128,7 @@ def find_duplicates(
         near: The nearest others of each picture by the exact search, where they are known
             already: spares a search where no two pictures are identical.
         small: Array (N, 32, 32, C) uint8, the pictures as `made_small` has them, or None.
+        earlier: What the pixels of some of these pictures said before, in rows of this set.
 
     Raises:
         InputError: If the threshold is negative, or there are fewer than two pictures.
@@ -133,7 +143,7 @@ def find_duplicates(
     exact = np.stack([first[copies], copies], axis=1)
     array = embeddings.array[distinct] if len(copies) else embeddings.array
     search = _exact_search(array) if index is None else _index_search(index, distinct)
-    close, distances, chosen = np.empty((0, 2), np.int64), np.empty(0), None
+    close, distances, chosen, same = np.empty((0, 2), np.int64), np.empty(0), None, None
     if len(distinct) > 1 and threshold != 0:
         if near is None or len(copies):
             near = search(np.arange(len(distinct)), min(_FIRST, len(distinct) - 1), True)
@@ -143,9 +153,7 @@ def find_duplicates(
             )
             threshold = chosen.distance
         if chosen is not None and small is not None:
-            rows = np.repeat(np.arange(len(array)), near.indices[:, :_FIRST].shape[1])
-            proposed = np.stack([rows, near.indices[:, :_FIRST].ravel()], axis=1)
-            same = same_pictures(small[distinct], more=proposed)
+            same = _by_pixels(small, first, distinct, near.indices[:, :_FIRST], earlier)
             close, distances = same.pairs, _lengths(array, same.pairs)
             chosen = replace(chosen, doubt=same.doubt)
         else:
@@ -156,7 +164,30 @@ def find_duplicates(
     found = Duplicates(pairs[order], lengths[order], _groups(pairs, len(first)), threshold or 0.0)
     if chosen is None:
         return found
-    return replace(found, typical=chosen.typical, doubt=chosen.doubt, by_pixels=small is not None)
+    found = replace(found, typical=chosen.typical, doubt=chosen.doubt)
+    if same is None:
+        return found
+    known = replace(same.compared, pairs=distinct[same.compared.pairs])
+    return replace(found, by_pixels=True, compared=known)
+
+
+def _by_pixels(
+    small: NDArray[np.uint8],
+    first: NDArray[np.int64],
+    distinct: NDArray[np.int64],
+    near: NDArray[np.int64],
+    earlier: Compared | None,
+) -> SamePictures:
+    """The same pictures among distinct ones, each beside those that ``near`` (N, k) proposes."""
+    proposed = np.stack([np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], axis=1)
+    if earlier is not None:  # in rows of distinct pictures; each stands for its later copies
+        fresh = np.ones(len(first), np.bool_)
+        np.logical_and.at(fresh, first, earlier.fresh)
+        ends = np.sort(np.searchsorted(distinct, first[earlier.pairs]), axis=1)
+        _, once = np.unique(ends, axis=0, return_index=True)
+        once = once[ends[once, 0] != ends[once, 1]]
+        earlier = Compared(ends[once], earlier.differences[once], fresh[distinct])
+    return same_pictures(small[distinct], more=proposed, earlier=earlier)
 
 
 def _exact_search(distinct: NDArray[np.float32]) -> Search:
