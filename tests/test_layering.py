@@ -134,7 +134,7 @@ LONG_FILES = {
     "vicinal.report.charts": 360,  # every chart of the report
     "vicinal.cli.questions": 475,  # ten commands, an option a line
     "vicinal.cli.start": 420,  # five commands, an option a line
-    "vicinal.evaluations.laid_over": 320,  # one picture laid over another
+    "vicinal.evaluations.laid_over": 335,  # one picture laid over another
     "vicinal.recipe": 320,  # every number of a run
     "vicinal.study.folder": 330,  # what a run folder is, and who may write into it
     "vicinal.study.learners": 305,  # what is compared, a method each

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 
+from vicinal.evaluations.laid_over import differences
 from vicinal.evaluations.leaks import find_leaks
-from vicinal.evaluations.same_picture import Compared, made_small, same_pictures
+from vicinal.evaluations.same_picture import SAME, Compared, made_small, same_pictures
 from vicinal.representations.embeddings import Embeddings
 from vicinal.verbs.duplicates import find_duplicates
 
@@ -130,3 +131,27 @@ def test_a_picture_in_small_is_the_mean_of_its_fields() -> None:
     means = pixels.reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4))
     assert np.abs(made_small(pixels) - means).max() <= 0.5
     assert made_small(pixels[:, :5, :13, :1]).shape == (3, 32, 32, 1)
+
+
+def test_pages_that_differ_by_a_faint_sign_are_other_pages() -> None:
+    drawn = []
+    for left, top in ((34, 30), (58, 30), (34, 76), (58, 76), (48, 52)):
+        page = Image.new("RGB", (128, 128))
+        pen = ImageDraw.Draw(page)
+        pen.rectangle((24, 8, 104, 120), fill="white")
+        pen.ellipse((left, top, left + 24, top + 24), outline=(150, 150, 150), width=5)
+        drawn.append(page)
+    pages = small(drawn)
+    assert len(same_pictures(pages).pairs) == 0
+    copies = small([recompressed(page) for page in drawn])
+    assert same_pictures(pages, copies).pairs.tolist() == [[row, row] for row in range(5)]
+
+
+def test_pictures_that_change_by_degrees_are_not_all_one() -> None:
+    whole = Image.fromarray(load_sample_image("china.jpg")).crop((200, 100, 420, 320))
+    turned = [whole.rotate(angle, Image.Resampling.BICUBIC) for angle in range(0, 60, 2)]
+    pictures = small([one.crop((40, 40, 180, 180)) for one in turned])
+    ends = same_pictures(pictures).pairs
+    near = differences(pictures, pictures, np.array([[row, row + 1] for row in range(29)]), True)
+    assert (near < SAME).sum() > 15  # one by one they are called the same
+    assert len(ends) < 15

@@ -78,6 +78,19 @@ def test_a_skipped_system_says_why(make_run: RunMaker) -> None:
     assert "no anomaly set was given" in own(write_report(make_run(skip)).read_text("utf-8"))
 
 
+def test_copies_of_training_images_in_the_test_set_are_told(make_run: RunMaker) -> None:
+    told = "2 of 100 test pictures are copies of training pictures"
+
+    def leak(results: dict[str, Any]) -> None:
+        results["data"]["leaks"] = {"tested": 100, "leaked": ["a", "b"], "told": told}
+
+    def clean(results: dict[str, Any]) -> None:
+        results["data"]["leaks"] = {"tested": 100, "leaked": [], "told": told}
+
+    assert told in write_report(make_run(leak)).read_text("utf-8")
+    assert told not in own(write_report(make_run(clean)).read_text("utf-8"))
+
+
 def test_missing_maps_and_pictures_leave_a_page(make_run: RunMaker) -> None:
     run = make_run()
     shutil.rmtree(run / "maps")

@@ -18,7 +18,10 @@ SIDE = 32
 COARSE = 8
 """Fields a side of the coarse structure."""
 
-_STRUCTURE, _REST, _FIELD = 0.2, 0.3, 0.75  # each makes a difference of 1, see `differences`
+# Each makes a difference of 1, see `differences`.
+_STRUCTURE, _REST, _FIELD, _SIGNS = 0.2, 0.3, 0.75, 0.6
+_SIGN = 4  # fields that a small sign covers
+_NOISE = 16  # square grey levels of fine structure that re-compression makes
 _ALIKE = 0.75  # least correlation of the coarse structure of the best windows
 _WHOLE = 0.9  # the same of whole pictures, where none is cropped
 _ROUGHLY = 0.7  # least correlation at half the size
@@ -264,12 +267,34 @@ def _rest(ours: Floats, theirs: Floats, inside: NDArray[np.bool_]) -> Floats:
         for predicted in _as_bright(one, other, weights):
             squares = np.square((predicted - other) * weights).sum(axis=3)
             whole = np.sqrt(squares.sum(axis=(1, 2)) / count) / contrast
-            fields = squares.reshape(-1, COARSE, 4, COARSE, 4).mean(axis=(2, 4)) / ours.shape[3]
-            most = np.sqrt(fields.max(axis=(1, 2))) / contrast
+            most = np.sqrt(_by_field(squares).max(axis=(1, 2)) / ours.shape[3]) / contrast
             np.minimum(rest, np.maximum(whole / _REST, most / _FIELD), out=rest)
-    found: Floats = np.maximum((1 - structure) / _STRUCTURE, rest)
+    gain = np.sqrt((energy[1] + 1) / (energy[0] + 1))[:, None, None, None]
+    signs = _signs(fine * np.sqrt(gain), fine_other / np.sqrt(gain)) / _SIGNS
+    found: Floats = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
     flat = np.minimum(*energy) < _FLAT**2 * count
     found[flat | (inside.mean(axis=(1, 2)) < _OVERLAP)] = np.inf
+    return found
+
+
+def _by_field(squares: Floats) -> Floats:
+    """Means of (P, 32, 32) over the fields of the coarse structure, (P, 8, 8)."""
+    fields = squares.reshape(-1, COARSE, SIDE // COARSE, COARSE, SIDE // COARSE)
+    found: Floats = fields.mean(axis=(2, 4))
+    return found
+
+
+def _signs(fine: Floats, other: Floats) -> Floats:
+    """How far fine structure (P, 32, 32, C) differs in the few fields where it differs most, (P,).
+
+    Each field is measured by its own structure, from 0 to 2, so that a faint sign on a page counts
+    though the page's edge is all that a correlation of the whole sees.
+    """
+    channels = fine.shape[3]
+    rest = _by_field(np.square(fine - other).sum(axis=3)) / channels
+    energy = _by_field((np.square(fine) + np.square(other)).sum(axis=3)) / channels
+    share = (rest * energy / np.square(energy + _NOISE)).reshape(len(fine), -1)
+    found: Floats = np.sort(share, axis=1)[:, -_SIGN:].mean(axis=1)
     return found
 
 

@@ -44,6 +44,8 @@ _WHOLE = 64  # members up to which all pairs of a group are compared
 _GROWTH = 5.5
 _BULK = (1.0, 1.5)  # differences at which nearly all pairs are of distinct pictures
 _FALSE = 0.01
+_AGREED = 0.66  # least share of the pairs of a group that are the same: two of three
+_LESS, _ROUNDS = 0.8, 16  # by how much the limit of a group falls at a time, and how often
 
 Floats = NDArray[np.float32]
 
@@ -146,7 +148,8 @@ def same_pictures(
         missing = _missing(pairs, found <= limit, len(left))
         pairs = np.concatenate([pairs, missing])
         found = np.concatenate([found, differences(left, other, missing, cropped)])
-    same = found <= limit
+    offset = 0 if right is None else len(left)
+    same = _agreed(pairs + np.array([0, offset]), found, limit, offset + len(other))
     return SamePictures(pairs[same], found[same], limit, doubt, compared)
 
 
@@ -200,9 +203,7 @@ def _once(pairs: NDArray[np.int64], count: int, same_set: bool) -> NDArray[np.in
 
 def _missing(pairs: NDArray[np.int64], same: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
     """Pairs (P, 2) within the groups that are connected, other than ``pairs``."""
-    ends = pairs[same]
-    edges = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(count, count))
-    _, group = connected_components(edges, directed=False)
+    group = _groups(pairs[same], count)
     order = np.argsort(group, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     inside = [np.empty((0, 2), np.int64)]
@@ -212,6 +213,37 @@ def _missing(pairs: NDArray[np.int64], same: NDArray[np.bool_], count: int) -> N
     whole = np.concatenate(inside)
     met = np.isin(whole[:, 0] * count + whole[:, 1], pairs[:, 0] * count + pairs[:, 1])
     return whole[~met]
+
+
+def _groups(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The group of each of ``count`` pictures that pairs (P, 2) connect, (count,)."""
+    edges = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(count, count))
+    found: NDArray[np.int64] = connected_components(edges, directed=False)[1].astype(np.int64)
+    return found
+
+
+def _agreed(
+    pairs: NDArray[np.int64], differences: Floats, limit: float, count: int
+) -> NDArray[np.bool_]:
+    """Which pairs (P, 2) of ``count`` pictures are the same, (P,).
+
+    A copy of a copy is a copy. Where less than two thirds of the pairs of a group are the same,
+    its pictures are of one template or change by degrees: there the limit is lowered.
+    """
+    limits = np.full(len(pairs), limit, np.float32)
+    same = differences <= limits
+    for _ in range(_ROUNDS):
+        group = _groups(pairs[same], count)
+        ours, theirs = group[pairs].T
+        within = (ours == theirs) & np.isfinite(differences)
+        of = np.bincount(ours[within], minlength=count)
+        share = np.bincount(ours[within & same], minlength=count) / np.maximum(of, 1)
+        loose = within & (share[ours] < _AGREED)
+        if not loose.any():
+            break
+        limits[loose] *= _LESS
+        same = differences <= limits
+    return same
 
 
 def _limit(differences: Floats) -> tuple[float, str | None]:
