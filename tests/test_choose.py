@@ -20,7 +20,7 @@ TINY = (
 
 
 def test_the_worse_half_goes_and_one_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: dict[str, Any] = {
         "minutes": 0.01,
@@ -43,6 +43,7 @@ def test_the_worse_half_goes_and_one_is_kept(
     with pytest.raises(KeyboardInterrupt):
         choose("digits", **asked)
     found = choose("digits", **asked, resume=True)
+    assert "6 of 6 trainings had time for a step or so" in capsys.readouterr().err
     # Three, two and one of them: the first two of the first round were not trained again.
     assert len(calls) == 7
     by_round: dict[int, dict[str, float]] = {}
@@ -69,6 +70,11 @@ def test_rounds_have_equal_time() -> None:
             left, mine = left - share, mine + share
         used.append(mine)
     assert used == pytest.approx([0.25] * 4)
+
+
+def test_a_setting_does_not_name_the_objective() -> None:
+    with pytest.raises(InputError, match="each of --objectives is trained"):
+        choose("digits", minutes=1, settings=["objective.name=tcr"])
 
 
 def test_one_objective_is_no_choice() -> None:

@@ -345,13 +345,6 @@ def embed(
             "thousand pictures and a source of any size."
         ),
     ],
-    crops: Annotated[
-        int,
-        typer.Option(min=1, help="Look at so many parts of each picture, and average; for a file."),
-    ] = 1,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Look at each mirrored too, and average; for a file.")
-    ] = False,
     engine: Annotated[
         str, typer.Option(help="plain, or ray: on the cluster of RAY_ADDRESS, into a folder.")
     ] = "plain",
@@ -374,8 +367,6 @@ def embed(
 
     how = reading(exclude, max_megapixels)
     if not out.endswith(".parquet"):
-        if crops > 1 or flip:
-            raise InputError("--crops and --flip: write one file; name a .parquet file with --out")
         from vicinal.verbs.embed_pieces import embed_pieces
 
         parts = embed_pieces(data, encoder, out, engine=engine, device=device, **how)
@@ -390,9 +381,7 @@ def embed(
     from vicinal.images import keep_skipped
     from vicinal.verbs.embed import embed_source
 
-    found = embed_source(
-        data, encoder, device=device, data_dir=data_dir, crops=crops, flip=flip, **how
-    )
+    found = embed_source(data, encoder, device=device, data_dir=data_dir, **how)
     found.save(file)
     keep_skipped(found.skipped, file.with_suffix(".skipped.csv"))
     if as_json:

@@ -48,8 +48,8 @@ def barlow(
     with exact(z_a):
         z_a, z_b = whole_batch(z_a, z_b, rows)
         a, b = (F.batch_norm(z, None, None, training=True, eps=epsilon) for z in (z_a, z_b))
-        invariance = (1 - (a * b).mean(dim=0)).square().sum()
-        off_diagonal: Tensor = _OffDiagonal.apply(a, b)
+        off_diagonal, diagonal = _Correlation.apply(a, b)
+        invariance = (1 - diagonal).square().sum()
         total = invariance + redundancy * off_diagonal
     return Terms(total, {"invariance": invariance.detach(), "redundancy": off_diagonal.detach()})
 
@@ -60,36 +60,43 @@ class BarlowLoss(Criterion):
     function = staticmethod(barlow)
 
 
-class _OffDiagonal(torch.autograd.Function):
-    """Σ_{i≠j} C_ij² of standardised (B, D), by the smaller products, its gradient written out.
+class _Correlation(torch.autograd.Function):
+    """Σ_{i≠j} C_ij² and C_ii (D,) of standardised (B, D), by the smaller products.
 
     ‖ẑ_aᵀẑ_b‖² = ⟨ẑ_aẑ_aᵀ, ẑ_bẑ_bᵀ⟩: two B×B products forward and two backward, where C itself
     takes one and two of D×D. With B < ¾D the rank is below D, so the diagonal's part is small
-    beside the whole, and their difference keeps its digits.
+    beside the whole, and their difference keeps its digits. The gradient is written out.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         rows, dimensions = a.shape
         ctx.by_rows = 4 * rows < 3 * dimensions
         if ctx.by_rows:
             diagonal = (a * b).mean(dim=0)
             gram_a, gram_b = a @ a.T, b @ b.T
-            ctx.save_for_backward(a, b, gram_a, gram_b, diagonal)
-            return (gram_a * gram_b).sum() / rows**2 - diagonal.square().sum()
-        correlation = (a.T @ b).div_(rows).fill_diagonal_(0)
+            ctx.save_for_backward(a, b, diagonal, gram_a, gram_b)
+            return (gram_a * gram_b).sum() / rows**2 - diagonal.square().sum(), diagonal.clone()
+        correlation = (a.T @ b).div_(rows)
+        diagonal = correlation.diagonal().clone()
+        correlation.fill_diagonal_(0)
         ctx.save_for_backward(a, b, correlation)
-        return correlation.square().sum()
+        return correlation.square().sum(), diagonal
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
-        a, b, *kept = ctx.saved_tensors
-        scale = upstream * (2 / len(a))
+    def backward(ctx: Any, off_diagonal: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, kept, *grams = ctx.saved_tensors
+        rows = len(a)
+        scale = off_diagonal * (2 / rows)
         with exact(a):
             if not ctx.by_rows:
-                return (b @ kept[0].T) * scale, (a @ kept[0]) * scale
-            gram_a, gram_b, diagonal = kept
-            of_a = (gram_b @ a).div_(len(a)).addcmul_(b, diagonal, value=-1)
-            of_b = (gram_a @ b).div_(len(a)).addcmul_(a, diagonal, value=-1)
-            return of_a.mul_(scale), of_b.mul_(scale)
+                # A copy, so that a graph that is kept can be gone through again.
+                of_c = kept * scale
+                of_c.diagonal().copy_(diagonal / rows)
+                return b @ of_c.T, a @ of_c
+            gram_a, gram_b = grams
+            own = diagonal / rows - kept * scale
+            of_a = (gram_b @ a).mul_(scale / rows).addcmul_(b, own)
+            of_b = (gram_a @ b).mul_(scale / rows).addcmul_(a, own)
+            return of_a, of_b

@@ -72,18 +72,19 @@
     return [low - room, high + room];
   }
   function mapLayout(spec, width) {
-    const stacked = width < STACK_BELOW || spec.panels.length === 1;
-    const side = Math.floor(Math.min(stacked ? width : (width - 36) / 2, 520));
-    const title = 30, gap = 26, count = spec.panels.length;
-    const height = (stacked ? count * (side + title) + (count - 1) * gap : side + title) + 2;
-    const layout = { width: stacked ? Math.min(width, count === 1 ? 560 : width) : width, height, margin: { l: 1, r: 1, t: 0, b: 2 }, annotations: [], hovermode: "closest", hoverdistance: 12 };
+    const count = spec.panels.length, between = 36, title = 30, gap = 26;
+    const across = width < STACK_BELOW || count === 1 ? 1 : count > 4 ? 3 : 2;
+    const rows = Math.ceil(count / across), room = (width - (across - 1) * between) / across;
+    const side = Math.floor(Math.min(room, 520));
+    const height = rows * (side + title) + (rows - 1) * gap + 2;
+    const layout = { width: count === 1 ? Math.min(width, 560) : width, height, margin: { l: 1, r: 1, t: 0, b: 2 }, annotations: [], hovermode: "closest", hoverdistance: 12 };
     spec.panels.forEach((panel, number) => {
       const axis = number ? String(number + 1) : "";
       const at = points(panel.map);
-      const left = stacked ? 0 : (number * (width + 36)) / 2 / width;
-      const right = stacked ? 1 : left + (width - 36) / 2 / width;
+      const left = ((number % across) * (room + between)) / width;
+      const right = left + room / width;
       const inner = height - 2;
-      const top = 1 - (stacked ? number * (side + title + gap) : 0) / inner - title / inner;
+      const top = 1 - (Math.floor(number / across) * (side + title + gap) + title) / inner;
       const bottom = top - side / inner;
       const common = { showticklabels: false, ticks: "", zeroline: false, showgrid: false, showline: true, mirror: true, linecolor: "#c3cad2", linewidth: 1 };
       layout["xaxis" + axis] = { ...common, domain: [left, Math.min(right, 1)], anchor: "y" + axis, range: extent(at.x) };

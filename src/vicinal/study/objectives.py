@@ -28,7 +28,7 @@ from vicinal.study.systems import Measure
 
 Figures = dict[str, Any]
 CHOSEN_BY = "own_view"
-"""The measure without labels that recommends: docs/choosing.md has what it is worth."""
+"""The measure without labels that recommends; not tried over objectives: docs/choosing.md."""
 PICTURES, VIEWS = 300, 4
 """Pictures, at most, and views of each, of which measures without labels are taken."""
 SPECTRUM = 256

@@ -80,9 +80,7 @@ def choose(
     Raises:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
-    check_minutes(minutes)
-    if len(objectives) < 2:
-        raise InputError(f"{option('objectives', ','.join(objectives))}: give two or more")
+    _check(minutes, objectives, settings)
     began = time.monotonic()
     chosen = asked_recipe(data, recipe, settings)
     path = run or default_folder(data, chosen.name, resume=resume, prefix="choose-")
@@ -133,7 +131,26 @@ def choose(
         shutil.copyfile(last, folder / "encoder.safetensors")
         state["objective"] = order[0]
         keep()
+    _warn(table)
     return Choice(path, order[0], table)
+
+
+def _check(minutes: float, objectives: Sequence[str], settings: Sequence[str]) -> None:
+    """Refuses what gives no choice."""
+    check_minutes(minutes)
+    if len(objectives) < 2:
+        raise InputError(f"{option('objectives', ','.join(objectives))}: give two or more")
+    if any(one.partition("=")[0].strip() == "objective.name" for one in settings):
+        raise InputError("--set objective.name: each of --objectives is trained; name them there")
+
+
+def _warn(table: Sequence[dict[str, Any]]) -> None:
+    """Says how many trainings were too short to be compared."""
+    if short := sum(row["minutes"] <= LEAST for row in table):
+        say(
+            f"{short} of {len(table)} trainings had time for a step or so, and so their order says "
+            "little: give more --minutes, or fewer --objectives"
+        )
 
 
 def _round(

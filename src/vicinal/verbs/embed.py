@@ -14,7 +14,7 @@ from vicinal import cores
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.progress import counted
-from vicinal.representations.embed import WHOLE, Look, embed, looks
+from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
 from vicinal.study.folder import encoder_file
 from vicinal.training.device import resolve_device
@@ -28,8 +28,6 @@ def embed_source(
     data_dir: Path | None = None,
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
-    crops: int = 1,
-    flip: bool = False,
 ) -> Embeddings:
     """Embeds every image of a source that can be used; training part first where it has parts.
 
@@ -40,8 +38,6 @@ def embed_source(
         data_dir: Where downloads and decoded images are kept.
         exclude: Patterns of files that are left out, see `vicinal.images.load`.
         max_pixels: Pixels of a picture that may be decoded.
-        crops: As in `vicinal.representations.embed.looks`.
-        flip: Likewise.
 
     Raises:
         InputError: If the source or the encoder cannot be used.
@@ -58,8 +54,7 @@ def embed_source(
         exclude=exclude,
         max_pixels=max_pixels,
     )
-    seen = looks(crops, flip)
-    return embed_parts(parts, file, data, device=device, data_dir=data_dir, seen=seen)
+    return embed_parts(parts, file, data, device=device, data_dir=data_dir)
 
 
 @cores.shared()
@@ -70,7 +65,6 @@ def embed_parts(
     *,
     device: str = "auto",
     data_dir: Path | None = None,
-    seen: Sequence[Look] = WHOLE,
 ) -> Embeddings:
     """Embeds every image of a source that is loaded already, as `embed_source` does.
 
@@ -80,7 +74,6 @@ def embed_parts(
         data: The source, to be noted in the file.
         device: As in `embed_source`.
         data_dir: As in `embed_source`.
-        seen: As in `vicinal.representations.embed.embed`.
 
     Raises:
         InputError: If the encoder or the device cannot be used.
@@ -89,9 +82,7 @@ def embed_parts(
     place = resolve_device(device)
     with counted("embed", sum(len(part.images) for part in parts)) as advance:
         arrays = [
-            embed(
-                network, part.images, preparation, device=place, seen=seen, progress=advance
-            ).array
+            embed(network, part.images, preparation, device=place, progress=advance).array
             for part in parts
         ]
     origin = {
@@ -102,8 +93,7 @@ def embed_parts(
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder),
     }
-    looks = {} if len(seen) == 1 else {"looks": len(seen)}
-    return joined(parts, np.concatenate(arrays), origin | looks | _span(parts))
+    return joined(parts, np.concatenate(arrays), origin | _span(parts))
 
 
 def joined(parts: Sequence[Part], array: NDArray[np.float32], origin: dict[str, Any]) -> Embeddings:

@@ -211,3 +211,29 @@ def test_the_page_alone_is_drawn_from_the_files(copy: Path) -> None:
     (copy / "explore.html").unlink()
     assert write_explorer(copy) == copy / "explore.html"
     assert (copy / "explore.html").read_bytes() == before
+
+
+def test_a_report_draws_the_map_of_every_objective(copy: Path, browser: Browser) -> None:
+    results = json.loads((copy / "results.json").read_text("utf-8"))
+    names = ("vicreg", "barlow", "sigreg", "visreg", "tcr")
+    own = {"own_view": 0.5, "spectrum": [2.0, 1.0]}
+    results["objectives"] = {name: own | {"title": name} for name in names}
+    results["recommended"] = "vicreg"
+    (copy / "results.json").write_text(json.dumps(results), "utf-8")
+    for name in names:
+        maps = copy / "maps"
+        shutil.copy(maps / "generated-tsne.parquet", maps / f"objective-{name}-tsne.parquet")
+    page = browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
+    page.goto(write_report(copy).resolve().as_uri())
+    chart = page.locator("#objectives-maps")
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator(".main-svg").first).to_be_attached(timeout=60_000)
+    places = chart.evaluate(
+        "el => Object.values(el._fullLayout._plots).map(({ xaxis, yaxis }) =>"
+        " [xaxis._offset, yaxis._offset, xaxis._offset + xaxis._length])"
+    )
+    assert len(places) == len(names)
+    assert len({tuple(place) for place in places}) == len(names)  # none lies upon another
+    assert [len({place[axis] for place in places}) for axis in (0, 1)] == [3, 2]
+    assert max(right for _, _, right in places) <= 1 + chart.evaluate("el => el.clientWidth")
+    page.context.close()
