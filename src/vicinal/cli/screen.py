@@ -26,8 +26,9 @@ class OneScreen(TyperGroup):
         console.print(Text.assemble(("Usage: ", "bold"), f"{ctx.command_path} {ways}"))
         console.print(self.help or "", soft_wrap=True)
         commands = [command for command in self.commands.values() if not command.hidden]
-        for panel, members in groupby(commands, _panel):
-            console.print(Text(panel, style="bold"))
+        for number, (panel, members) in enumerate(groupby(commands, _panel)):
+            if number:  # the first needs no name, and the page no further line
+                console.print(Text(panel, style="bold"))
             for command in members:
                 name = Text.assemble("  ", (f"{command.name:<12}", "cyan"))
                 console.print(name.append(command.get_short_help_str(limit=64)), no_wrap=True)
