@@ -73,7 +73,7 @@ def test_rounds_have_equal_time() -> None:
 
 
 def test_a_setting_does_not_name_the_objective() -> None:
-    with pytest.raises(InputError, match="each of --objectives is trained"):
+    with pytest.raises(InputError, match="each of objectives is trained"):
         choose("digits", minutes=1, settings=["objective.name=tcr"])
 
 

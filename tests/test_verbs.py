@@ -370,7 +370,8 @@ def test_what_is_no_embeddings_file_is_one_clear_line(tmp_path: Path) -> None:
     assert "no such file" in refused("cluster", "nowhere.parquet", cwd=tmp_path)
     assert "parquet" in refused("cluster", "text.parquet", cwd=tmp_path)
     pd.DataFrame({"id": ["a"]}).to_parquet(tmp_path / "bare.parquet")
-    assert "representation" in refused("duplicates", "bare.parquet", cwd=tmp_path)
+    assert "representation" in refused("cluster", "bare.parquet", cwd=tmp_path)
+    assert "image" in refused("duplicates", "bare.parquet", cwd=tmp_path)  # it takes pictures too
     lists = pd.DataFrame({"id": list("abcde"), "representation": [[i, 0.5] for i in range(5)]})
     lists.to_parquet(tmp_path / "lists.parquet")  # another tool's: lists of float64
     assert answer("duplicates", "lists.parquet", cwd=tmp_path)["pairs"] == []

@@ -33,6 +33,10 @@ COMPUTING = {
     "duplicates",
     "index",
     "bench",
+    "choose",
+    "labels",
+    "select",
+    "compare",
 }
 
 

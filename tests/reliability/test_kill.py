@@ -88,6 +88,7 @@ def finished_files(run: Path) -> dict[str, int]:
         kind, _, name = stage.partition(" ")
         paths = {
             "train": [run / "encoder.safetensors"],
+            "leaks": [run / "leaks.json"],
             "learn": sorted((run / name).glob("*")),
             "measure": [run / f"{name}.json"],
             "pictures": sorted((run / "pictures").glob("*")),

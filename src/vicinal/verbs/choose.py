@@ -141,7 +141,9 @@ def _check(minutes: float, objectives: Sequence[str], settings: Sequence[str]) -
     if len(objectives) < 2:
         raise InputError(f"{option('objectives', ','.join(objectives))}: give two or more")
     if any(one.partition("=")[0].strip() == "objective.name" for one in settings):
-        raise InputError("--set objective.name: each of --objectives is trained; name them there")
+        raise InputError(
+            f"objective.name: each of {option('objectives')} is trained; name them there"
+        )
 
 
 def _warn(table: Sequence[dict[str, Any]]) -> None:
@@ -149,7 +151,7 @@ def _warn(table: Sequence[dict[str, Any]]) -> None:
     if short := sum(row["minutes"] <= LEAST for row in table):
         say(
             f"{short} of {len(table)} trainings had time for a step or so, and so their order says "
-            "little: give more --minutes, or fewer --objectives"
+            f"little: give more {option('minutes')}, or fewer {option('objectives')}"
         )
 
 
