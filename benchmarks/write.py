@@ -31,6 +31,7 @@ SCRIPTS = (
     "grouping",
     "streaming",
     "busy",
+    "two_views",
     "folders",
     "follow_up",
     "leaks",
