@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from vicinal.encoder.pretrained import open_start
+from vicinal.encoder.pretrained import is_start, open_start
 from vicinal.encoder.saved import fingerprint, save_encoder
 from vicinal.errors import InputError
 
@@ -38,3 +38,22 @@ def cached_encoder(start: str) -> Path:
             f"{folder}: the encoder cannot be kept there ({error.strerror}); make it writable, or "
             "name another cache by XDG_CACHE_HOME"
         ) from None
+
+
+def encoder_file(path: Path) -> Path:
+    """The file of the encoder that a user names.
+
+    By its file; by its run, `train`'s or a study's, whose first learner is meant; or, where there
+    is no such file or folder, by the name of weights that `open_start` takes.
+
+    Raises:
+        InputError: If it is a folder with no encoder in it, or the weights cannot be had.
+    """
+    if not path.exists() and is_start(str(path)):
+        return cached_encoder(str(path))
+    if not path.is_dir():
+        return path
+    for name in ("encoder.safetensors", "generated/encoder.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: no encoder.safetensors in it; name a finished run or the file")

@@ -16,7 +16,7 @@ from vicinal.images import MOST_PIXELS, Part, load_parts
 from vicinal.images.fitting import Listed
 from vicinal.recipe import Recipe
 from vicinal.study.asked import asked_recipe
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 from vicinal.training.budget import check_minutes, sets_epochs
 
 MINUTES = 8.0

@@ -44,13 +44,8 @@ from vicinal.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embeddings import Embeddings
 from vicinal.study.better import keep_better, told
-from vicinal.study.folder import (
-    RunFolder,
-    default_folder,
-    describe_environment,
-    encoder_file,
-    open_run,
-)
+from vicinal.encoder.cached import encoder_file
+from vicinal.study.folder import (RunFolder, default_folder, describe_environment, open_run)
 from vicinal.study.learners import learn_generated
 from vicinal.study.pictures import write_pictures
 from vicinal.study.stages import run_stage, say

@@ -21,8 +21,6 @@ import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
 from vicinal import __version__, cores
-from vicinal.encoder.cached import cached_encoder
-from vicinal.encoder.pretrained import is_start
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import named
@@ -241,25 +239,6 @@ def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") ->
         )
     number = held[-1] if resume else (held[-1] + 1 if held else 1)
     return Path("runs") / f"{stem}-{number}"
-
-
-def encoder_file(path: Path) -> Path:
-    """The file of the encoder that a user names.
-
-    By its file; by its run, `train`'s or a study's, whose first learner is meant; or, where there
-    is no such file or folder, by the name of weights that `open_start` takes.
-
-    Raises:
-        InputError: If it is a folder with no encoder in it, or the weights cannot be had.
-    """
-    if not path.exists() and is_start(str(path)):
-        return cached_encoder(str(path))
-    if not path.is_dir():
-        return path
-    for name in ("encoder.safetensors", "generated/encoder.safetensors"):
-        if (path / name).is_file():
-            return path / name
-    raise InputError(f"{path}: no encoder.safetensors in it; name a finished run or the file")
 
 
 def describe_environment(seed: int, device: str, precision: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.progress import counted
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 from vicinal.training.device import resolve_device
 
 

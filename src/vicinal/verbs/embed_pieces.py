@@ -33,7 +33,7 @@ from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.parts import claim, part_names, replacing_in, write_plan
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 from vicinal.training.device import resolve_device
 from vicinal.verbs.on_ray import connected, mapped, ray_module
 

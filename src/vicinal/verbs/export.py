@@ -20,7 +20,7 @@ from vicinal.encoder.exported import FORMATS, Format, Prepared
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
 from vicinal.errors import InputError, option
 from vicinal.files import check_new, replacing
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 
 TOLERANCE = 1e-4
 """The greatest difference from PyTorch, in units of the largest number: float32, reordered."""

@@ -16,7 +16,7 @@ from vicinal.encoder.pretrained import is_start
 from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.errors import InputError, said_by
 from vicinal.study.card import model_card, public_recipe
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 
 FILE = "encoder.safetensors"
 """The one file that is read of a repository; no name is taken from the Hub."""

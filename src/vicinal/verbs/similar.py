@@ -20,7 +20,7 @@ from vicinal.representations.embed import embed
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import nearest_and_farthest
-from vicinal.study.folder import encoder_file
+from vicinal.encoder.cached import encoder_file
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,13 +22,8 @@ from vicinal.images.streams import is_stream, open_stream
 from vicinal.recipe import Recipe
 from vicinal.study.asked import asked_recipe
 from vicinal.study.better import keep_better, read_kept
-from vicinal.study.folder import (
-    RunFolder,
-    default_folder,
-    describe_environment,
-    encoder_file,
-    open_run,
-)
+from vicinal.encoder.cached import encoder_file
+from vicinal.study.folder import (RunFolder, default_folder, describe_environment, open_run)
 from vicinal.study.learners import kept_encoder
 from vicinal.study.stages import say
 from vicinal.training.budget import check_minutes, most_epochs
