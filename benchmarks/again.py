@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from vicinal import load, load_anomalies
 from vicinal.files import read_json
-from vicinal.recipe import Recipe
-from vicinal.study.folder import RunFolder
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.run_folder import RunFolder
 from vicinal.study.learners import LEARNERS, Data
 from vicinal.study.systems import Measure
 

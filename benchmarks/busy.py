@@ -27,8 +27,8 @@ from vicinal.explore import Request as Explored
 from vicinal.explore import explore
 from vicinal.files import read_json
 from vicinal.recipes import read_recipe
-from vicinal.study.measured import measure_all
 from vicinal.study.speed import measure_training
+from vicinal.study.systems import measure_all
 from vicinal.training.device import open_engine
 
 RECIPES = ("laptop", "photos")

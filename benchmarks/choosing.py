@@ -23,8 +23,8 @@ from measuring import say, table
 from vicinal.evaluations.collapse import collapse
 from vicinal.evaluations.own_view import UNSEEN, lidar, neighbour_stability, own_view, views_of
 from vicinal.files import read_json, replacing, write_json
-from vicinal.recipe import Views
 from vicinal.recipes import read_recipe
+from vicinal.recipes.recipe import Views
 
 PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
 MOST = 300  # pictures of a folder that views are made of

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 
 import vicinal.encoder
-from vicinal.encoder.plain import POOLED, Plain, plain
-from vicinal.recipe import Recipe
+from vicinal.encoder.small import POOLED, Plain, plain
+from vicinal.recipes.recipe import Recipe
 
 
 class Form(NamedTuple):

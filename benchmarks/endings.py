@@ -28,7 +28,7 @@ from vicinal.cli import main
 
 RANKS = 2
 IMPORTED = (
-    *("vicinal.verbs.shown", "vicinal.verbs.train", "lightning.fabric.strategies.ddp"),
+    *("vicinal.cli.output", "vicinal.study.train", "lightning.fabric.strategies.ddp"),
     *("torchvision.models", "torch._dynamo", "sklearn.datasets", "filelock"),
 )
 """What takes a rank longest, imported before any is forked."""

@@ -30,14 +30,14 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.pretrained import PRETRAINED, open_start
 from vicinal.encoder.saved import Preparation
 from vicinal.errors import InputError
-from vicinal.evaluations.anomaly import anomaly_scores
-from vicinal.explore.asked import Request
+from vicinal.evaluations.anomalies import anomaly_scores
+from vicinal.explore.request import Request
 from vicinal.explore.run import explore
 from vicinal.images import ImageSet, load_parts
 from vicinal.images.in_memory import squares
 from vicinal.recipes import read_recipe
+from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import nearest, unit_length
-from vicinal.representations.representations import Representations
 
 SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
 Pixels = NDArray[np.uint8]

@@ -23,6 +23,7 @@ from grouping_sets import CACHE, Represented, kept
 from measuring import say, section, table, versions
 from vicinal.errors import InputError
 from vicinal.evaluations import two_sets
+from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.label_probe import PENALTY
 from vicinal.evaluations.selection import METHODS, select
 from vicinal.evaluations.softmax import (
@@ -35,7 +36,6 @@ from vicinal.evaluations.softmax import (
 from vicinal.evaluations.two_sets import new_images, two_sample
 from vicinal.evaluations.wrong_labels import judged_by_classifier, wrong_labels
 from vicinal.files import read_json, write_json
-from vicinal.representations.tree import reduced
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float32]

@@ -19,7 +19,7 @@ from measuring import say
 from vicinal import ImageSet, Representations, embed, load, load_anomalies
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 from vicinal.views import channel_statistics, normalise
 
 ENCODER = Encoder(backbone="small", widths=(16, 32, 64, 128), dimension=128)

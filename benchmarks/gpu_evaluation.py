@@ -14,9 +14,9 @@ from again import measuring, studied
 from gpu import arguments, parsed, sitting, where
 from measuring import say, table
 from vicinal.files import read_json, write_json
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
+from vicinal.study.claims import ROWS
 from vicinal.study.learners import Data
-from vicinal.study.summary import ROWS
 from vicinal.study.systems import SYSTEMS
 
 GOAL = 20

@@ -15,11 +15,11 @@ import numpy as np
 from gpu import arguments, cifar10, parsed, sitting, where
 from measuring import say, table
 from vicinal import ImageSet, Representations, converged_probe, embed, knn_probe, load, load_encoder
-from vicinal.evaluations.probe_result import wilson_interval
+from vicinal.evaluations.probe import wilson_interval
 from vicinal.files import read_json, read_rows, write_json
 from vicinal.recipes import override, read_recipe
+from vicinal.study.train import train
 from vicinal.training.device import open_engine
-from vicinal.verbs.train import train
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "published": (),

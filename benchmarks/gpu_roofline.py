@@ -21,8 +21,8 @@ from step import KINDS, LOSS, Profile, profiled
 from vicinal.encoder import build_encoder, projector
 from vicinal.files import read_json, read_rows, write_json
 from vicinal.images import ImageSet, load
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics

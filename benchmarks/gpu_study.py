@@ -12,9 +12,8 @@ from typing import Any
 from gpu import arguments, cifar10, parsed, sitting, where
 from measuring import table
 from vicinal.files import read_json, read_rows
-from vicinal.study.figures import AUROC, PROBE, SILHOUETTE
+from vicinal.study.claims import AUROC, PROBE, ROWS, SILHOUETTE
 from vicinal.study.run import Request, run_study
-from vicinal.study.summary import ROWS
 
 STUDY = {
     **{(name, "probe_accuracy"): share for name, share in PROBE.items()},

@@ -27,9 +27,8 @@ from sklearn.metrics import (
 from grouping_sets import CACHE, REPRESENTATIONS, SETS, represented
 from measuring import say, section, table, versions
 from vicinal import cluster, nearest
-from vicinal.evaluations.levels import TRIED, modularity, repeatability
+from vicinal.evaluations.groups import TRIED, GroupTree, grow_tree, modularity, repeatability
 from vicinal.files import read_json, write_json
-from vicinal.representations.tree import GroupTree, grow_tree
 
 DRAWN = 2_000  # pictures of silhouettes, gap statistic and eigengap
 NOTE = (

@@ -34,7 +34,7 @@ from vicinal import (
     tsne_map,
 )
 from vicinal.evaluations.clusters import silhouette
-from vicinal.recipe import Training
+from vicinal.recipes.recipe import Training
 from vicinal.representations.approximate import nearest_approximate
 from vicinal.training.device import open_engine
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics

@@ -25,8 +25,8 @@ from grouping_sets import CACHE, PHOTOGRAPHS
 from measuring import say
 from vicinal import load
 from vicinal.errors import InputError
-from vicinal.images.opaque import opaque
-from vicinal.verbs.leaks import leaks_between, read_pictures
+from vicinal.evaluations.leaks import leaks_between, read_pictures
+from vicinal.images.decoding import opaque
 
 COUNT = 700  # training pictures; half as many others in test, and a tenth for each change
 # Constants were chosen on these.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vicinal.training.memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+from vicinal.training.device import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 def interleaved(

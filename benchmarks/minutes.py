@@ -21,8 +21,8 @@ from pathlib import Path
 
 from neighbours import WORK
 from vicinal.files import read_json
+from vicinal.study.train import train
 from vicinal.training import log, loop
-from vicinal.verbs.train import train
 
 
 class Guest(threading.Thread):

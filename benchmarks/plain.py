@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import transforms
 
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 
 GAMMA, EPSILON = 1.0, 1e-4
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import vicinal
 from vicinal.files import read_rows
 from vicinal.images import Splits
-from vicinal.recipe import Recipe
-from vicinal.representations.representations import Representations
+from vicinal.recipes.recipe import Recipe
+from vicinal.representations.embeddings import Representations
 from vicinal.study.learners import Data, Learners
 from vicinal.training.device import open_engine
 

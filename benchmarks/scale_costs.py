@@ -27,11 +27,10 @@ from scale_page import INDEXED, SIZE, Costs, page
 from vicinal.encoder import build_encoder
 from vicinal.encoder.projector import projector
 from vicinal.files import replacing
-from vicinal.images import fit
+from vicinal.images import decoding
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.index import Index, exact
-from vicinal.verbs.index import build_index
+from vicinal.representations.index import Index, build_index, exact
 from vicinal.views import Augment
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
@@ -54,7 +53,7 @@ def measured() -> Costs:
     say(f"photograph: {len(encoded):,} bytes")
 
     def decode() -> None:
-        fit.decode(encoded, "photograph", size=SIZE, channels=3, pad=False)
+        decoding.decode(encoded, "photograph", size=SIZE, channels=3, pad=False)
 
     def embed() -> None:
         with torch.inference_mode():

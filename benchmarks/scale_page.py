@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from measuring import machine, table, versions
-from vicinal.representations.kinds import kind_for
+from vicinal.representations.index import kind_for
 
 SIZE = 64  # pixels a side
 SIZES = (10**6, 10**8, 10**9)

@@ -17,7 +17,7 @@ from again import measuring, studied
 from data import source
 from measuring import interleaved, ratio, section, table
 from vicinal import Request, run_study
-from vicinal.study import measured
+from vicinal.study import systems
 from vicinal.study.systems import SYSTEMS
 
 IMAGES = 10_000  # the fewest that the study measures side by side
@@ -35,9 +35,9 @@ def main() -> None:
         stages: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
 
         def measure(way: str) -> None:
-            measured.PAYS = WAYS[way]
+            systems.PAYS = WAYS[way]
             with measuring(run, data, recipe) as measure:
-                measured.measure_all(measure)
+                systems.measure_all(measure)
                 stages[way].append(measure.run.seconds())
 
         taken = interleaved(

@@ -18,8 +18,8 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from measuring import say, section, table
 from trainers import images
-from vicinal.recipe import Recipe
 from vicinal.recipes import read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training import loop
 from vicinal.training.device import Engine, Precision, open_engine, resolve_precision
 from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics

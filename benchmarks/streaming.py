@@ -24,9 +24,8 @@ from measuring import extra_memory, section, table
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.recipes import override, read_recipe
 from vicinal.training.device import open_engine
-from vicinal.training.feed import Feed
+from vicinal.training.feed import Feed, StreamMaterial
 from vicinal.training.loop import Material, pretrain
-from vicinal.training.stream import StreamMaterial
 from vicinal.views import Augment, GeneratedNeighbours
 
 SIZE, BATCH, BUFFER = 32, 256, 10_000
@@ -107,7 +106,7 @@ def _taken(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def _memory(folder: str, count: int) -> dict[str, float]:
-    from vicinal.images.stream import Sequence, shuffled_batches
+    from vicinal.images.image_stream import Sequence, shuffled_batches
 
     write_shards({"train": _images(count)}, Path(folder))
     shards = open_shards(folder, test_images=0).shards

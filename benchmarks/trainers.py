@@ -28,8 +28,8 @@ from data import source
 from vicinal.encoder import build_encoder, projector
 from vicinal.images import load
 from vicinal.images.imageset import ImageSet
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Precision, open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics

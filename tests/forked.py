@@ -38,8 +38,8 @@ PRELOADED = (
     "vicinal.explore",
     "vicinal.report",
     "vicinal.study.run",
-    "vicinal.study.summary",
-    "vicinal.verbs.train",
+    "vicinal.study.claims",
+    "vicinal.study.train",
 )
 
 

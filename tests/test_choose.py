@@ -10,8 +10,8 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.evaluations.collapse import alpha_req
 from vicinal.files import read_json
-from vicinal.verbs import choose as verb
-from vicinal.verbs.choose import choose
+from vicinal.study import choose as verb
+from vicinal.study.choose import choose
 
 TINY = (
     *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),

@@ -17,7 +17,7 @@ from PIL import Image
 
 import forked
 from vicinal import cli
-from vicinal.recipe import Objective, Recipe, Section
+from vicinal.recipes.recipe import Objective, Recipe, Section
 
 QUICK = (
     "training.epochs=2",

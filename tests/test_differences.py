@@ -13,7 +13,7 @@ from vicinal.cli.options import ignored_words
 from vicinal.errors import InputError
 from vicinal.estimators.vicreg import VICReg
 from vicinal.explore import Request
-from vicinal.explore.asked import check, held_or_asked_recipe
+from vicinal.explore.request import check, held_or_asked_recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.views import Augment

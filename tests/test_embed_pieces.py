@@ -18,10 +18,10 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.images.pieces import pieces
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
+from vicinal.representations.embed import embed_source
+from vicinal.representations.embed_in_pieces import PieceEmbedder, embed_pieces
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.embed import embed_source
-from vicinal.verbs.embed_pieces import PieceEmbedder, embed_pieces
 
 SIZE = 8
 

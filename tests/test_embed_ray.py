@@ -21,11 +21,11 @@ from PIL import Image
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
+from vicinal.representations import embed_in_pieces
+from vicinal.representations.embed import embed_source
+from vicinal.representations.embed_in_pieces import embed_pieces
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs import on_ray
-from vicinal.verbs.embed import embed_source
-from vicinal.verbs.embed_pieces import embed_pieces
 
 SECONDS = 600  # a busy machine takes minutes to start a Ray
 
@@ -136,7 +136,7 @@ def on_cluster(source: str, encoder: Path, out: Path, address: str) -> subproces
     """`embed_pieces` in a process of its own, as Ray's threads stay in the one they are in."""
     program = (
         "import sys; from pathlib import Path; from vicinal.errors import InputError\n"
-        "from vicinal.verbs.embed_pieces import embed_pieces\n"
+        "from vicinal.representations.embed_in_pieces import embed_pieces\n"
         "source, encoder, out = sys.argv[1:]\n"
         "try: said = embed_pieces(source, Path(encoder), out, engine='ray', piece_images=4)\n"
         "except InputError as error: sys.exit(f'refused: {error}')\n"
@@ -260,7 +260,7 @@ def test_a_port_where_something_else_listens_is_given_up(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="embedding on a cluster needs ray[data]")
-    monkeypatch.setattr(on_ray, "_ANSWER", 5)
+    monkeypatch.setattr(embed_in_pieces, "_ANSWER", 5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(InputError, match="no Ray answers there"):

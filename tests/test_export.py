@@ -19,11 +19,10 @@ from safetensors.torch import load_file
 import vicinal
 from vicinal.cli import main
 from vicinal.encoder import build_encoder
-from vicinal.encoder.exported import FORMATS, Prepared
+from vicinal.encoder.export import FORMATS, Prepared, export
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
-from vicinal.recipe import Encoder
-from vicinal.verbs.export import export
+from vicinal.recipes.recipe import Encoder
 
 Images = NDArray[np.float32]
 MEAN, STD = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
@@ -171,7 +170,7 @@ def test_refuses_with_one_line(to: str, name: str, message: str, encoder: Path) 
 
 
 def test_names_the_extra_that_is_missing(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vicinal.verbs.export.find_spec", lambda name: None)
+    monkeypatch.setattr("vicinal.encoder.export.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"onnxruntime, onnxscript not.*'vicinal\[onnx\]'"):
         export(encoder, "onnx", encoder.with_name("x.onnx"))
 

@@ -19,8 +19,8 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.files import write_csv, write_json
-from vicinal.recipe import Encoder, Recipe
 from vicinal.recipes import to_toml
+from vicinal.recipes.recipe import Encoder, Recipe
 
 pytest.importorskip("huggingface_hub", reason="needs huggingface_hub, an extra")
 COMMIT = "0" * 40

@@ -15,12 +15,11 @@ from scipy.spatial.distance import cdist
 import forked
 from vicinal.cli import main
 from vicinal.errors import InputError
-from vicinal.representations import kinds
+from vicinal.representations import index
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.index import Index, exact
+from vicinal.representations.index import Index, add_to_index, build_index, exact
 from vicinal.representations.neighbours import nearest, nearest_and_farthest
-from vicinal.verbs.index import add_to_index, build_index
-from vicinal.verbs.pairing import load_with
+from vicinal.representations.pairing import load_with
 
 pytest.importorskip("faiss", reason="an index needs faiss-cpu")
 KINDS = ("flat", "hnsw", "ivfpq")
@@ -70,10 +69,10 @@ def vicinal(
 
 def test_the_kind_follows_the_size_by_the_documented_rule() -> None:
     sizes = (1, 50_000, 50_001, 1_000_000, 1_000_001)
-    assert [kinds.kind_for(size) for size in sizes] == ["flat", "flat", "hnsw", "hnsw", "ivfpq"]
+    assert [index.kind_for(size) for size in sizes] == ["flat", "flat", "hnsw", "hnsw", "ivfpq"]
     said = (Path(__file__).parents[1] / "docs" / "large-sets.md").read_text("utf-8")
-    assert f"{kinds.FLAT_UP_TO:,}" in said
-    assert f"{kinds.HNSW_UP_TO:,}" in said
+    assert f"{index.FLAT_UP_TO:,}" in said
+    assert f"{index.HNSW_UP_TO:,}" in said
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,7 +186,7 @@ def test_an_interrupted_addition_leaves_the_index_as_it_was(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vicinal.verbs.index.write_json", full)
+        patch.setattr("vicinal.representations.index.write_json", full)
         with pytest.raises(OSError, match="disk full"):
             add_to_index(new, mine)
     kept = Index.open(mine)
@@ -226,7 +225,7 @@ def test_commands_by_index_say_what_the_exact_ones_say(
 def test_duplicates_by_index_are_pairs_and_identical_ones_are_all_found(
     kind: str, tmp_path: Path, array: NDArray[np.float32]
 ) -> None:
-    from vicinal.verbs.duplicates import find_duplicates
+    from vicinal.evaluations.duplicates import find_duplicates
 
     doubled = array[:1000].copy()
     doubled[10] = doubled[200] = doubled[250]
@@ -250,7 +249,7 @@ def test_duplicates_by_index_are_pairs_and_identical_ones_are_all_found(
 def test_a_reference_is_searched_by_its_index(
     folder: Path, array: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    from vicinal.verbs.anomalies import rank_anomalies
+    from vicinal.evaluations.anomalies import rank_anomalies
 
     new = Embeddings.load(save(tmp_path / "new.parquet", array[:200] + 0.5, "m"))
     truth = rank_anomalies(new, Embeddings.load(folder / "all.parquet"), false_alarms=0.05)
@@ -333,7 +332,7 @@ def test_an_index_is_searched_where_faiss_was_patched(tmp_path: Path) -> None:
     program = (
         "import sys, faiss.contrib.torch_utils\n"
         "from pathlib import Path\n"
-        "from vicinal.verbs.index import build_index\n"
+        "from vicinal.representations.index import build_index\n"
         "source, place = map(Path, sys.argv[1:])\n"
         "for kind in ('flat', 'hnsw', 'ivfpq'):\n"
         "    print(build_index(source, place / kind, kind).recall > 0.5)\n"

@@ -10,8 +10,8 @@ from sklearn.datasets import load_sample_image
 
 from vicinal.cli import main
 from vicinal.errors import InputError
+from vicinal.evaluations.leaks import leaks_between, leaks_within, read_pictures
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.leaks import leaks_between, leaks_within, read_pictures
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicinal import recipe
 from vicinal.errors import InputError
-from vicinal.recipe import Recipe
-from vicinal.recipes import field_names, override, read_recipe, recipe_names, to_toml
+from vicinal.recipes import field_names, override, read_recipe, recipe, recipe_names, to_toml
+from vicinal.recipes.recipe import Recipe
 
 
 def test_the_seed_recipe_is_the_studys_to_the_letter() -> None:

@@ -22,13 +22,11 @@ from sklearn.metrics import silhouette_score
 
 import forked
 from vicinal.cli import main
-from vicinal.evaluations import levels
-from vicinal.representations import tree
+from vicinal.evaluations import duplicates, groups
+from vicinal.evaluations.duplicates import find_duplicates
+from vicinal.evaluations.groups import group
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
-from vicinal.verbs import duplicates
-from vicinal.verbs.cluster import group
-from vicinal.verbs.duplicates import find_duplicates
 
 QUICK = (
     "training.epochs=2",
@@ -213,7 +211,7 @@ def test_of_many_pictures_groups_are_found_on_draws(monkeypatch: pytest.MonkeyPa
     truth = np.repeat(np.arange(5), [400, 300, 200, 100, 50])
     array = (centres[truth] + rng.normal(size=(1050, 6))).astype(np.float32)
     for module, name, count in (
-        (tree, "_DRAWN", 400), (tree, "_SEEDS", 120), (levels, "_DRAWN", 600)
+        (groups, "_DRAWN", 400), (groups, "_SEEDS", 120), (groups, "_DRAWN", 600)
     ):  # fmt: skip
         monkeypatch.setattr(module, name, count)
     found = group(Embeddings(array, np.arange(1050).astype(str)))

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from vicinal.estimators.anomalies import NeighbourAnomalyDetector
     from vicinal.estimators.patches import PatchFeatures
     from vicinal.estimators.vicreg import VICReg
-    from vicinal.evaluations.anomaly import detect
+    from vicinal.evaluations.anomalies import detect
     from vicinal.evaluations.clusters import cluster
     from vicinal.evaluations.collapse import collapse
-    from vicinal.evaluations.knn import knn_probe
     from vicinal.evaluations.maps import pca_map, tsne_map
-    from vicinal.evaluations.probe import converged_probe, few_label_probe
+    from vicinal.evaluations.probe import converged_probe, few_label_probe, knn_probe, short_probe
     from vicinal.evaluations.retrieval import retrieve
     from vicinal.evaluations.selection import select
-    from vicinal.evaluations.short_probe import short_probe
     from vicinal.evaluations.two_sets import new_images, two_sample
     from vicinal.evaluations.wrong_labels import wrong_labels
     from vicinal.images import ImageSet, from_images, load, load_anomalies
@@ -38,16 +36,16 @@ if TYPE_CHECKING:
         VISRegLoss,
         vicreg,
     )
-    from vicinal.recipe import Recipe, Views
     from vicinal.recipes import override, read_recipe
+    from vicinal.recipes.recipe import Recipe, Views
     from vicinal.report import show, write_report
     from vicinal.representations.embed import embed
+    from vicinal.representations.embeddings import Representations
     from vicinal.representations.neighbours import nearest, nearest_and_farthest
-    from vicinal.representations.representations import Representations
     from vicinal.representations.spectral import LaplacianEigenmaps
+    from vicinal.study.publish import from_pretrained, push_to_hub
     from vicinal.study.run import Request, run_study
     from vicinal.training.loop import Material, pretrain
-    from vicinal.verbs.publish import from_pretrained, push_to_hub
     from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 __version__ = "0.1.0"

@@ -1,9 +1,10 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files: written so that a reader never meets half of one; their names as text and back."""
 
 from __future__ import annotations
 
 import csv
 import errno
+import glob
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,86 @@ def check_new(path: Path, parameter: str, suffix: str) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"{named}: no folder {path.parent}; make it first")
     return path
+
+
+_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+
+
+def as_text(path: str | Path) -> str:
+    r"""A file name as text that any program can read, write and print.
+
+    A byte that is no UTF-8 becomes ``\xNN``, its two hexadecimal digits; a backslash that would
+    read as such becomes ``\x5c``. Every other name, with spaces, line breaks or backslashes,
+    stays as it is. Different names have different texts, and `as_path` gives the name back.
+
+    Args:
+        path: The name as Python has it: bytes that are no UTF-8 as lone surrogates.
+    """
+    clear = _LOOKS_ESCAPED.sub(r"\\x5c", str(path))
+    return clear.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def as_path(text: str) -> Path:
+    """The file name of which `as_text` made the text."""
+    raw = _ESCAPED.sub(lambda found: os.fsdecode(bytes.fromhex(found[1])), text)
+    # Through bytes: a text of another program's may have a whole character in escapes.
+    return Path(os.fsdecode(raw.encode("utf-8", "surrogateescape")))
+
+
+def on_one_line(text: str) -> str:
+    """The text for a message: line breaks and other control characters as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_OF_SYSTEMS = frozenset(
+    {
+        *("@eadir", "@recycle", "@recently-snapshot", "@synoeastream", "@synoresource", "#recycle"),
+        *("#snapshot", "$recycle.bin", "recycler", "recycled", "system volume information"),
+        *("__macosx", "lost+found", "lost.dir", "found.000", "network trash folder"),
+        *("temporary items", "ipod photo cache", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+        *("thumbnails.db", "icon\r"),
+    }
+)
+"""Files and folders of network drives, phones and systems, in lower case: caches and trash."""
+
+
+def left_behind(path: str) -> bool:
+    """Whether a path within a source is hidden, or one that systems leave behind.
+
+    Args:
+        path: With ``/`` between folders.
+    """
+    return any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.split("/"))
+
+
+def excluded(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a path within a source matches a pattern with ``*``, ``?`` and ``[…]``.
+
+    A pattern without ``/`` matches the name of the file or of any folder that it lies in, one
+    with it the path from the start, or of a folder that it lies in.
+
+    Args:
+        path: With ``/`` between folders.
+        patterns: What is left out.
+    """
+    parts = path.split("/")
+    starts = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+    return any(
+        fnmatchcase(one, pattern.rstrip("/"))
+        for pattern in patterns
+        for one in (starts if "/" in pattern.rstrip("/") else parts)
+    )
+
+
+def literal_start(pattern: str) -> str:
+    """A pattern for files in which the folders that are there as they are written mean themselves.
+
+    ``a[1]/*.png`` is ``a[[]1]/*.png`` where there is a folder ``a[1]``.
+    """
+    path = Path(pattern)
+    at = Path(path.anchor) if path.anchor else Path()
+    parts = list(path.parts[1:] if path.anchor else path.parts)
+    while parts and os.path.lexists(at / parts[0]):
+        at /= parts.pop(0)
+    return os.path.join(glob.escape(str(at)), *parts)

@@ -1,13 +1,16 @@
-"""Progress on standard error: a bar with the rate and the time left, on a terminal alone."""
+"""What a user sees of work: lines on standard error, and a bar with the rate and the time left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from vicinal.files import on_one_line
 
 Counted = AbstractContextManager[Callable[[int], None]]
 
@@ -41,3 +44,14 @@ def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Cal
     ) as bar:
         task = bar.add_task(title, total=total, unit=unit)
         yield lambda count: bar.advance(task, count)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Prints each line once; of several ranks the first does."""
+    if "torch.distributed" in sys.modules:  # or this is no rank, and torch takes seconds to import
+        from vicinal import distributed
+
+        if not distributed.is_first():
+            return
+    for note in dict.fromkeys(notes):
+        print(on_one_line(note), file=sys.stderr)  # whose encoding escapes what it lacks

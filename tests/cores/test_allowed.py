@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vicinal.cores import allowed
-from vicinal.cores.allowed import allowed_cores, quota
+from vicinal import cores
+from vicinal.cores import allowed_cores, quota
 
 
 def system(folder: Path, cgroup: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -95,8 +95,8 @@ def test_the_least_limit_counts(
     asked: str | None,
     cores: int,
 ) -> None:
-    monkeypatch.setattr(allowed, "affinity", lambda: frozenset(range(affinity)))
-    monkeypatch.setattr(allowed, "quota", lambda: granted)
+    monkeypatch.setattr(cores, "affinity", lambda: frozenset(range(affinity)))
+    monkeypatch.setattr(cores, "quota", lambda: granted)
     if asked is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
@@ -110,7 +110,7 @@ def test_affinity_is_the_processes() -> None:
     one = {min(before)}
     try:
         os.sched_setaffinity(0, one)
-        assert allowed.affinity() == one
+        assert cores.affinity() == one
         assert allowed_cores() == 1
     finally:
         os.sched_setaffinity(0, before)

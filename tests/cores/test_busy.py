@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vicinal.cores import busy
-from vicinal.cores.busy import Reading, others, read
+from vicinal import cores
+from vicinal.cores import Reading, others, read
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STAT = """cpu  0 0 0 0 0 0 0 0 0 0
@@ -25,11 +25,11 @@ def stat(folder: Path, **counts: int) -> Path:
 
 
 def test_our_cores_alone_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "affinity", lambda: frozenset({0, 1}))
+    monkeypatch.setattr(cores, "affinity", lambda: frozenset({0, 1}))
     counts = {"user": 1, "nice": 20, "system": 300, "irq": 4000, "soft": 50000, "steal": 600000}
     reading = read(stat(tmp_path, **counts))
     assert reading.busy == (654321 + 100) / TICKS
-    monkeypatch.setattr(busy, "affinity", lambda: frozenset({1}))
+    monkeypatch.setattr(cores, "affinity", lambda: frozenset({1}))
     assert read(tmp_path).busy == 100 / TICKS
 
 

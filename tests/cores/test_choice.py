@@ -2,7 +2,7 @@
 
 import pytest
 
-from vicinal.cores.choice import fitting
+from vicinal.cores import fitting
 
 
 @pytest.mark.parametrize(

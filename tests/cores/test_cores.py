@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import vicinal
 from vicinal import cores
 from vicinal.cli import PANELS, app
-from vicinal.cores.busy import Reading
+from vicinal.cores import Reading
 from vicinal.errors import InputError
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
@@ -179,19 +179,19 @@ def test_other_commands_have_no_threads() -> None:
 
 
 def test_the_option_reaches_what_computes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vicinal.verbs import cluster
+    from vicinal.evaluations import groups
 
     array = np.random.default_rng(0).random((40, 3), np.float32)
     file = tmp_path / "some.parquet"
     Embeddings(array, np.arange(40).astype(np.str_)).save(file)
     had = []
-    grow_tree = cluster.grow_tree
+    grow_tree = groups.grow_tree
 
     def spied(*given: Any, **settings: Any) -> Any:
         had.append(every_pool())
         return grow_tree(*given, **settings)
 
-    monkeypatch.setattr(cluster, "grow_tree", spied)
+    monkeypatch.setattr(groups, "grow_tree", spied)
     words = ["cluster", str(file), "--clusters", "2", "--json", "--threads"]
     assert CliRunner().invoke(app, [*words, "3"]).exit_code == 0
     assert had == [{3}]

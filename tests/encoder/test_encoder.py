@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vicinal import recipe
 from vicinal.encoder import BACKBONES, build_encoder
+from vicinal.recipes import recipe
 
 RECIPES = {
     "resnet18": recipe.Encoder(),

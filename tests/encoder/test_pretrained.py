@@ -13,13 +13,19 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from vicinal.encoder import pretrained
-from vicinal.encoder.cached import cached_encoder
-from vicinal.encoder.pretrained import begun, bundled_weights, form_of, open_start, with_start
+from vicinal.encoder.pretrained import (
+    begun,
+    bundled_weights,
+    cached_encoder,
+    form_of,
+    open_start,
+    with_start,
+)
 from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError
-from vicinal.images.fit import decode
-from vicinal.recipe import Encoder
+from vicinal.images.decoding import decode
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Encoder
 from vicinal.views import normalise
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")

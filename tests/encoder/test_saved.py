@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 
 RECIPE = Encoder(backbone="small", widths=(8, 16), dimension=12)
 PREPARATION = Preparation(size=16, channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))

@@ -7,7 +7,7 @@ import torch
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
 RESNET = Encoder(backbone="timm:test_resnet", dimension=96)

@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from vicinal.encoder import resnet18
-from vicinal.encoder.winograd import WinogradConv2d, use_winograd
+from vicinal.encoder.layers import WinogradConv2d, use_winograd
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (15, 15), (3, 8), (9, 6), (2, 2)])
@@ -60,7 +60,7 @@ def test_in_bf16_outputs_and_gradients_are_within_its_rounding(side: int) -> Non
 def test_in_bf16_a_processor_with_amx_takes_larger_maps_directly(
     amx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vicinal.encoder.winograd._has_amx", lambda: amx)
+    monkeypatch.setattr("vicinal.encoder.layers._has_amx", lambda: amx)
     torch.manual_seed(0)
     layer = WinogradConv2d(8, 8, 3, padding=1, bias=False)
     plain = nn.Conv2d(8, 8, 3, padding=1, bias=False)

@@ -7,8 +7,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 from vicinal.errors import InputError
-from vicinal.evaluations.anomaly import AnomalyResult, anomaly_scores, detect
-from vicinal.representations.representations import Representations
+from vicinal.evaluations.anomalies import AnomalyResult, anomaly_scores, detect
+from vicinal.representations.embeddings import Representations
 
 CLASSES = ("0", "1", "2")
 

@@ -3,8 +3,7 @@ import pytest
 import scipy.stats
 
 from vicinal.errors import InputError
-from vicinal.evaluations.confusion import group_accuracy
-from vicinal.evaluations.probe_result import wilson_interval
+from vicinal.evaluations.probe import group_accuracy, wilson_interval
 from vicinal.evaluations.score import Score
 
 CONFUSION = np.array([[8, 1, 1, 0], [2, 6, 1, 1], [0, 0, 9, 1], [0, 0, 5, 5]])

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from vicinal.evaluations.duplicates import Duplicates, find_duplicates
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.duplicates import Duplicates, find_duplicates
 
 Floats = NDArray[np.float32]
 

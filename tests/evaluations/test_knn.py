@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from vicinal.errors import InputError
-from vicinal.evaluations.knn import knn_probe
-from vicinal.representations.representations import Representations
+from vicinal.evaluations.probe import knn_probe
+from vicinal.representations.embeddings import Representations
 
 CLASSES = ("a", "b", "c", "d")
 

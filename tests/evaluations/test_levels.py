@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score
 
-from vicinal.evaluations import levels
-from vicinal.evaluations.levels import level_scores, modularity, repeatability
+from vicinal.evaluations import groups
+from vicinal.evaluations.groups import grow_tree, level_scores, modularity, repeatability
 from vicinal.representations.neighbours import nearest
-from vicinal.representations.tree import grow_tree
 
 
 def blobs(sizes: list[int], apart: float, dimension: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +54,7 @@ def test_few_images_still_have_a_level(count: int) -> None:
 
 
 def test_levels_are_compared_on_a_draw_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(levels, "_DRAWN", 150)
+    monkeypatch.setattr(groups, "_DRAWN", 150)
     array, _ = blobs([100] * 4, 3.0)
     scores = level_scores(grow_tree(array))
     assert max(scores, key=lambda count: scores[count]) == 4

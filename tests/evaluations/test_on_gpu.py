@@ -14,17 +14,14 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import silhouette_samples
 
-from vicinal.evaluations import anomaly, clusters, knn, maps, probe, retrieval, softmax
+from vicinal.evaluations import anomalies, clusters, maps, probe, retrieval, softmax
 from vicinal.evaluations.clusters import cluster, silhouette
-from vicinal.evaluations.knn import knn_probe
 from vicinal.evaluations.maps import class_agreement, exact_tsne, trustworthiness, tsne_map
 from vicinal.evaluations.on_gpu import SoftmaxLoss, distance_sums, lloyd, rotated, spectrum
-from vicinal.evaluations.probe import converged_probe
-from vicinal.evaluations.short_probe import short_probe
+from vicinal.evaluations.probe import converged_probe, knn_probe, short_probe
 from vicinal.representations import neighbours
-from vicinal.representations.distances import full_float32
-from vicinal.representations.neighbours import nearest_and_farthest
-from vicinal.representations.representations import Representations
+from vicinal.representations.embeddings import Representations
+from vicinal.representations.neighbours import full_float32, nearest_and_farthest
 
 Array = NDArray[np.float32]
 STAND_IN = "cpu:0"
@@ -101,14 +98,14 @@ def test_every_search_is_asked_to_run_there(
         return search(*given, **more)
 
     for module, name in (
-        (anomaly, "mean_distances"),
-        (knn, "nearest"),
+        (anomalies, "mean_distances"),
+        (probe, "nearest"),
         (maps, "nearest"),
         (retrieval, "nearest_and_farthest"),
     ):
         monkeypatch.setattr(module, name, partial(watched, getattr(module, name)))
     monkeypatch.setattr(maps, "find_spec", lambda name: None)
-    anomaly.detect(train, test, test, bootstrap=1, device=STAND_IN)
+    anomalies.detect(train, test, test, bootstrap=1, device=STAND_IN)
     knn_probe(train, test, device=STAND_IN)
     retrieval.retrieve(test, train, shown=np.arange(2), device=STAND_IN)
     tsne_map(test.array[:9], device=STAND_IN)

@@ -8,9 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from vicinal.errors import InputError
-from vicinal.evaluations.probe import converged_probe, few_label_probe
-from vicinal.evaluations.short_probe import short_probe
-from vicinal.representations.representations import Representations
+from vicinal.evaluations.probe import converged_probe, few_label_probe, short_probe
+from vicinal.representations.embeddings import Representations
 
 Array = NDArray[np.float32]
 

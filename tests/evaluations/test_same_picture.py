@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 
-from vicinal.evaluations.laid_over import differences
+from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.leaks import find_leaks
-from vicinal.evaluations.same_picture import SAME, Compared, made_small, same_pictures
+from vicinal.evaluations.same_picture import SAME, Compared, differences, made_small, same_pictures
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.duplicates import find_duplicates
 
 Pixels = NDArray[np.uint8]
 

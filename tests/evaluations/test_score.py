@@ -12,22 +12,20 @@ import pytest
 import scipy.stats
 
 from vicinal.errors import InputError
-from vicinal.evaluations.anomaly import detect
-from vicinal.evaluations.clusters import cluster, silhouette
-from vicinal.evaluations.collapse import collapse
-from vicinal.evaluations.conformal import (
+from vicinal.evaluations.anomalies import (
     conformal_p_values,
     conformal_rank,
     conformal_threshold,
+    detect,
 )
-from vicinal.evaluations.knn import knn_probe
+from vicinal.evaluations.clusters import cluster, silhouette
+from vicinal.evaluations.collapse import collapse
 from vicinal.evaluations.label_probe import label_probe
 from vicinal.evaluations.maps import class_agreement, pca_map, trustworthiness, tsne_map
-from vicinal.evaluations.probe import converged_probe, few_label_probe
+from vicinal.evaluations.probe import converged_probe, few_label_probe, knn_probe, short_probe
 from vicinal.evaluations.retrieval import colour_gap, one_query_per_class, retrieve
 from vicinal.evaluations.score import Score
-from vicinal.evaluations.short_probe import short_probe
-from vicinal.representations.representations import Representations
+from vicinal.representations.embeddings import Representations
 
 NAMES = ("a", "b", "c")
 

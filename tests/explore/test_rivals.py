@@ -8,9 +8,9 @@ import pytest
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.evaluations.own_view import own_view, views_of
-from vicinal.explore.rivals import PRETRAINED_RIVAL, RIVALS, hold_against_rivals
+from vicinal.explore.health import PRETRAINED_RIVAL, RIVALS, hold_against_rivals
 from vicinal.images import load_parts
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import forked
-from vicinal.evaluations.anomaly import anomaly_scores
+from vicinal.evaluations.anomalies import anomaly_scores
 from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest_and_farthest
 

@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from vicinal.explore.reasons import reasons
-from vicinal.explore.shapes import odd_shapes
+from vicinal.explore.reasons import odd_shapes, reasons
 from vicinal.representations.embeddings import Embeddings
 
 

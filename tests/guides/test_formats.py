@@ -40,6 +40,6 @@ def test_the_commands_and_programs_run(tmp_path: Path) -> None:
 
 
 def test_every_format_is_shown() -> None:
-    from vicinal.encoder.exported import FORMATS
+    from vicinal.encoder.export import FORMATS
 
     assert {name for name in FORMATS if f"--to {name} " in GUIDE} == set(FORMATS)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images import Skipped, fit, load, load_anomalies, load_parts
-from vicinal.images.names import as_path, as_text
+from vicinal.files import as_path, as_text
+from vicinal.images import Skipped, decoding, load, load_anomalies, load_parts
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -144,13 +144,13 @@ def test_good_ones_have_the_pixels_that_they_show(corpus: Path, tmp_path: Path):
     assert len(part.paths) == len(part.images)
     for name, path in zip(part.images.ids, part.paths, strict=True):
         assert as_path(path) == corpus / as_path(name)
-        direct = fit.decode(as_path(path), path, size=8, channels=3, pad=False)
+        direct = decoding.decode(as_path(path), path, size=8, channels=3, pad=False)
         np.testing.assert_array_equal(pixels[name], direct)
 
 
 def test_the_store_remembers_what_was_bad(corpus: Path, tmp_path: Path, monkeypatch):
     first = load(f"folder:{corpus}", size=8, data_dir=tmp_path)
-    monkeypatch.setattr(fit, "square", None)
+    monkeypatch.setattr(decoding, "square", None)
     again = load(f"folder:{corpus}", size=8, data_dir=tmp_path)
     assert again.skipped == first.skipped
     assert again.train.fingerprint == first.train.fingerprint
@@ -199,8 +199,8 @@ def test_a_set_of_bad_ones_alone_stops_before_all_are_read(tmp_path: Path, monke
     for number in range(3000):
         (tmp_path / "set" / f"{number}.png").write_bytes(b"")
     read = []
-    square = fit.square
-    monkeypatch.setattr(fit, "square", lambda *a, **k: (read.append(1), square(*a, **k)))
+    square = decoding.square
+    monkeypatch.setattr(decoding, "square", lambda *a, **k: (read.append(1), square(*a, **k)))
     with pytest.raises(InputError, match="of 3,000 pictures cannot be used"):
         load_anomalies(f"folder:{tmp_path}/set", size=8, channels=3, data_dir=tmp_path)
     assert len(read) < 2000

@@ -13,9 +13,9 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
 from vicinal.images import load, load_anomalies, load_parts
-from vicinal.images.fit import decode, square
+from vicinal.images.decoding import decode, square
 from vicinal.images.in_memory import squares
-from vicinal.recipe import Encoder
+from vicinal.recipes.recipe import Encoder
 
 datasets = pytest.importorskip("datasets")
 
@@ -238,7 +238,7 @@ def test_transparent_pictures_can_be_seen(grey, mode):
 
 
 def test_a_transparent_picture_looks_the_same_from_everywhere(tmp_path: Path):
-    from vicinal.report.explorer.originals import read_original
+    from vicinal.report.explorer.server import read_original
 
     pictures = [icon(255), icon(10), icon(250), icon(128)]
     (tmp_path / "set").mkdir()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images.fit import decode
+from vicinal.images.decoding import decode
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images import folder, formats, load, load_parts, opened
-from vicinal.images.fit import decode, square
-from vicinal.images.names import excluded, left_behind
+from vicinal.files import excluded, left_behind
+from vicinal.images import folder, formats, load, load_parts
+from vicinal.images.decoding import decode, square
 
 
 def picture(path: Path, value: int = 60, **options) -> Path:
@@ -209,4 +209,4 @@ def test_an_option_raises_the_limit(tmp_path: Path, monkeypatch):
     few = load(tmp_path / "set", size=8, data_dir=tmp_path, max_pixels=200_000)
     assert [Path(one.path).name for one in few.skipped] == ["large.png"]
     assert load(tmp_path / "set", size=8, data_dir=tmp_path, max_pixels=10**6).skipped == ()
-    assert opened.MOST_PIXELS == 178_956_970
+    assert formats.MOST_PIXELS == 178_956_970

@@ -94,7 +94,7 @@ def damaged(whole: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 def main(seed: int, count: int) -> None:
     """Decodes damaged files and says on standard output how that went, as JSON."""
     from vicinal.errors import InputError
-    from vicinal.images.fit import decode
+    from vicinal.images.decoding import decode
 
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(seed)

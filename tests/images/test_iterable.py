@@ -10,7 +10,7 @@ from PIL import Image
 
 import vicinal
 from vicinal.errors import InputError
-from vicinal.images import fit
+from vicinal.images import decoding
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), dtype=np.uint8)
 
@@ -21,9 +21,9 @@ def made(images, **options):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch) -> Path:
-    from vicinal.images import iterable
+    from vicinal.images import in_memory
 
-    monkeypatch.setattr(iterable.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(in_memory.platformdirs, "user_cache_path", lambda name: tmp_path / name)
     return tmp_path / "vicinal" / "store"
 
 
@@ -93,7 +93,7 @@ def test_mixed_sizes_and_modes_become_squares_of_the_size_asked_for():
     found = made(iter(mixed), size=6)
     assert found.pixels.shape == (4, 6, 6, 3)
     for one, pixels in zip(mixed, found.pixels, strict=True):
-        direct = fit.decode(one, "", size=6, channels=3, pad=False)
+        direct = decoding.decode(one, "", size=6, channels=3, pad=False)
         np.testing.assert_array_equal(pixels, direct)
     assert made(mixed[:1] * 3, size=6).channels == 1
 

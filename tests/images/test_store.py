@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images import fit
+from vicinal.images import decoding
 from vicinal.images.skipped import BadPictureError
 from vicinal.images.store import stored
 
@@ -38,7 +38,7 @@ class Listed:
 
 
 def decode(picture, where, channels, size=4):
-    return fit.square(picture, where, size=size, channels=channels, pad=False)
+    return decoding.square(picture, where, size=size, channels=channels, pad=False)
 
 
 def kept(listed, folder, **changes):

@@ -13,9 +13,9 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import load, source_parts
+from vicinal.images.image_stream import Sequence, Shuffle, ahead, shuffled_batches
 from vicinal.images.shards import open_shards, write_shards
-from vicinal.images.stream import Sequence, Shuffle, ahead, shuffled_batches
-from vicinal.images.streams import Written, open_stream, write_source
+from vicinal.images.stream_sources import Written, open_stream, write_source
 from vicinal.images.tar import _braces, open_tar
 from vicinal.views import channel_statistics
 

@@ -32,8 +32,8 @@ from vicinal.objectives import (
     visreg,
     without_spread,
 )
-from vicinal.recipe import Objective, Recipe
 from vicinal.recipes import override
+from vicinal.recipes.recipe import Objective, Recipe
 from vicinal.representations.spectral import LaplacianEigenmaps
 
 SIZES = [(12, 7), (7, 12), (20, 40)]

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.cli import main
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.feed import Position
@@ -26,15 +26,15 @@ def saved(
 ) -> None:
     save(self, epoch, rows, position)
     if epoch == 1 and position is not None and not (NOTES / "killed").exists():
-        ranks.from_first(lambda: None)  # rank 0 has written it
-        if ranks.rank() == ranks.world_size() - 1:
+        distributed.from_first(lambda: None)  # rank 0 has written it
+        if distributed.rank() == distributed.world_size() - 1:
             (NOTES / "killed").write_text(os.readlink("/proc/self/ns/net"))
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def restored(self: Checkpoint) -> int:
     done = restore(self)
-    if ranks.is_first():
+    if distributed.is_first():
         steps = self.within.get("steps", 0)
         with (NOTES / "starts").open("a") as file:
             file.write(f"{done} {steps}\n")

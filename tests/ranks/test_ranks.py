@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import forked
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.objectives import OBJECTIVES, directions, of_recipe, vicreg
 from vicinal.objectives.across import gathers
-from vicinal.recipe import Objective
+from vicinal.recipes.recipe import Objective
 from vicinal.training.launch import meeting
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -189,7 +189,7 @@ def test_the_first_ranks_clock_decides_how_far_all_are(
 def test_shares_are_every_row_once() -> None:
     for rows in (1, 5, 24, 25):
         for world in (1, 2, 3, 4):
-            shares = [ranks._share(rows, number, world) for number in range(world)]
+            shares = [distributed._share(rows, number, world) for number in range(world)]
             assert [i for s in shares for i in range(s.start, s.stop)] == list(range(rows))
             sizes = [s.stop - s.start for s in shares]
             assert max(sizes) - min(sizes) <= 1
@@ -253,7 +253,7 @@ def test_what_torchrun_started_is_not_contradicted(
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert ranks.restarted()
+    assert distributed.restarted()
     with pytest.raises(InputError, match="2 ranks on each of 2 nodes"):
         open_ranks("cpu", "float32", devices=4, nodes=None)
     monkeypatch.setenv("WORLD_SIZE", "3")

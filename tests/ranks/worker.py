@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vicinal import ranks
-from vicinal.encoder.synchronised import synchronise
+from vicinal import distributed
+from vicinal.encoder.layers import synchronise
 from vicinal.objectives import OBJECTIVES, across, directions, of_recipe, vicreg
-from vicinal.recipe import Objective
+from vicinal.recipes.recipe import Objective
 from vicinal.training.budget import Budget
 
 CASES = {"few": (24, 40), "many": (50, 12), "uneven": (25, 31)}
@@ -62,7 +62,7 @@ def of_objective(case: str, name: str) -> dict[str, Tensor]:
     """The same of any objective."""
     whole = embeddings(case)
     rows = len(whole[0])
-    mine = [z[ranks.share(rows)].clone().requires_grad_() for z in whole]
+    mine = [z[distributed.share(rows)].clone().requires_grad_() for z in whole]
     settings = Objective.model_validate({"name": name})
     drawn = directions(settings, whole[0].shape[1], 0)
     terms = of_recipe(mine[0], mine[1], settings, rows, *drawn)
@@ -70,7 +70,7 @@ def of_objective(case: str, name: str) -> dict[str, Tensor]:
     found = {"total": terms.total.detach(), **terms.parts}
     for name, z in zip("ab", mine, strict=True):
         assert z.grad is not None
-        found[f"gradient of {name}"] = ranks.all_rows(z.grad, rows) / ranks.world_size()
+        found[f"gradient of {name}"] = distributed.all_rows(z.grad, rows) / distributed.world_size()
     return found
 
 
@@ -79,7 +79,7 @@ def of_network() -> dict[str, Tensor]:
     model = network()
     synchronise(model, torch.device("cpu"))
     wrapped = DistributedDataParallel(model)
-    a, b = (part[ranks.share(len(part))] for part in images())
+    a, b = (part[distributed.share(len(part))] for part in images())
     total = vicreg(wrapped(a), wrapped(b), rows=25).total
     total.backward()  # type: ignore[no-untyped-call]
     found = {"total": total.detach()}
@@ -94,13 +94,13 @@ def of_half_precision() -> Tensor:
     layer = nn.Sequential(nn.BatchNorm2d(3))
     synchronise(layer, torch.device("cpu"))
     batch = torch.randn(25, 3, 4, 4, generator=torch.Generator().manual_seed(3)) + 2
-    mine = batch[ranks.share(25)].bfloat16().to(memory_format=torch.channels_last)
+    mine = batch[distributed.share(25)].bfloat16().to(memory_format=torch.channels_last)
     output: Tensor = layer(mine.requires_grad_())
     output.float().square().sum().backward()  # type: ignore[no-untyped-call]
     assert output.dtype == torch.bfloat16
     assert mine.grad is not None
     assert mine.grad.dtype == torch.bfloat16
-    return ranks.all_rows(output.detach(), 25)
+    return distributed.all_rows(output.detach(), 25)
 
 
 def refused_everywhere() -> str:
@@ -110,7 +110,7 @@ def refused_everywhere() -> str:
         raise ValueError("only here")
 
     try:
-        ranks.from_first(work)
+        distributed.from_first(work)
     except ValueError as error:
         return str(error)
     except SystemExit as error:
@@ -120,7 +120,7 @@ def refused_everywhere() -> str:
 
 def places_by_own_clocks() -> list[float]:
     """The places in a schedule of one minute, by ranks each of whose clocks is another's."""
-    clock = count(1.0, 0.5 + ranks.rank())
+    clock = count(1.0, 0.5 + distributed.rank())
     budget = Budget(50, 10, minutes=1.0, clock=lambda: next(clock))
     places = []
     for step in range(budget.steps):
@@ -140,17 +140,17 @@ def measure() -> dict[str, Any]:
     across.gathers = chosen
     found["others"] = {name: of_objective("uneven", name) for name in OBJECTIVES}
     whole = embeddings("many")
-    own = vicreg(*(z[ranks.share(50)] for z in whole)).total
-    found["per-rank"] = ranks.mean(own.clone())
+    own = vicreg(*(z[distributed.share(50)] for z in whole)).total
+    found["per-rank"] = distributed.mean(own.clone())
     found["network"] = of_network()
     found["half"] = of_half_precision()
-    refusals: list[Any] = [None] * ranks.world_size()
+    refusals: list[Any] = [None] * distributed.world_size()
     dist.all_gather_object(refusals, refused_everywhere())
     found["refusals"] = refusals
-    places: list[Any] = [None] * ranks.world_size()
+    places: list[Any] = [None] * distributed.world_size()
     dist.all_gather_object(places, places_by_own_clocks())
     found["places"] = places
-    found["in turn"] = ranks.in_turn(lambda: 7)
+    found["in turn"] = distributed.in_turn(lambda: 7)
     return found
 
 
@@ -161,11 +161,11 @@ def work(number: int, folder: Path) -> None:
             store = dist.FileStore(str(folder / f"store-{world}"), world)
             dist.init_process_group("gloo", store=store, rank=number, world_size=world)
             found = measure()
-            if ranks.is_first():
+            if distributed.is_first():
                 torch.save(found, folder / f"{world}.pt")
-            ranks.leave()
+            distributed.leave()
             # A group that is still held has threads, which abort an interpreter that ends.
-            assert ranks._patient_group.cache_info().currsize == 0
+            assert distributed._patient_group.cache_info().currsize == 0
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import pytest
 
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_json, replacing, write_json
-from vicinal.recipe import Recipe
-from vicinal.study.folder import open_run
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.run_folder import open_run
+from vicinal.study.train import train
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.verbs.train import train
 
 TINY = (
     "training.epochs=4",

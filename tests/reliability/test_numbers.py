@@ -11,14 +11,14 @@ from torch import Tensor
 
 from vicinal.errors import InputError
 from vicinal.evaluations.collapse import collapse
-from vicinal.recipe import Objective, Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Objective, Recipe
+from vicinal.study.train import train
 from vicinal.training import loop
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.effective_rank import CollapseWatch, effective_rank
 from vicinal.training.loop import Material, pretrain
-from vicinal.training.rank import CollapseWatch, effective_rank
 from vicinal.training.recovery import DivergedError
-from vicinal.verbs.train import train
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 STEPS = 6

@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix, pairwise_distances, roc_curve
 
-from vicinal.recipe import Recipe
 from vicinal.recipes import to_toml
-from vicinal.study.pictures import write_pictures
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.pictures import write_pictures
 
 POINTS = 300
 CLASSES = [str(digit) for digit in range(10)]

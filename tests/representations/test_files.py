@@ -11,8 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from vicinal.errors import InputError
-from vicinal.representations.embeddings import Embeddings, batches, embedding_files, origin_of
-from vicinal.representations.parts import claim, part_names, write_plan
+from vicinal.representations.embeddings import (
+    Embeddings,
+    batches,
+    claim,
+    embedding_files,
+    origin_of,
+    part_names,
+    write_plan,
+)
 
 PLAN = {"plan": {"source": "folder:x"}, "finished": False, "parts": 3}
 

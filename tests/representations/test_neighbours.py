@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from vicinal.errors import InputError
-from vicinal.representations import distances
+from vicinal.representations import neighbours
 from vicinal.representations import neighbours as module
 from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
 
@@ -110,7 +110,7 @@ def test_exact_where_float32_cannot_tell(
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     points = near_duplicates(np.random.default_rng(1))
     whole = nearest_and_farthest(points, points, 5, exclude_self=True)
-    for read in (module, distances):
+    for read in (module, neighbours):
         monkeypatch.setattr(read, "BLOCK", 600)  # two or three rows of 240
     blocked = nearest_and_farthest(points, points, 5, exclude_self=True)
     for one, other in zip(whole, blocked, strict=True):
@@ -154,12 +154,12 @@ def test_many_columns_rank_as_scikit_learn_does() -> None:
 
 
 def test_the_bound_of_rounding_is_highams() -> None:
-    single = distances.rounding(np.array([3.0, 0.0], np.float32), 10, np.float32)
+    single = neighbours.rounding(np.array([3.0, 0.0], np.float32), 10, np.float32)
     np.testing.assert_allclose(single, 26 * (np.array([9, 0]) * 2.0**-24 + 2.0**-126), rtol=1e-12)
-    double = distances.rounding(np.array([3.0]), 10, np.float64)
+    double = neighbours.rounding(np.array([3.0]), 10, np.float64)
     np.testing.assert_allclose(double, 26 * 9 * 2.0**-53, rtol=1e-12)
     centre, rows = np.array([1.0, 2.0]), np.array([[4, 6], [1, 2]], np.float32)
-    rough, error = distances.rough_float64(np.array([[0.0, 5.0]]), rows, centre)
+    rough, error = neighbours.rough_float64(np.array([[0.0, 5.0]]), rows, centre)
     np.testing.assert_allclose(rough, [[9 + 1, 25]])  # from (1, 7) to (4, 6) and (1, 2)
     np.testing.assert_allclose(error, 18 * (5 + 5) ** 2 * 2.0**-53, rtol=1e-12)
 

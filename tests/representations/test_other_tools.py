@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from vicinal.evaluations.maps import map_of, write_map
 from vicinal.representations.embeddings import Embeddings
-from vicinal.verbs.map import map_of, write_map
 
 N, F = 24, 5
 NEIGHBOURS = 15

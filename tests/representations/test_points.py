@@ -5,8 +5,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from vicinal.errors import InputError
-from vicinal.representations.points import checked_points
-from vicinal.representations.spectral import LaplacianEigenmaps
+from vicinal.representations.spectral import LaplacianEigenmaps, checked_points
 
 
 def test_points_become_float32_rows_and_are_not_copied_where_they_are() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.errors import InputError
-from vicinal.representations.representations import Representations
+from vicinal.representations.embeddings import Representations
 
 
 def some(count: int = 7, features: int = 3, labels: bool = True) -> Representations:

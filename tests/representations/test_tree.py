@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
-from vicinal.representations.tree import DIMENSIONS, distances_to_mean, grow_tree
+from vicinal.evaluations.groups import DIMENSIONS, distances_to_mean, grow_tree
 
 
 @pytest.mark.parametrize("count", [2, 3, 40, 260])

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from vicinal.representations.neighbours import nearest_and_farthest
-from vicinal.representations.updated import updated_neighbours
+from vicinal.representations.neighbours import nearest_and_farthest, updated_neighbours
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vicinal.recipe import Recipe, Training
-from vicinal.study import bench, speed
-from vicinal.study.bench import measure_recipes
-from vicinal.study.speed import Speed
+from vicinal.recipes.recipe import Recipe, Training
+from vicinal.study import speed
+from vicinal.study.speed import Speed, measure_recipes
 from vicinal.training.device import open_engine
 
 
@@ -58,7 +57,7 @@ def test_recipes_of_the_same_work_are_measured_once(monkeypatch: pytest.MonkeyPa
         seen.append(recipe.name)
         return Speed(recipe.name, 100.0 * len(seen), 1000.0, recipe.training.epochs)
 
-    monkeypatch.setattr(bench, "measure_speed", measure)
+    monkeypatch.setattr(speed, "measure_speed", measure)
     long = Recipe(name="long", training=Training(epochs=100, precision="float32"))
     short = Recipe(name="short", training=Training(epochs=10, precision="float32"))
     other = Recipe(name="other", training=Training(optimizer="lars", precision="float32"))

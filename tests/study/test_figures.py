@@ -2,7 +2,7 @@
 
 import pytest
 
-from vicinal.study.figures import PROBE, beside, in_words, with_study_figures
+from vicinal.study.claims import PROBE, beside, in_words, with_study_figures
 
 
 @pytest.mark.parametrize(

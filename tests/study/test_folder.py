@@ -7,9 +7,9 @@ import pytest
 
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
-from vicinal.study.folder import RunFolder, describe_environment, open_run, recipe_for
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.run_folder import RunFolder, describe_environment, open_run, recipe_for
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
 

@@ -25,13 +25,12 @@ from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
 from vicinal.recipes import read_recipe
 from vicinal.report import write_report
-from vicinal.study import measured
-from vicinal.study.folder import RunFolder
+from vicinal.runs.run_folder import RunFolder
+from vicinal.study import systems
 from vicinal.study.learners import Data
-from vicinal.study.measured import LONGEST_FIRST, in_order, measure_all
 from vicinal.study.objectives import asked_objectives, over_seeds
 from vicinal.study.run import Request, run_study
-from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.study.systems import LONGEST_FIRST, SYSTEMS, Measure, in_order, measure_all
 
 TINY = (
     "training.epochs=1",
@@ -60,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def learned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """What measures a copy of the run that has been through its learners alone, side by side."""
-    monkeypatch.setattr(measured, "PAYS", 0)
+    monkeypatch.setattr(systems, "PAYS", 0)
     monkeypatch.setattr(cores, "most", lambda: 2)
     folder = RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
     for name in SYSTEMS:
@@ -153,7 +152,7 @@ def test_side_by_side_gives_the_figures_of_one_after_the_other(
     run: Path, learned: Measure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 107.0])  # before and after all of them
-    monkeypatch.setattr(measured, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(systems, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     before = sum(learned.run.seconds().values())
     measure_all(learned)
     assert sum(learned.run.seconds().values()) - before == pytest.approx(7, abs=0.01)
@@ -192,7 +191,7 @@ def test_a_killed_process_leaves_the_rest_to_one_at_a_time(
                 os.kill(process, signal.SIGKILL)
         write_json(path, figures)
 
-    monkeypatch.setattr(measured, "write_json", kill_then_write)
+    monkeypatch.setattr(systems, "write_json", kill_then_write)
     with one_thread():
         measure_all(learned)
     assert len(killed) == 2
@@ -214,7 +213,7 @@ def test_a_full_disk_ends_the_processes_without_another_word(
     def full(path: Path, _: Any) -> None:
         raise StorageError(path, "No space left on device")
 
-    monkeypatch.setattr(measured, "write_json", full)
+    monkeypatch.setattr(systems, "write_json", full)
     with pytest.raises(StorageError, match="No space left"):
         measure_all(learned)
     gc.collect()
@@ -234,7 +233,7 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
     def refuse(*_: Any) -> None:
         raise AssertionError("another process")
 
-    monkeypatch.setattr(measured, "_side_by_side", refuse)
+    monkeypatch.setattr(systems, "_side_by_side", refuse)
     with pytest.raises(AssertionError, match="another process"):
         measure_all(learned)
     finished = Measure(RunFolder(run), learned.data, learned.recipe)
@@ -243,10 +242,10 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
         one_core.setattr(cores, "most", lambda: 1)
         measure_all(finished)
     with monkeypatch.context() as small_set:
-        small_set.setattr(measured, "PAYS", LIMIT + 1)
+        small_set.setattr(systems, "PAYS", LIMIT + 1)
         measure_all(finished)
     widest = 8 * PatchFeatures().n_filters * 4  # bytes of the widest row, that of the patches
-    pages = {"SC_PHYS_PAGES": measured.SETS * LIMIT, "SC_PAGE_SIZE": widest - 1}
+    pages = {"SC_PHYS_PAGES": systems.SETS * LIMIT, "SC_PAGE_SIZE": widest - 1}
     with monkeypatch.context() as little_memory:
         little_memory.setattr(os, "sysconf", pages.__getitem__)
         measure_all(finished)

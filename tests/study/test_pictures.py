@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vicinal.study.pictures import write_pictures
+from vicinal.runs.pictures import write_pictures
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (8, 3), (32, 3)])

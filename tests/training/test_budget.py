@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from vicinal.errors import InputError
-from vicinal.recipe import Training
-from vicinal.training.budget import Budget, check_minutes, most_epochs
-from vicinal.training.schedule import learning_rate
+from vicinal.recipes.recipe import Training
+from vicinal.training.budget import Budget, check_minutes, learning_rate, most_epochs
 
 TRAINING = Training(learning_rate=1.0, schedule="cosine", epochs=40, warmup_epochs=2.0)
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from vicinal.images import load
-from vicinal.recipe import Training
 from vicinal.recipes import override, read_recipe
-from vicinal.training.compiling import compile_networks, compiled
-from vicinal.training.device import open_engine
+from vicinal.recipes.recipe import Training
+from vicinal.training.device import compile_networks, compiled, open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 

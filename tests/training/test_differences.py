@@ -5,8 +5,8 @@ import pytest
 
 from vicinal.images import load
 from vicinal.images.in_memory import squares
-from vicinal.recipe import Recipe, Views
 from vicinal.recipes.differences import ignored
+from vicinal.recipes.recipe import Recipe, Views
 from vicinal.training.differences import TOLD, fitting, told
 
 RECIPE = Recipe(views=Views(size=32))

@@ -11,9 +11,9 @@ from sklearn.datasets import load_sample_image
 
 from vicinal import ImageSet
 from vicinal.encoder.pretrained import begun, open_start, preparation_for, with_start
-from vicinal.recipe import Recipe
+from vicinal.evaluations.own_view import keep_better, measured, read_kept, told
 from vicinal.recipes import override, read_recipe
-from vicinal.study.better import keep_better, measured, read_kept, told
+from vicinal.recipes.recipe import Recipe
 from vicinal.study.learners import learn_generated
 from vicinal.training.device import Engine, open_engine
 

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from vicinal.images import load
 from vicinal.objectives import Terms
-from vicinal.recipe import Objective, Recipe, Training
 from vicinal.recipes import override, read_recipe
-from vicinal.training import graphed, loop
+from vicinal.recipes.recipe import Objective, Recipe, Training
+from vicinal.training import loop
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.device import open_engine
-from vicinal.training.graphed import WARM_UP, Step, replayed, set_rate
-from vicinal.training.lars import Lars
+from vicinal.training.device import WARM_UP, Step, graphed, open_engine, replayed, set_rate
 from vicinal.training.loop import Material, pretrain
-from vicinal.training.optimizers import build_optimizer
+from vicinal.training.optimizers import Lars, build_optimizer
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 
@@ -128,7 +126,7 @@ def test_a_training_that_was_taken_back_records_its_step_again(
 def test_only_a_compiled_training_on_cuda_is_replayed(device: str, asked: str) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
     training = Training.model_validate({"compile": asked})
-    step = graphed.graphed(added, optimizer, training, torch.device(device), pytest.fail)
+    step = graphed(added, optimizer, training, torch.device(device), pytest.fail)
     assert step is added
     set_rate(optimizer, 0.5)
     assert optimizer.param_groups[0]["lr"] == 0.5

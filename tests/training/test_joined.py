@@ -12,9 +12,9 @@ from vicinal import VICReg
 from vicinal.encoder import build_encoder
 from vicinal.encoder.patches import Joined, fit_patches, patch_features
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
-from vicinal.recipe import KEPT, Encoder, Recipe
 from vicinal.recipes import override, read_recipe
-from vicinal.training.joined import join
+from vicinal.recipes.recipe import KEPT, Encoder, Recipe
+from vicinal.training.beside_patches import join
 from vicinal.training.start import read_start
 from vicinal.views import channel_statistics, normalise
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vicinal.recipe import Training
-from vicinal.training.lars import Lars
-from vicinal.training.optimizers import build_optimizer
+from vicinal.recipes.recipe import Training
+from vicinal.training.optimizers import Lars, build_optimizer
 
 SHAPES = ((8, 3, 3, 3), (8,), (5, 8), (5,), (4, 4), (3, 2), ())
 ZERO_WEIGHTS, ZERO_GRADIENT, NO_GRADIENT = 4, 5, 6

@@ -6,11 +6,11 @@ import pytest
 
 from vicinal.errors import InputError
 from vicinal.images import load
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
-from vicinal.training import loggers
+from vicinal.recipes.recipe import Recipe
+from vicinal.training import log
 from vicinal.training.device import open_engine
-from vicinal.training.loggers import check_log, opened_loggers
+from vicinal.training.log import check_log, opened_loggers
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
@@ -90,7 +90,7 @@ def test_wandb_without_a_login_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 def test_refuses_a_log_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="log='mlflow': give one of tensorboard, wandb"):
         check_log("mlflow")
-    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
-    for log in loggers.LOGS:
-        with pytest.raises(InputError, match=rf"not installed; pip install 'vicinal\[{log}\]'"):
-            check_log(log)
+    monkeypatch.setattr(log, "find_spec", lambda name: None)
+    for name in log.LOGS:
+        with pytest.raises(InputError, match=rf"not installed; pip install 'vicinal\[{name}\]'"):
+            check_log(name)

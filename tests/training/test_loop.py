@@ -14,8 +14,8 @@ from torch import nn
 from vicinal.errors import InputError
 from vicinal.images import load
 from vicinal.objectives import OBJECTIVES
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics

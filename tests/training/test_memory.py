@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import forked
-from vicinal.training.memory import kept_memory
+from vicinal.training.device import kept_memory
 
 # A process of its own, for what other tests left in the heap would serve the block too.
 COUNTED = """
 import ctypes
-from vicinal.training.memory import kept_memory
+from vicinal.training.device import kept_memory
 
 class Mallinfo2(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

@@ -11,8 +11,8 @@ import torch
 
 from vicinal.estimators.vicreg import VICReg
 from vicinal.images import load
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training import loop
 from vicinal.training.budget import KEEP, Budget, read_looks
 from vicinal.training.device import open_engine

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from vicinal.objectives import OBJECTIVES
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training import loop, recovery
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, Pairs, augment

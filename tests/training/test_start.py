@@ -12,8 +12,8 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipes import override, read_recipe
+from vicinal.study.train import Trained, train
 from vicinal.training.start import read_start
-from vicinal.verbs.train import Trained, train
 
 TINY = (
     *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),

@@ -11,13 +11,12 @@ import torch
 from vicinal.cli import main
 from vicinal.encoder.saved import load_encoder
 from vicinal.images.shards import open_shards, write_shards
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training import loop
 from vicinal.training.device import open_engine
-from vicinal.training.feed import ArrayFeed, Position
+from vicinal.training.feed import ArrayFeed, Position, StreamFeed, StreamMaterial
 from vicinal.training.loop import Material, Trainable, pretrain
-from vicinal.training.stream import StreamFeed, StreamMaterial
 from vicinal.views import Augment, GeneratedNeighbours
 
 TINY = (

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from vicinal import cores
 from vicinal.objectives import vicreg
-from vicinal.recipe import Training
 from vicinal.recipes import read_recipe
+from vicinal.recipes.recipe import Training
 from vicinal.training import two_views
 from vicinal.training.device import open_engine
-from vicinal.training.going_on import networks
 from vicinal.training.loop import Material, pretrain
+from vicinal.training.start import networks
 from vicinal.training.two_views import TwoViews
 from vicinal.views import Augment, GeneratedNeighbours
 

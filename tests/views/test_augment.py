@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
 from vicinal.errors import InputError
-from vicinal.recipe import Views
+from vicinal.recipes.recipe import Views
 from vicinal.views import Augment, augment, channel_statistics, normalise
-from vicinal.views.parameters import draw_parameters
+from vicinal.views.augment import draw_parameters
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 OFF = Views(

@@ -1,8 +1,7 @@
 import torch
 
-from vicinal.recipe import Views
-from vicinal.views.moving import moved, packed, unpacked
-from vicinal.views.parameters import draw_parameters
+from vicinal.recipes.recipe import Views
+from vicinal.views.augment import draw_parameters, moved, packed, unpacked
 
 
 def test_parameters_come_out_of_one_tensor_as_they_went_in() -> None:

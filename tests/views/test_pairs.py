@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vicinal.errors import InputError
-from vicinal.recipe import Views
+from vicinal.recipes.recipe import Views
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, normalise
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3

@@ -3,9 +3,9 @@ import torch
 from scipy import stats
 from torchvision.transforms import v2
 
-from vicinal.recipe import Views
+from vicinal.recipes.recipe import Views
+from vicinal.views.augment import NO_HUE, Parameters, draw_parameters
 from vicinal.views.colour import BRIGHTNESS, CONTRAST, SATURATION
-from vicinal.views.parameters import NO_HUE, Parameters, draw_parameters
 
 BATCH = 4000
 

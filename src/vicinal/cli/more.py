@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.completion import complete_format, complete_recipe
 from vicinal.cli.options import (
     AsJson,
     DataDir,
@@ -19,6 +18,8 @@ from vicinal.cli.options import (
     MaxMegapixels,
     Source,
     Threads,
+    complete_format,
+    complete_recipe,
     reading,
     wants_page,
 )
@@ -81,8 +82,8 @@ def export(
     vicinal export runs/photos --to onnx --out photos.onnx
     vicinal export runs/photos --to torch.export --out photos.pt2
     """
-    from vicinal.verbs.export import export as write
-    from vicinal.verbs.shown import print_json, say
+    from vicinal.cli.output import print_json, say
+    from vicinal.encoder.export import export as write
 
     made = write(run, to, out)
     if as_json:
@@ -122,8 +123,8 @@ def index(
     vicinal index more.parquet --add photos.index
     vicinal similar photos.parquet beach/0031.jpg --index photos.index
     """
-    from vicinal.verbs.index import add_to_index, build_index
-    from vicinal.verbs.shown import print_json, say
+    from vicinal.cli.output import print_json, say
+    from vicinal.representations.index import add_to_index, build_index
 
     if out is not None and add is None:
         made = build_index(embeddings, out, kind)
@@ -158,7 +159,7 @@ def bench(
     Images a second, and the minutes that your number of images would take.
     """
     from vicinal.recipes import read_recipe, recipe_names
-    from vicinal.study.bench import measure_recipes, print_speeds
+    from vicinal.study.speed import measure_recipes, print_speeds
 
     recipes = [read_recipe(name) for name in recipe or recipe_names()]
     if not recipe:  # what goes on from a network of others needs an extra, and is asked for by name
@@ -184,10 +185,10 @@ def shard(
     vicinal shard 'SHARDS/{0000..0999}.tar' --out store
     vicinal train shards:store
     """
-    from vicinal.images.streams import write_source
+    from vicinal.cli.output import print_json, say
+    from vicinal.images.stream_sources import write_source
     from vicinal.recipes import read_recipe
-    from vicinal.study.folder import recipe_for
-    from vicinal.verbs.shown import print_json, say
+    from vicinal.runs.run_folder import recipe_for
 
     size = size or read_recipe(recipe_for(data)).views.size
     how = reading(exclude, max_megapixels)

@@ -22,7 +22,7 @@ from vicinal.errors import InputError, option
 from vicinal.files import check_new, write_csv
 
 if TYPE_CHECKING:
-    from vicinal.verbs.leaks import Leaked
+    from vicinal.evaluations.leaks import Leaked
 
 SHOWN = 20
 """Rows of a table in the terminal; files and JSON have them all."""
@@ -49,10 +49,10 @@ def similar(
     """
     if grid is not None:
         check_new(grid, "grid", ".png")
-    from vicinal.verbs.grid import write_grid
-    from vicinal.verbs.pairing import load_with
-    from vicinal.verbs.shown import print_json, print_table
-    from vicinal.verbs.similar import similar as find
+    from vicinal.cli.output import print_json, print_table
+    from vicinal.evaluations.retrieval import similar as find
+    from vicinal.evaluations.retrieval import write_grid
+    from vicinal.representations.pairing import load_with
 
     whole, opened = load_with(embeddings, index)
     found = find(whole, query, k=k, farthest=farthest, encoder=encoder, index=opened)
@@ -93,10 +93,10 @@ def anomalies(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.anomalies import rank_anomalies
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.anomalies import rank_anomalies
-    from vicinal.verbs.pairing import load_with
-    from vicinal.verbs.shown import print_json, print_table, say
+    from vicinal.representations.pairing import load_with
 
     searched, opened = load_with(reference or embeddings, index)
     whole = searched if reference is None else Embeddings.load(embeddings)
@@ -143,9 +143,9 @@ def cluster(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.groups import group
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.cluster import group
-    from vicinal.verbs.shown import print_json, print_table, say
 
     whole = Embeddings.load(embeddings)
     found = group(whole, clusters)
@@ -207,10 +207,10 @@ def duplicates(
     """
     if out is not None:
         check_new(out, "out", ".csv")
-    from vicinal.verbs.duplicates import find_duplicates
-    from vicinal.verbs.leaks import Pictures, leaks_between, leaks_within, read_pictures
-    from vicinal.verbs.pairing import load_with
-    from vicinal.verbs.shown import print_json, print_table, say
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.duplicates import find_duplicates
+    from vicinal.evaluations.leaks import Pictures, leaks_between, leaks_within, read_pictures
+    from vicinal.representations.pairing import load_with
 
     if against is not None and (threshold is not None or index is not None):
         raise InputError(f"{option('against')}: takes no threshold and no index; leave them out")
@@ -245,7 +245,7 @@ def duplicates(
 
 def _show_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
     """Writes and prints copies between two sets."""
-    from vicinal.verbs.shown import print_json, print_table, say
+    from vicinal.cli.output import print_json, print_table, say
 
     listed, shown = leaked.listed(), ("difference", "id_a", "id_b")
     if out is not None:
@@ -281,9 +281,9 @@ def labels(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.wrong_labels import doubt_labels
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.labels import doubt_labels
-    from vicinal.verbs.shown import print_json, print_table, say
 
     whole = Embeddings.load(embeddings)
     found = doubt_labels(whole, labels, k=k)
@@ -327,9 +327,9 @@ def select(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.selection import select_pictures
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.select import select_pictures
-    from vicinal.verbs.shown import print_json, print_table, say
 
     whole = Embeddings.load(embeddings)
     found = select_pictures(whole, count, labels=labels, method=method, seed=seed)
@@ -368,9 +368,9 @@ def compare(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.two_sets import compare_sets
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.compare import compare_sets
-    from vicinal.verbs.shown import print_json, print_table, say
 
     sets = (Embeddings.load(one), Embeddings.load(other))
     found = compare_sets(*sets, names=(str(one), str(other)), false_alarms=false_alarms)
@@ -408,9 +408,9 @@ def map_(
     embedding-atlas map.parquet --x x --y y --neighbors neighbors
     """
     check_new(out, "out", ".parquet")
+    from vicinal.cli.output import print_json, say
+    from vicinal.evaluations.maps import map_of, write_map
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.map import map_of, write_map
-    from vicinal.verbs.shown import print_json, say
 
     whole = Embeddings.load(embeddings)
     found = map_of(whole, method)
@@ -445,9 +445,9 @@ def probe(
     """
     if out is not None:
         check_new(out, "out", ".csv")
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.evaluations.label_probe import predict
     from vicinal.representations.embeddings import Embeddings
-    from vicinal.verbs.probe import predict
-    from vicinal.verbs.shown import print_json, print_table, say
 
     whole = Embeddings.load(embeddings)
     found = predict(whole, labels)

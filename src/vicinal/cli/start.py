@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from vicinal.cli.completion import complete_source
 from vicinal.cli.options import (
     SOURCES,
     AsJson,
@@ -31,6 +30,7 @@ from vicinal.cli.options import (
     Start,
     Threads,
     TrainNothing,
+    complete_source,
     ignored_words,
     reading,
     wants_page,
@@ -91,9 +91,9 @@ def explore(
     vicinal explore PHOTOS/ --start pretrained   training goes on from it
     vicinal explore PHOTOS/ --ignore flip,scale  where colour and brightness matter
     """
+    from vicinal.cli.output import print_json, say
     from vicinal.explore import Request
     from vicinal.explore import explore as explore_pictures
-    from vicinal.verbs.shown import print_json, say
 
     found = explore_pictures(
         Request(
@@ -166,12 +166,12 @@ def study(
     vicinal study --data PHOTOS/ --limit 5000
     """
     # torch takes seconds to import, and --help must not.
+    from vicinal.cli.output import print_json
     from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
+    from vicinal.study.claims import headline, print_summary
     from vicinal.study.objectives import asked_objectives
     from vicinal.study.run import Request, run_study
-    from vicinal.study.summary import headline, print_summary
-    from vicinal.verbs.shown import print_json
 
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
@@ -227,9 +227,9 @@ def choose(
     vicinal choose PHOTOS/ --minutes 30
     vicinal choose PHOTOS/ --objectives vicreg,barlow,ntxent
     """
+    from vicinal.cli.output import print_json, print_table, say
+    from vicinal.study.choose import choose as choose_objective
     from vicinal.study.objectives import asked_objectives
-    from vicinal.verbs.choose import choose as choose_objective
-    from vicinal.verbs.shown import print_json, print_table, say
 
     found = choose_objective(
         data,
@@ -294,10 +294,10 @@ def train(
     vicinal train 'tar:SHARDS/{0000..0999}.tar'          more than fits into memory
     vicinal train PHOTOS/ --set encoder.start=pretrained
     """
-    from vicinal.ranks import is_first
-    from vicinal.study.better import told
-    from vicinal.verbs.shown import print_json, say
-    from vicinal.verbs.train import train as train_encoder
+    from vicinal.cli.output import print_json, say
+    from vicinal.distributed import is_first
+    from vicinal.evaluations.own_view import told
+    from vicinal.study.train import train as train_encoder
 
     trained = train_encoder(
         data,
@@ -362,12 +362,12 @@ def embed(
     vicinal embed PHOTOS/ --encoder pretrained --out photos.parquet
     vicinal embed s3://bucket/photos --encoder runs/photos --out photos --engine ray
     """
+    from vicinal.cli.output import print_json, say
     from vicinal.files import check_new
-    from vicinal.verbs.shown import print_json, say
 
     how = reading(exclude, max_megapixels)
     if not out.endswith(".parquet"):
-        from vicinal.verbs.embed_pieces import embed_pieces
+        from vicinal.representations.embed_in_pieces import embed_pieces
 
         parts = embed_pieces(data, encoder, out, engine=engine, device=device, **how)
         if as_json:
@@ -379,7 +379,7 @@ def embed(
         raise InputError(f"--engine {engine}: writes a folder; name one that is no .parquet file")
     file = check_new(Path(out), "out", ".parquet")
     from vicinal.images import keep_skipped
-    from vicinal.verbs.embed import embed_source
+    from vicinal.representations.embed import embed_source
 
     found = embed_source(data, encoder, device=device, data_dir=data_dir, **how)
     found.save(file)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from torch import nn
 
-from vicinal import recipe
-from vicinal.encoder.plain import plain
 from vicinal.encoder.projector import projector
 from vicinal.encoder.resnet import resnet18, resnet18_pooled
-from vicinal.encoder.small import small
+from vicinal.encoder.small import plain, small
 from vicinal.encoder.timm_backbone import PREFIX, timm_backbone
+from vicinal.recipes import recipe
 
 __all__ = [
     "BACKBONES",

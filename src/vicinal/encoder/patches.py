@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vicinal.recipe import KEPT
+from vicinal.recipes.recipe import KEPT
 
 _DRAWN = 20_000  # patches from which the whitening is found; filters are the first of them
 _CONTRAST = 10 / 255**2  # added to a patch's variance: 10, where pixels go to 255

@@ -8,6 +8,7 @@ those of a local file. Numbers alone are read of any file, and no code.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,19 +17,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vicinal import recipe
 from vicinal.encoder import build_encoder
-from vicinal.encoder.saved import Preparation
+from vicinal.encoder.saved import Preparation, fingerprint, save_encoder
 from vicinal.encoder.timm_backbone import PREFIX, checked_timm, created
 from vicinal.errors import InputError, said_by
-from vicinal.images.depth import Span
-from vicinal.images.fit import INTERPOLATIONS
-from vicinal.recipe import Encoder, Recipe
+from vicinal.images.decoding import INTERPOLATIONS, Span
+from vicinal.recipes import recipe
+from vicinal.recipes.recipe import Encoder, Recipe
 from vicinal.views import channel_statistics
 
 PRETRAINED = "pretrained"
@@ -304,3 +305,49 @@ def _prepared(network: nn.Module, channels: int, text: str) -> Preparation:
         mean, std = (((sum(x) / len(x)),) * channels for x in (mean, std))
     how = said["interpolation"] if said["interpolation"] in INTERPOLATIONS else "bicubic"
     return Preparation(height, channels, mean, std, interpolation=how)
+
+
+@cache
+def cached_encoder(start: str) -> Path:
+    """Writes the network with its weights into the user's cache, under their fingerprint.
+
+    Args:
+        start: What `vicinal.encoder.pretrained.open_start` takes.
+
+    Raises:
+        InputError: As `open_start`, or if the cache cannot be written.
+    """
+    found = open_start(start)
+    network = found.network()
+    folder = platformdirs.user_cache_path("vicinal") / "encoders"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / "encoder.safetensors"
+            save_encoder(network, made, recipe=found.encoder, preparation=found.preparation)
+            name = found.encoder.backbone.partition(":")[2]
+            return made.replace(folder / f"{name}-{fingerprint(made)[:16]}.safetensors")
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the encoder cannot be kept there ({error.strerror}); make it writable, or "
+            "name another cache by XDG_CACHE_HOME"
+        ) from None
+
+
+def encoder_file(path: Path) -> Path:
+    """The file of the encoder that a user names.
+
+    By its file; by its run, `train`'s or a study's, whose first learner is meant; or, where there
+    is no such file or folder, by the name of weights that `open_start` takes.
+
+    Raises:
+        InputError: If it is a folder with no encoder in it, or the weights cannot be had.
+    """
+    if not path.exists() and is_start(str(path)):
+        return cached_encoder(str(path))
+    if not path.is_dir():
+        return path
+    for name in ("encoder.safetensors", "generated/encoder.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: no encoder.safetensors in it; name a finished run or the file")

@@ -18,8 +18,8 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.patches import Joined, PatchFilters, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
-from vicinal.images.fit import INTERPOLATIONS
-from vicinal.recipe import Encoder
+from vicinal.images.decoding import INTERPOLATIONS
+from vicinal.recipes.recipe import Encoder
 
 LARGEST = 4096
 """Pixels a side that an encoder's file may ask for."""

@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.errors import InputError
-from vicinal.evaluations.conformal import conformal_p_values, conformal_rank
+from vicinal.evaluations.anomalies import conformal_p_values, conformal_rank
 from vicinal.representations.neighbours import mean_distances
-from vicinal.representations.points import checked_points
+from vicinal.representations.spectral import checked_points
 
 Floats = NDArray[np.float64]
 

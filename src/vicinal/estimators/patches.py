@@ -14,11 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from vicinal.encoder.patches import LEAST_SIDE, PatchFilters, fit_patches, patch_features
 from vicinal.errors import InputError
-from vicinal.images.depth import Span
+from vicinal.images.decoding import Span, checked_pixels
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import Squares, squares
-from vicinal.images.values import checked_pixels
-from vicinal.representations.points import checked_points
+from vicinal.representations.spectral import checked_points
 
 Pixels = NDArray[np.uint8]
 

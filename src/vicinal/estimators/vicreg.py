@@ -19,18 +19,17 @@ from vicinal.encoder.pretrained import form_of, preparation_for, with_start
 from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
-from vicinal.images.depth import Span
+from vicinal.images.decoding import Span, checked_pixels, refuse_ones
 from vicinal.images.imageset import ImageSet
 from vicinal.images.in_memory import Squares, shape_of_rows, squares
-from vicinal.images.values import checked_pixels, refuse_ones
-from vicinal.recipe import Recipe
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.differences import ignoring
+from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
-from vicinal.representations.points import checked_points
+from vicinal.representations.spectral import checked_points
+from vicinal.training.beside_patches import join
 from vicinal.training.budget import check_minutes, most_epochs
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.joined import join
 from vicinal.training.log import terms_in
 from vicinal.training.loop import Material, pretrain
 from vicinal.training.recovery import DivergedError

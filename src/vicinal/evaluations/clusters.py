@@ -13,9 +13,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from vicinal.errors import InputError, option
-from vicinal.evaluations.arrays import checked
 from vicinal.evaluations.on_gpu import distance_sums, lloyd
-from vicinal.evaluations.score import Score
+from vicinal.evaluations.score import Score, checked
 
 _TILE = 1024  # rows and columns of distances held at a time: near the processor, 4 MB
 _SCREEN = 10_000  # points on which k-means' starts are compared

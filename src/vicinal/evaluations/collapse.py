@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.evaluations.arrays import checked
-from vicinal.evaluations.score import Score
+from vicinal.evaluations.score import Score, checked
 
 _BLOCK = 4096  # rows held in float64 at a time
 _DEAD = 1e-3  # share of the greatest deviation at which a dimension says nothing

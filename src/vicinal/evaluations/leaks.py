@@ -1,13 +1,28 @@
-"""Leaks: which test pictures are copies of training pictures."""
+"""Leaks: which pictures of one set, or part, are copies of another's; and what they are worth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.evaluations.same_picture import first_equal, same_pictures
+from vicinal import cores
+from vicinal.errors import InputError, option
+from vicinal.evaluations.duplicates import find_duplicates
+from vicinal.evaluations.probe import converged_probe
+from vicinal.evaluations.same_picture import first_equal, made_small, same_pictures
+from vicinal.files import as_path, read_json
+from vicinal.images import MOST_PIXELS, decoding, load_parts, named
+from vicinal.images.skipped import BadPictureError
+from vicinal.progress import counted
+from vicinal.representations.embed import joined
+from vicinal.representations.embeddings import PLAN, Embeddings, Representations
+from vicinal.representations.neighbours import nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +96,251 @@ def find_leaks(
     lengths = np.concatenate([np.zeros(len(exact), np.float32), apart])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
     return Leaks(pairs[order], lengths[order], len(test), near.limit, near.doubt)
+
+
+SIZE = 64
+"""Height and width to which pictures are decoded."""
+_FIELDS = 8  # a side of what stands for the representation of pictures without an encoder
+_NEAR = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A set of pictures as duplicates and leaks are looked for in it.
+
+    Attributes:
+        embeddings: The pictures; without an encoder, a representation is 8 × 8 means of pixels.
+        small: Array (N, 32, 32, 3) uint8, see `made_small`; None where pixels cannot be had.
+        encoded: Whether an encoder made the representations.
+        why: Why there are no pixels, for the user; None where there are.
+    """
+
+    embeddings: Embeddings
+    small: NDArray[np.uint8] | None
+    encoded: bool
+    why: str | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> Pictures:
+        """The pictures at ``rows`` (K,)."""
+        small = None if self.small is None else self.small[rows]
+        whole = self.embeddings
+        columns: dict[str, Any] = {
+            name: None if getattr(whole, name) is None else getattr(whole, name)[rows]
+            for name in ("array", "ids", "paths", "labels", "splits", "sizes")
+        }
+        return replace(self, embeddings=replace(whole, **columns), small=small)
+
+
+@dataclass(frozen=True, eq=False)
+class Leaked:
+    """Copies between two sets.
+
+    Attributes:
+        train: The set of which copies are looked for.
+        test: The set in which they are looked for.
+        leaks: The copies.
+        accuracy: Of a linear probe fitted to ``train``, on all of ``test`` (``all``), on what is no
+            copy (``without``) and on the copies (``copies``); None where it cannot be had.
+    """
+
+    train: Pictures
+    test: Pictures
+    leaks: Leaks
+    accuracy: dict[str, float] | None
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Each pair as plain data."""
+        return [
+            {
+                "difference": float(difference),
+                **{f"{name}_a": text for name, text in self.train.embeddings.describe(a).items()},
+                **{f"{name}_b": text for name, text in self.test.embeddings.describe(b).items()},
+            }
+            for (a, b), difference in zip(
+                self.leaks.pairs.tolist(), self.leaks.differences.tolist(), strict=True
+            )
+        ]
+
+    def header(self) -> list[str]:
+        """The names that `listed` gives."""
+        ends = (("a", self.train), ("b", self.test))
+        return ["difference"] + [f"{n}_{end}" for end, s in ends for n in s.embeddings.columns()]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "limit": self.leaks.limit,
+            "warning": self.warning(),
+            "tested": self.leaks.tested,
+            "leaked": self.test.embeddings.ids[self.leaks.leaked].tolist(),
+            "probe_accuracy": self.accuracy,
+            "pairs": self.listed(),
+        }
+
+    def warning(self) -> str | None:
+        """One line where what counts as a copy is not sure."""
+        why = [*([self.leaks.doubt] if self.leaks.doubt else [])]
+        why += [one.why for one in (self.train, self.test) if one.why]
+        return f"not sure: {why[0]}; look at the pairs" if why else None
+
+    def told(self) -> list[str]:
+        """What was found, in a line or two."""
+        lines = [self.leaks.told()]
+        if self.accuracy is not None and len(self.leaks.leaked):
+            what = "representations" if self.train.encoded else "pixels"
+            shown = self.accuracy
+            lines.append(
+                f"a linear probe on the {what}: {shown['all']:.1%} of all test pictures, "
+                f"{shown['without']:.1%} without the copies, {shown['copies']:.1%} of the copies"
+            )
+        return lines
+
+
+def read_pictures(
+    source: str,
+    *,
+    data_dir: Path | None = None,
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
+) -> Pictures:
+    """Reads embeddings, with the pixels of their pictures where these can be had, or pictures.
+
+    Args:
+        source: A file or folder of embeddings, or what `vicinal.images.load` takes.
+        data_dir: Where downloads and decoded images are kept.
+        exclude: Patterns of files that are left out.
+        max_pixels: Pixels of a picture that may be decoded.
+
+    Raises:
+        InputError: If it is neither, or cannot be read.
+    """
+    if holds_embeddings(Path(source)):
+        whole = Embeddings.load(source)
+        small, why = _pixels_behind(whole)
+        return Pictures(whole, small, True, why)
+    parts = load_parts(
+        source,
+        size=SIZE,
+        channels=3,
+        data_dir=data_dir,
+        exclude=exclude,
+        max_pixels=max_pixels,
+        whole=True,  # a copy may lack a part of any side
+    )
+    small = np.concatenate([made_small(part.images.pixels) for part in parts])
+    fields = small.reshape(len(small), _FIELDS, 4, _FIELDS, 4, 3).mean(axis=(2, 4)) / 255
+    array = fields.reshape(len(small), -1).astype(np.float32)
+    return Pictures(joined(parts, array, {"source": named(source)}), small, False)
+
+
+def holds_embeddings(path: Path) -> bool:
+    """Whether a path leads to embeddings rather than pictures."""
+    if path.is_dir():
+        files = sorted(path.glob("*.parquet"))
+        if not files:
+            return False
+        if (path / PLAN).is_file() and read_json(path / PLAN):
+            return True
+        path = files[0]
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    try:
+        return "representation" in pq.read_schema(path).names
+    except Exception:  # an unreadable file is refused, with its reason, by who reads it
+        return True
+
+
+def _pixels_behind(whole: Embeddings) -> tuple[NDArray[np.uint8] | None, str | None]:
+    """The pictures of embeddings made small, or why they cannot be had."""
+    if whole.paths is not None:
+        found = []
+        try:
+            with counted("pictures", len(whole)) as advance:
+                for path in whole.paths.tolist():
+                    how: dict[str, Any] = {"size": SIZE, "channels": 3, "pad": False, "whole": True}
+                    square = decoding.decode(as_path(path), path, **how)
+                    found.append(made_small(square[None])[0])
+                    advance(1)
+        except (BadPictureError, OSError, InputError):
+            return None, f"{path} cannot be read, so the representations alone were compared"
+        return np.stack(found), None
+    return None, "the file names no pictures, so the representations alone were compared"
+
+
+@cores.shared()
+def leaks_between(train: Pictures, test: Pictures, *, seed: int = 0) -> Leaked:
+    """Finds which pictures of ``test`` are copies of pictures of ``train``.
+
+    Pixels decide where both have them, else distances as in `find_duplicates`.
+
+    Raises:
+        InputError: If there are neither pixels nor representations of one encoder.
+    """
+    one, other = train.embeddings, test.embeddings
+    comparable = train.encoded == test.encoded and one.array.shape[1] == other.array.shape[1]
+    if train.small is not None and test.small is not None:
+        more = None
+        if comparable:
+            near = nearest(other.array, one.array, min(_NEAR, len(one))).indices
+            rows = np.repeat(np.arange(len(other)), near.shape[1])
+            more = np.stack([near.ravel(), rows], axis=1)
+        leaks = find_leaks(train.small, test.small, more)
+    elif comparable:
+        leaks = _by_vectors(one, other)
+    else:
+        raise InputError(
+            f"{option('against')}: neither pixels nor representations of one encoder; give "
+            "pictures, or embed both with one encoder"
+        )
+    return Leaked(train, test, leaks, _accuracy(one, other, leaks.leaked, seed, comparable))
+
+
+def leaks_within(pictures: Pictures) -> Leaked | None:
+    """The copies between the parts of a set: training, then all others; None without parts."""
+    splits = pictures.embeddings.splits
+    if splits is None or len(set(splits.tolist())) < 2:
+        return None
+    teaches = splits == ("train" if "train" in splits else splits[0])
+    return leaks_between(*(pictures.take(np.flatnonzero(rows)) for rows in (teaches, ~teaches)))
+
+
+def _by_vectors(one: Embeddings, other: Embeddings) -> Leaks:
+    array = np.concatenate([one.array, other.array])
+    found = find_duplicates(Embeddings(array, np.arange(len(array)).astype(np.str_)))
+    ends, lengths = [], []
+    for rows in found.groups:  # equal rows are paired with the first of them alone
+        ours, theirs = rows[rows < len(one)], rows[rows >= len(one)]
+        if len(ours):
+            near = nearest(array[theirs], array[ours], 1) if len(theirs) else None
+            if near is not None:
+                ends.append(np.stack([ours[near.indices[:, 0]], theirs - len(one)], axis=1))
+                lengths.append(near.distances[:, 0])
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *ends])
+    apart = np.concatenate([np.empty(0, np.float32), *lengths])
+    order = np.argsort(apart, kind="stable")
+    return Leaks(pairs[order], apart[order], len(other), found.threshold, found.doubt)
+
+
+def _accuracy(
+    one: Embeddings, other: Embeddings, leaked: NDArray[np.int64], seed: int, comparable: bool
+) -> dict[str, float] | None:
+    """What a probe is right in, with and without copies; None without labels on both sides."""
+    if not comparable or not len(leaked) or one.labels is None or other.labels is None:
+        return None
+    ours, theirs = np.flatnonzero(one.labels != ""), np.flatnonzero(other.labels != "")
+    theirs = theirs[np.isin(other.labels[theirs], one.labels[ours])]
+    names, labels = np.unique(one.labels[ours], return_inverse=True)
+    copy = np.isin(theirs, leaked)
+    if len(names) < 2 or len(ours) < 10 or copy.all() or not copy.any():
+        return None
+    answers = np.searchsorted(names, other.labels[theirs])
+    known = [
+        Representations(set_.array[rows], set_.ids[rows], wanted, tuple(names.tolist()))
+        for set_, rows, wanted in ((one, ours, labels), (other, theirs, answers))
+    ]
+    right = converged_probe(known[0], known[1], seed=seed).predictions == answers
+    return {
+        "all": float(right.mean()),
+        "without": float(right[~copy].mean()),
+        "copies": float(right[copy].mean()),
+    }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vicinal.representations.distances import full_float32
+from vicinal.representations.neighbours import full_float32
 
 Array32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]

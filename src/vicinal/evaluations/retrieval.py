@@ -1,16 +1,30 @@
-"""Retrieval: which images are nearest to a query and which farthest, and are they of its class?"""
+"""Retrieval: which images are nearest to one and which farthest; are they of its class?"""
 
 from __future__ import annotations
 
+import difflib
+import math
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from vicinal.errors import InputError
+from vicinal import cores
+from vicinal.encoder.pretrained import encoder_file
+from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.errors import InputError, option
 from vicinal.evaluations.score import Score
+from vicinal.files import as_path, as_text, replacing
+from vicinal.images import ImageSet, decoding, load_parts
+from vicinal.representations.embed import embed
+from vicinal.representations.embeddings import Embeddings, Representations
+from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
-from vicinal.representations.representations import Representations
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,3 +224,221 @@ def _saturation_and_brightness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]
     least = pixels.min(axis=-1)
     saturation = (greatest - least) / np.maximum(greatest, 1)  # black has none
     return np.stack([saturation.mean(axis=(1, 2)), greatest.mean(axis=(1, 2)) / 255], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Similar:
+    """The pictures found for one.
+
+    Attributes:
+        query: The query's id, or its path if it is none of the set.
+        row: Its row in the set; None if it is none of it.
+        rows: Array (k,) int64, the rows found, the most extreme first.
+        distances: Array (k,) float32, L2 distances of representations.
+    """
+
+    query: str
+    row: int | None
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+        """Each picture found, as plain data."""
+        pairs = zip(self.rows.tolist(), self.distances.tolist(), strict=True)
+        return [
+            {"rank": rank, **embeddings.describe(row), "distance": distance}
+            for rank, (row, distance) in enumerate(pairs, 1)
+        ]
+
+
+@cores.shared()
+def similar(
+    embeddings: Embeddings,
+    query: str,
+    *,
+    k: int = 10,
+    farthest: bool = False,
+    encoder: Path | None = None,
+    index: Index | None = None,
+) -> Similar:
+    """Finds the k nearest pictures, or the k farthest; exactly, and without the query itself.
+
+    Args:
+        embeddings: The pictures to search.
+        query: The id or the path of one of them, or the path of another picture.
+        k: How many.
+        farthest: Whether to look for the least similar.
+        encoder: The run folder or file of the encoder that made the embeddings; needed for
+            another picture.
+        index: The index of the set, row for row; then the nearest are nearly the nearest, and
+            the farthest, by a pass over its vectors, still exactly the farthest.
+
+    Raises:
+        InputError: If the query is nowhere, the encoder missing or another, or k too large.
+    """
+    row = _row_of(embeddings, query)
+    others = np.arange(len(embeddings))
+    if row is None:
+        asked = _encoded(embeddings, query, encoder)
+    else:
+        asked = np.asarray(embeddings.array[row : row + 1])
+        others = np.delete(others, row)
+    if not 1 <= k <= len(others):
+        raise InputError(
+            f"{option('k', k)}: the set has {len(others)} pictures to find; ask for 1 to that"
+        )
+    name = query if row is None else str(embeddings.ids[row])
+    if index is not None:
+        own = None if row is None else np.array([row])
+        found = (index.farthest if farthest else index.nearest)(asked, k, own=own)
+        return Similar(name, row, found.indices[0], found.distances[0])
+    found = nearest_and_farthest(asked, embeddings.array[others], k)[farthest]
+    return Similar(name, row, others[found.indices[0]], found.distances[0])
+
+
+def _row_of(embeddings: Embeddings, query: str) -> int | None:
+    """The row whose id, or else whose path, the query is."""
+    path = as_text(os.path.abspath(query))
+    for column, text in ((embeddings.ids, query), (embeddings.paths, path)):
+        if column is not None and len(rows := np.flatnonzero(column == text)):
+            return int(rows[0])
+    return None
+
+
+def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArray[np.float32]:
+    """The representation (1, F) of a picture that is not in the set."""
+    path = Path(query)
+    if not path.is_file():
+        close = difflib.get_close_matches(query, embeddings.ids[:10_000].tolist(), n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; ids look like {embeddings.ids[0]}"
+        raise InputError(f"{query}: neither an id in the file nor a picture{hint}")
+    if encoder is None:
+        raise InputError(
+            f"{query}: not in the file, so it must be encoded; name the encoder's run by "
+            f"{option('encoder')}"
+        )
+    file = encoder_file(encoder)
+    network, preparation = load_encoder(file)
+    made_by = embeddings.origin.get("encoder_sha256", fingerprint(file))
+    pixels = decoding.decode(
+        path,
+        query,
+        size=preparation.size,
+        channels=preparation.channels,
+        pad=False,
+        interpolation=preparation.interpolation,
+        span=preparation.span or embeddings.origin.get("span"),
+    )
+    images = ImageSet("query", pixels[None], np.array(["query"]))
+    array = embed(network, images, preparation).array
+    if made_by != fingerprint(file) or array.shape[1] != embeddings.array.shape[1]:
+        raise InputError(
+            f"{option('encoder', encoder)}: another encoder made these embeddings "
+            f"({embeddings.origin.get('encoder', 'unknown')}); name that one"
+        )
+    return array
+
+
+_CELL = 128  # pixels a side
+_CAPTION = 16
+_GAP = 4
+_ACROSS = 6
+
+
+def write_grid(
+    path: Path, embeddings: Embeddings, query: int | Path, rows: Sequence[int], captions: list[str]
+) -> None:
+    """Writes the query and the pictures at ``rows``, row by row, each over its caption.
+
+    Pictures come from their files, or for embeddings without paths from the source that they
+    were made from; each is cropped to a square as for the encoder.
+
+    Args:
+        path: Where the PNG goes.
+        embeddings: What the rows count in.
+        query: The first picture, by row or by file.
+        rows: The others.
+        captions: One for each picture, the query's first.
+
+    Raises:
+        InputError: If the pictures are not to be had.
+    """
+    shown = [query, *rows] if isinstance(query, int) else list(rows)
+    tiles = list(pictures_of(embeddings, shown, "grid"))
+    if isinstance(query, Path):
+        tiles.insert(0, _tile(query, str(query)))
+    across = min(_ACROSS, len(tiles))
+    step = _CELL + _GAP, _CELL + _CAPTION + _GAP
+    size = across * step[0] + _GAP, math.ceil(len(tiles) / across) * step[1] + _GAP
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
+        x, y = place % across * step[0] + _GAP, place // across * step[1] + _GAP
+        sheet.paste(tile, (x, y))
+        draw.text((x, y + _CELL + 2), _latin(caption), fill="black")
+        if place == 0:
+            draw.rectangle((x - 2, y - 2, x + _CELL + 1, y + _CELL + 1), outline="red", width=2)
+    with replacing(path) as partial:
+        sheet.save(partial, "PNG")
+
+
+def pictures_of(
+    embeddings: Embeddings, rows: Sequence[int], parameter: str, side: int = _CELL
+) -> Iterator[Image.Image]:
+    """The pictures at ``rows``, square and in colour, from their files or else from their source.
+
+    Args:
+        embeddings: What the rows count in.
+        rows: Which.
+        parameter: The parameter that asked for them, for the message.
+        side: Pixels.
+
+    Raises:
+        InputError: If they are not to be had.
+    """
+    if embeddings.paths is not None:
+        for row in rows:
+            where = str(embeddings.paths[row])
+            yield _tile(as_path(where), where, side)
+        return
+    pixels = _source_pixels(embeddings, parameter)
+    for row in rows:
+        name = str(embeddings.ids[row])
+        if name not in pixels:
+            raise InputError(
+                f"{option(parameter)}: {embeddings.origin['source']} has no picture {name} now"
+            )
+        image = pixels[name]
+        square = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        yield square.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+
+
+def _source_pixels(embeddings: Embeddings, parameter: str) -> dict[str, NDArray[np.uint8]]:
+    """Pictures by id, from the source that the embeddings were made from."""
+    origin = embeddings.origin
+    if not {"source", "size", "channels"} <= set(origin):
+        raise InputError(
+            f"{option(parameter)}: the embeddings say neither paths nor a source; use "
+            "`vicinal embed`"
+        )
+    folder = origin.get("data_dir")
+    parts = load_parts(
+        origin["source"],
+        size=origin["size"],
+        channels=origin["channels"],
+        data_dir=None if folder is None else Path(folder),
+    )
+    return {
+        str(name): picture
+        for part in parts
+        for name, picture in zip(part.images.ids, part.images.pixels, strict=True)
+    }
+
+
+def _tile(path: Path, where: str, side: int = _CELL) -> Image.Image:
+    return Image.fromarray(decoding.decode(path, where, size=side, channels=3, pad=False))
+
+
+def _latin(caption: str) -> str:
+    """What Pillow's own font can draw, cut to a cell's width."""
+    return caption.encode("latin-1", "replace").decode("latin-1")[-20:]

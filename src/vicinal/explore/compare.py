@@ -1,4 +1,4 @@
-"""Each picture beside all others: nearest, farthest, how odd, and which are nearly the same."""
+"""Each picture beside all others: nearest, farthest, how odd, nearly the same, wrongly labelled."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal.errors import InputError
+from vicinal.evaluations.anomalies import rank_beside
+from vicinal.evaluations.duplicates import Duplicates, find_duplicates
+from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import Compared, first_equal, made_small
+from vicinal.evaluations.wrong_labels import doubt_labels
 from vicinal.explore.points import PARTS, rows_of
 from vicinal.files import replacing, write_csv
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
-from vicinal.representations.updated import updated_neighbours
-from vicinal.study.pictures import Pixels
-from vicinal.verbs.anomalies import rank_beside
-from vicinal.verbs.duplicates import Duplicates, find_duplicates
-from vicinal.verbs.map import lists
+from vicinal.representations.neighbours import Neighbours, nearest_and_farthest, updated_neighbours
+from vicinal.runs.pictures import Pixels
 
 NEAR = 10
 FAR = 5
@@ -195,3 +196,44 @@ def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) ->
 def _write_anomalies(path: Path, embeddings: Embeddings, listed: list[dict[str, Any]]) -> None:
     header = ["rank", *embeddings.columns(), "score", "p_value", "flagged"]
     write_csv(path, header, (list(picture.values()) for picture in listed))
+
+
+def find_doubts(embeddings: Embeddings, folder: Path) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+    """Columns of labels that are contradicted, and what is said of all; writes ``doubtful.csv``.
+
+    ``suggested``, ``confidence``, ``agree`` and ``doubt``, the place in the list from 0; null, NaN
+    and −1 for pictures whose label is not contradicted. None where there are no labels to judge.
+
+    Args:
+        embeddings: The pictures.
+        folder: Where the file goes.
+    """
+    try:
+        found = doubt_labels(embeddings)
+    except InputError:  # no labels, or too few of a class: then there is nothing to say
+        return {}, {"labels": None}
+    write_csv(folder / "doubtful.csv", found.header(embeddings), found.rows(embeddings))
+    doubted = found.found
+    count = found.contradicted
+    rows = doubted.rows[doubted.contradicted]
+    places, agree = np.full((2, len(embeddings)), -1, np.int32)
+    confidence = np.full(len(embeddings), np.nan, np.float32)
+    suggested = np.full(len(embeddings), None, object)
+    places[rows] = np.arange(count)
+    agree[rows] = doubted.agreeing[doubted.contradicted].sum(axis=1)
+    confidence[rows] = doubted.confidence[doubted.contradicted]
+    names = np.array(found.class_names, object)
+    suggested[rows] = names[doubted.suggested[doubted.contradicted]]
+    return {
+        "suggested": pa.array(suggested.tolist(), pa.string()),
+        "confidence": pa.array(confidence),
+        "agree": pa.array(agree),
+        "doubt": pa.array(places),
+    }, {
+        "labels": {
+            "contradicted": count,
+            "judged": len(doubted.rows),
+            "agreement": doubted.accuracy.value,
+            "neighbours": doubted.neighbours.shape[1],
+        }
+    }

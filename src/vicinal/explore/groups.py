@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vicinal.evaluations.groups import Grouped, GroupTree, group, grouped, reduced
 from vicinal.files import write_csv
 from vicinal.representations.embeddings import Embeddings
-from vicinal.representations.tree import GroupTree, reduced
-from vicinal.verbs.cluster import Grouped, group, grouped
 
 
 def find_groups(

@@ -13,47 +13,44 @@ from typing import Any
 import numpy as np
 
 from vicinal import cores
-from vicinal.encoder.pretrained import is_start, preparation_for
+from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
-from vicinal.explore.added import read_held
-from vicinal.explore.asked import (
-    Request,
-    check,
-    held_or_asked_recipe,
-    identity_of,
-    load_pictures,
-)
-from vicinal.explore.compare import compare
-from vicinal.explore.described import describe, run_figures, skipped_in
-from vicinal.explore.doubts import find_doubts
+from vicinal.evaluations.own_view import keep_better, told
+from vicinal.explore.compare import compare, find_doubts
 from vicinal.explore.groups import find_groups
-from vicinal.explore.joined import Joined
-from vicinal.explore.later import add_onto, update
 from vicinal.explore.maps import lay_out
 from vicinal.explore.points import (
     Found,
+    describe,
     neighbours_of,
     part_files,
     read_part,
+    run_figures,
+    skipped_in,
     write_part,
 )
-from vicinal.explore.seen import FILES, Listing, keep_files
+from vicinal.explore.request import Request, check, held_or_asked_recipe, identity_of, load_pictures
+from vicinal.explore.update import FILES, Joined, Listing, add_onto, keep_files, read_held, update
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import ImageSet, Part, keep_skipped, named
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
+from vicinal.representations.embed import embed_parts
 from vicinal.representations.embeddings import Embeddings
-from vicinal.study.better import keep_better, told
-from vicinal.encoder.cached import encoder_file
-from vicinal.study.folder import (RunFolder, default_folder, describe_environment, open_run)
+from vicinal.runs.pictures import write_pictures
+from vicinal.runs.run_folder import (
+    RunFolder,
+    default_folder,
+    describe_environment,
+    open_run,
+    run_stage,
+    say,
+)
 from vicinal.study.learners import learn_generated
-from vicinal.study.pictures import write_pictures
-from vicinal.study.stages import run_stage, say
+from vicinal.training.beside_patches import join
 from vicinal.training.budget import most_epochs
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.differences import fitting
-from vicinal.training.joined import join
-from vicinal.verbs.embed import embed_parts
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ import platformdirs
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
+from vicinal.files import as_text
 from vicinal.images import digits
-from vicinal.images.depth import Span
-from vicinal.images.fitting import Fitting, Listed, with_same_classes
+from vicinal.images.decoding import Span
+from vicinal.images.formats import MOST_PIXELS
 from vicinal.images.imageset import ImageSet, Splits, hold_out, limited
-from vicinal.images.iterable import from_images
-from vicinal.images.names import as_text
-from vicinal.images.opened import MOST_PIXELS
-from vicinal.images.said import tell
+from vicinal.images.in_memory import from_images
 from vicinal.images.skipped import MOST_SKIPPED, Skipped, keep_skipped, refuse_too_many
 from vicinal.images.sources import SOURCES, Parts, lists_files, named, parts_of, source_names
+from vicinal.images.store import Fitting, Listed, with_same_classes
+from vicinal.progress import tell
 
 __all__ = [
     "MOST_PIXELS",
@@ -79,9 +79,9 @@ def load(
         limit: At most so many training images, equally many of each class.
         test: Another source, whose test part (or all of it) is the test set.
         data_dir: Folder for downloads and decoded images; by default the platform's cache.
-        interpolation: How pictures are scaled, one of `vicinal.images.fit.INTERPOLATIONS`.
+        interpolation: How pictures are scaled, one of `vicinal.images.decoding.INTERPOLATIONS`.
         exclude: Patterns of files and folders that are left out, such as ``*_small.jpg``, see
-            `vicinal.images.names.excluded`; of a folder or a CSV.
+            `vicinal.files.excluded`; of a folder or a CSV.
         max_pixels: Pixels of a picture that may be decoded; a larger one is skipped. A JPEG is
             decoded at the fraction of its size that ``size`` needs.
 

@@ -10,24 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.images.classes import coded, labels_told, no_labels_told
+from vicinal.files import as_path, as_text, excluded
 from vicinal.images.folder import FolderImages
-from vicinal.images.names import as_path, as_text, excluded
-from vicinal.images.table import PATHS, Table, read_table
+from vicinal.images.tables import PATHS, Table, coded, labels_told, no_labels_told, read_table
 
 
 def load(path: str, exclude: Sequence[str] = ()) -> tuple[FolderImages, None]:
     """Lists the image files that a CSV file names; decodes none.
 
-    The first line names the columns: ``path`` (or another of `vicinal.images.table.PATHS`),
+    The first line names the columns: ``path`` (or another of `vicinal.images.tables.PATHS`),
     relative to the CSV file or absolute, and, if there are labels, ``label`` (or another of
-    `vicinal.images.classes.label_columns`), in any case and with blanks around; other columns are
+    `vicinal.images.tables.label_columns`), in any case and with blanks around; other columns are
     left alone. A path is also the picture's id. What Vicinal wrote
-    (`vicinal.images.names.as_text`, `vicinal.files.write_csv`) is read back as meant.
+    (`vicinal.files.as_text`, `vicinal.files.write_csv`) is read back as meant.
 
     Args:
         path: The file.
-        exclude: Patterns of paths that are left out, see `vicinal.images.names.excluded`.
+        exclude: Patterns of paths that are left out, see `vicinal.files.excluded`.
 
     Returns:
         All of them, and None: there is no test part.

@@ -12,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, said_by
-from vicinal.images.classes import coded, label_columns, labels_told, no_labels_told
-from vicinal.images.parts import chosen_test, part_of
 from vicinal.images.skipped import BadPictureError, Skipped
+from vicinal.images.tables import (
+    chosen_test,
+    coded,
+    label_columns,
+    labels_told,
+    no_labels_told,
+    part_of,
+)
 
 _SAVED = ("state.json", "dataset_dict.json")
 """One of these lies in a folder that `datasets` wrote by ``save_to_disk``."""
@@ -79,8 +85,8 @@ def load(name: str, cache: Path) -> tuple[HubImages, HubImages | None]:
     """Lists the images of a data set, fetched into ``cache`` first; decodes none.
 
     Images are those of the first column of type image; labels those of the likeliest column
-    (`vicinal.images.classes.label_columns`). Parts have customary names, in any case
-    (`vicinal.images.parts`); where none is called so, the first split is all there is.
+    (`vicinal.images.tables.label_columns`). Parts have customary names, in any case
+    (`vicinal.images.tables`); where none is called so, the first split is all there is.
 
     Args:
         name: Its name on the hub, such as ``beans``, or a folder that the library takes, one of

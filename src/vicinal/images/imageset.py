@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.images.depth import Span
+from vicinal.images.decoding import Span
 from vicinal.images.skipped import Skipped
 
 

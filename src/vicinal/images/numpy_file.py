@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, said_by
-from vicinal.images.classes import coded, label_columns, labels_told, no_labels_told
+from vicinal.images.decoding import checked_pixels, refuse_ones, stacked
 from vicinal.images.imageset import ImageSet
 from vicinal.images.skipped import Skipped
-from vicinal.images.values import checked_pixels, refuse_ones, stacked
+from vicinal.images.tables import coded, label_columns, labels_told, no_labels_told
 
 
 @dataclass(frozen=True, eq=False)

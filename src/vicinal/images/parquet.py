@@ -18,17 +18,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.images.classes import coded, labels_told, no_labels_told
-from vicinal.images.names import left_behind, literal_start
-from vicinal.images.parquet_columns import (
+from vicinal.files import left_behind, literal_start
+from vicinal.images.skipped import BadPictureError, Skipped
+from vicinal.images.tables import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    case_forms,
     cells_of,
+    chosen_test,
+    coded,
     declared_names,
     image_column,
     label_column,
+    labels_told,
+    no_labels_told,
+    parted_files,
     row_classes,
 )
-from vicinal.images.parts import TEST, TRAIN, VALIDATION, case_forms, chosen_test, parted_files
-from vicinal.images.skipped import BadPictureError, Skipped
 
 _BATCH_ROWS = 64
 
@@ -82,12 +89,12 @@ class ParquetImages:
 def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
     """Lists the images of parquet files; decodes none.
 
-    Which columns hold images and labels: `vicinal.images.parquet_columns`. The names of numbered
+    Which columns hold images and labels: `vicinal.images.tables`. The names of numbered
     classes come from the `datasets` metadata if it is there.
 
     Args:
         pattern: A file, a folder of ``.parquet`` files or a glob; ``{split}`` in it stands for the
-            customary names of parts, such as ``train`` and ``test`` (`vicinal.images.parts`).
+            customary names of parts, such as ``train`` and ``test`` (`vicinal.images.tables`).
 
     Returns:
         Training and test part. Without ``{split}``, these are what the files' names say, as in

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.files import read_json, replacing, write_json
-from vicinal.images.depth import Span
-from vicinal.images.stream import BLOCK, ChannelSums, ImageStream
+from vicinal.images.decoding import Span
+from vicinal.images.image_stream import BLOCK, ChannelSums, ImageStream
 
 INDEX = "index.json"
 SHARD_BYTES = 64 << 20
@@ -39,7 +39,7 @@ class NpyShards:
     shape: tuple[int, int, int]
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """Some images of a shard, see `vicinal.images.stream.Shards`."""
+        """Some images of a shard, see `vicinal.images.image_stream.Shards`."""
         path, image = self.files[shard], int(np.prod(self.shape))
         if len(index) == 0:
             return

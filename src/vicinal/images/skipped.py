@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vicinal.errors import InputError
-from vicinal.files import write_csv
-from vicinal.images.names import on_one_line
+from vicinal.files import on_one_line, write_csv
 
 MOST_SKIPPED = 0.2
 """Share of a source's pictures that may be bad; with more, the source itself is the mistake."""
@@ -21,7 +20,7 @@ class Skipped:
     """A picture that was left out.
 
     Attributes:
-        path: Its file (a name that is no UTF-8 as `vicinal.images.names.as_text` has it), or
+        path: Its file (a name that is no UTF-8 as `vicinal.files.as_text` has it), or
             the file and the row.
         reason: Why it cannot be used, in a few words.
     """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vicinal.errors import InputError, option
 from vicinal.images import csv_file, digits, folder, hub, numpy_file, parquet, torchvision_sets
-from vicinal.images.fitting import Listed
 from vicinal.images.imageset import Splits
+from vicinal.images.store import Listed
 
 Parts = tuple[Listed | None, Listed | None]
 """Training and test part; a source that has only one part gives it as the first."""

@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.files import read_json, write_json
-from vicinal.images import fit
-from vicinal.images.depth import Span, eight_bits, joined, span_of
-from vicinal.images.formats import suffixes, unread
-from vicinal.images.names import excluded, left_behind, literal_start
-from vicinal.images.opened import MOST_PIXELS
-from vicinal.images.said import tell
-from vicinal.images.stream import BLOCK, ChannelSums, ImageStream
+from vicinal.files import excluded, left_behind, literal_start, read_json, write_json
+from vicinal.images import decoding
+from vicinal.images.decoding import Span, eight_bits, joined, span_of
+from vicinal.images.formats import MOST_PIXELS, suffixes, unread
+from vicinal.images.image_stream import BLOCK, ChannelSums, ImageStream
+from vicinal.progress import tell
 
 _SAMPLED = 4096
 """Images, from the front of up to 8 shards, of which mean and deviation are taken."""
@@ -60,7 +58,7 @@ class TarShards:
     max_pixels: int = MOST_PIXELS
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """Some images of a shard, see `vicinal.images.stream.Shards`; decoded on all cores."""
+        """Some images of a shard, see `Shards`, decoded on all cores."""
         for squares in self.squares(shard, index):
             images = [
                 one if one.dtype == np.uint8 else eight_bits(one, self.span or span_of(one))
@@ -80,7 +78,7 @@ class TarShards:
 
     def _decoded(self, some: list[tuple[bytes, str]]) -> list[NDArray[Any]]:
         return [
-            fit.square(
+            decoding.square(
                 picture,
                 where,
                 size=self.size,
@@ -114,7 +112,7 @@ def open_tar(
         size: Height and width of the decoded images.
         cache: Folder for what is known of the files.
         interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
-        exclude: Patterns of members that are left out, see `vicinal.images.names.excluded`.
+        exclude: Patterns of members that are left out, see `vicinal.files.excluded`.
         max_pixels: Pixels of a picture that may be decoded.
 
     Raises:
@@ -122,7 +120,7 @@ def open_tar(
     """
     files = _files(pattern)
     stamp = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    asked = (size, fit.RULE, stamp, interpolation, exclude, max_pixels, suffixes())
+    asked = (size, decoding.RULE, stamp, interpolation, exclude, max_pixels, suffixes())
     digest = hashlib.sha256(repr(asked).encode()).hexdigest()
     how: dict[str, Any] = {"interpolation": interpolation, "max_pixels": max_pixels}
     shards = TarShards(files, (), size, 0, exclude=exclude, **how)

@@ -16,7 +16,7 @@ from vicinal.objectives.tcr import TCRLoss, tcr
 from vicinal.objectives.terms import Terms
 from vicinal.objectives.vicreg import CONVENTIONS, PRESETS, VICRegLoss, vicreg
 from vicinal.objectives.visreg import VISRegLoss, visreg
-from vicinal.recipe import Objective
+from vicinal.recipes.recipe import Objective
 
 __all__ = [
     "CONVENTIONS",

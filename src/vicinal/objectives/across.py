@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vicinal.distributed import all_rows, share, summed, total, world_size
 from vicinal.objectives.terms import centre, check_views, precise, variance
-from vicinal.ranks import all_rows, share, summed, total, world_size
 
 EXCHANGE = 1000
 """Multiplications that a rank does while it exchanges one number: 25 GMAC/s beside 25 M numbers/s
@@ -80,7 +80,7 @@ def regularisers_across(
     """`terms.regularisers` of the global batch; each rank gives its own rows (n/W, D).
 
     Args:
-        z: Embeddings (n/W, D) of this rank's `vicinal.ranks.share`.
+        z: Embeddings (n/W, D) of this rank's `vicinal.distributed.share`.
         rows: n, rows of the global batch.
         target_std: γ, see `terms.variance`.
         epsilon: ε, see `terms.variance`.

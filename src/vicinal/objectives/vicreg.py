@@ -112,7 +112,7 @@ def vicreg(
         epsilon: ε.
         convention: Whose denominators; `PRESETS` has the weights that go with it.
         rows: On several ranks, the rows of the global batch, whose statistics are taken and of
-            which these are the rank's `vicinal.ranks.share`; None for these rows' own.
+            which these are the rank's `vicinal.distributed.share`; None for these rows' own.
 
     Returns:
         The total and the unweighted parts ``invariance``, ``variance``, ``covariance``.

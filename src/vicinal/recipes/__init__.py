@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vicinal.errors import InputError, option
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 
 
 def recipe_names() -> list[str]:

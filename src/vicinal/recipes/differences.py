@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vicinal.errors import InputError, option
-from vicinal.recipe import Recipe, Views
+from vicinal.recipes.recipe import Recipe, Views
 
 OFF: dict[str, dict[str, object]] = {
     "colour": {"hue": 0.0, "saturation": 0.0, "grey": 0.0},

@@ -10,19 +10,26 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from vicinal.files import replacing
 from vicinal.report import formats
 from vicinal.report.explorer import MOST_PICTURES, STUDY_PART, write_explorer
-from vicinal.report.figures import study_charts
-from vicinal.report.inlined import HERE, content_policy, inline_script, plotly_script
-from vicinal.report.page_data import page_data
-from vicinal.report.run_folder import (
+from vicinal.report.inlined import (
+    HERE,
+    Pictures,
+    content_policy,
+    inline_script,
+    plotly_script,
+    read_pictures,
+)
+from vicinal.report.run_data import (
     RunFolder,
     class_names,
     dig,
     labels_by_id,
+    overview,
+    page_data,
     read_object,
     read_run,
+    study_charts,
+    why_skipped,
 )
-from vicinal.report.tables import overview, why_skipped
-from vicinal.report.tiles import Pictures, read_pictures
 
 
 def write_report(run: str | Path) -> Path:

@@ -1,8 +1,11 @@
-"""Embedding: a frozen encoder over a set of images, once; every evaluation reads the result."""
+"""A frozen encoder over images, once: a set's representations, a source's embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vicinal import cores
-from vicinal.encoder.saved import Preparation
+from vicinal.encoder.pretrained import encoder_file
+from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
+from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.images.imageset import ImageSet
-from vicinal.representations.representations import Representations
+from vicinal.progress import counted
+from vicinal.representations.embeddings import Embeddings, Representations
+from vicinal.training.device import resolve_device
 from vicinal.views import normalise
 
 _PIXELS = 512 * 96 * 96
@@ -67,3 +74,116 @@ def embed(
         labels=images.labels,
         class_names=images.class_names,
     )
+
+
+def embed_source(
+    data: str,
+    encoder: Path,
+    *,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    exclude: Sequence[str] = (),
+    max_pixels: int = MOST_PIXELS,
+) -> Embeddings:
+    """Embeds every image of a source that can be used; training part first where it has parts.
+
+    Args:
+        data: Source of the images, as `vicinal.images.load` takes it.
+        encoder: What `vicinal.runs.run_folder.encoder_file` takes.
+        device: ``auto``, ``cpu`` or ``cuda``; float32 on each, so that files can be compared.
+        data_dir: Where downloads and decoded images are kept.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
+
+    Raises:
+        InputError: If the source or the encoder cannot be used.
+    """
+    file = encoder_file(encoder)
+    _, preparation = load_encoder(file)
+    parts = load_parts(
+        data,
+        size=preparation.size,
+        channels=preparation.channels,
+        data_dir=data_dir,
+        interpolation=preparation.interpolation,
+        span=preparation.span,
+        exclude=exclude,
+        max_pixels=max_pixels,
+    )
+    return embed_parts(parts, file, data, device=device, data_dir=data_dir)
+
+
+@cores.shared()
+def embed_parts(
+    parts: Sequence[Part],
+    encoder: Path,
+    data: str,
+    *,
+    device: str = "auto",
+    data_dir: Path | None = None,
+) -> Embeddings:
+    """Embeds every image of a source that is loaded already, as `embed_source` does.
+
+    Args:
+        parts: What `vicinal.images.load_parts` gave for the encoder's size and channels.
+        encoder: The encoder's file.
+        data: The source, to be noted in the file.
+        device: As in `embed_source`.
+        data_dir: As in `embed_source`.
+
+    Raises:
+        InputError: If the encoder or the device cannot be used.
+    """
+    network, preparation = load_encoder(encoder)
+    place = resolve_device(device)
+    with counted("embed", sum(len(part.images) for part in parts)) as advance:
+        arrays = [
+            embed(network, part.images, preparation, device=place, progress=advance).array
+            for part in parts
+        ]
+    origin = {
+        "source": named(data),
+        "data_dir": None if data_dir is None else os.path.abspath(data_dir),
+        "size": preparation.size,
+        "channels": preparation.channels,
+        "encoder": str(encoder),
+        "encoder_sha256": fingerprint(encoder),
+    }
+    return joined(parts, np.concatenate(arrays), origin | _span(parts))
+
+
+def joined(parts: Sequence[Part], array: NDArray[np.float32], origin: dict[str, Any]) -> Embeddings:
+    """Representations (N, F) of all parts together, with what is known of each picture."""
+    paths = [part.paths for part in parts if part.paths is not None]
+    splits = [np.full(len(part.images), part.split) for part in parts if part.split is not None]
+    labels = [_labels(part) for part in parts]
+    return Embeddings(
+        array,
+        np.concatenate([part.images.ids for part in parts]),
+        paths=np.concatenate(paths) if len(paths) == len(parts) else None,
+        labels=np.concatenate(labels) if any((part != "").any() for part in labels) else None,
+        splits=np.concatenate(splits) if splits else None,
+        sizes=_sizes(parts),
+        origin=origin,
+        skipped=tuple(dict.fromkeys(one for part in parts for one in part.images.skipped)),
+    )
+
+
+def _span(parts: Sequence[Part]) -> dict[str, Any]:
+    """How pictures of more than 8 bits were scaled, if there are any."""
+    span = next((part.images.span for part in parts if part.images.span is not None), None)
+    return {} if span is None else {"span": list(span)}
+
+
+def _sizes(parts: Sequence[Part]) -> NDArray[np.int32] | None:
+    """Width and height of every picture, if they are known."""
+    sizes = [part.images.sizes for part in parts if part.images.sizes is not None]
+    return np.concatenate(sizes) if len(sizes) == len(parts) else None
+
+
+def _labels(part: Part) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """The class name of each image, empty where the part has no labels."""
+    images = part.images
+    if images.labels is None:
+        return np.full(len(images), "", dtype=np.str_)
+    return np.array(images.class_names, dtype=np.str_)[images.labels]

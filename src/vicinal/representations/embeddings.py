@@ -1,24 +1,24 @@
-"""Embeddings: representations in one file, with where each picture lies, for any tool to read."""
+"""Representations as arrays and as files: with ids, labels, paths, and what made them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import read_json, replacing
 from vicinal.images import Skipped
-from vicinal.representations.parts import PLAN
-from vicinal.representations.representations import Representations
 
 SIZES = ("width", "height")
 
@@ -289,3 +289,133 @@ def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     """What `save` noted; nothing for a file of another tool."""
     found = json.loads(metadata.get(b"vicinal", b"{}"))
     return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, eq=False)
+class Representations:
+    """Representations of a set of images.
+
+    Attributes:
+        array: Array (N, F) float32, one representation a row.
+        ids: Array (N,) of strings, the ids of the images.
+        labels: Array (N,) int64 of positions in ``class_names``, or None.
+        class_names: The names of the classes; empty without labels.
+    """
+
+    array: NDArray[np.float32]
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 2 or len(self.array) != len(self.ids):
+            raise InputError(
+                f"representations must be (N, F) with N ids, found {self.array.shape} "
+                f"and {len(self.ids)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, index: NDArray[np.int64]) -> Representations:
+        """The rows at ``index`` (K,) int64, in that order."""
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, array=self.array[index], ids=self.ids[index], labels=labels)
+
+    def save(self, path: str | Path) -> None:
+        """Writes parquet with columns id, representation and, if there are labels, label."""
+        flat = pa.array(np.ascontiguousarray(self.array, dtype=np.float32).ravel())
+        columns = {
+            "id": pa.array(self.ids.tolist(), pa.string()),
+            "representation": pa.FixedSizeListArray.from_arrays(flat, self.array.shape[1]),
+        }
+        if self.labels is not None:
+            columns["label"] = pa.array(self.labels, pa.int64())
+        table = pa.table(columns).replace_schema_metadata(
+            {"class_names": json.dumps(list(self.class_names))}
+        )
+        with replacing(Path(path)) as partial:
+            pq.write_table(table, partial)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Representations:
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowInvalid:
+            raise InputError(
+                f"{path}: is damaged; remove it, and what wrote it makes it again"
+            ) from None
+        column = table.column("representation").combine_chunks()
+        width = column.type.list_size
+        metadata = table.schema.metadata or {}
+        return cls(
+            # Copies, for arrow's own memory is read-only and torch wants arrays it could write to.
+            array=column.flatten().to_numpy().reshape(-1, width).copy(),
+            ids=np.array(table.column("id").to_pylist(), dtype=np.str_),
+            labels=np.array(table.column("label")) if "label" in table.column_names else None,
+            class_names=tuple(json.loads(metadata.get(b"class_names", b"[]"))),
+        )
+
+
+PLAN = "embed.json"
+"""What the parts are made from and with, and whether all of them are there."""
+
+
+def claim(where: str, plan: dict[str, Any], out: str) -> None:
+    """Makes the folder ours, or finds it begun by the same command.
+
+    Args:
+        where: The folder's address.
+        plan: What shall be done, told by its ``plan``.
+        out: What messages call the folder.
+
+    Raises:
+        InputError: If something else is there, or it is finished.
+    """
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    path = f"{folder}/{PLAN}"
+    if filesystem.exists(path):
+        said = json.loads(filesystem.cat_file(path))
+        if said.get("plan") == plan["plan"] and not said["finished"]:
+            return
+        state = "finished" if said.get("finished") else "begun from another source or encoder"
+        raise InputError(
+            f"{option('out', out)}: is there already, {state}; remove it or give another name"
+        )
+    if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
+        raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
+    filesystem.makedirs(folder, exist_ok=True)
+    write_plan(where, plan)
+
+
+def write_plan(where: str, plan: dict[str, Any]) -> None:
+    """Writes ``embed.json``."""
+    with replacing_in(where, PLAN) as file:
+        file.write((json.dumps(plan, indent=1) + "\n").encode("utf-8"))
+
+
+@contextmanager
+def replacing_in(where: str, name: str) -> Iterator[IO[bytes]]:
+    """Yields an open file that is in the folder under its name once all of it is written."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    if "file" in filesystem.protocol:
+        with replacing(Path(folder) / name) as partial, partial.open("wb") as file:
+            yield file
+    else:  # an object is there when its upload ends
+        with filesystem.open(f"{folder}/{name}", "wb") as file:
+            yield file
+
+
+def part_names(where: str) -> list[str]:
+    """The names of the parts there are; what dead workers left half written is cleared away."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    found = [str(path).rsplit("/", 1)[-1] for path in filesystem.ls(folder, detail=False)]
+    for name in found:
+        if name.endswith(".partial"):
+            filesystem.rm_file(f"{folder}/{name}")
+    return sorted(name for name in found if name.endswith(".parquet"))

@@ -6,20 +6,29 @@ the ids in parquet and the representations as raw float32 rows, which are memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal import cores
-from vicinal.errors import InputError
-from vicinal.files import read_json
-from vicinal.representations.distances import squared_distances
-from vicinal.representations.neighbours import Neighbours, nearest, nearest_and_farthest
+from vicinal.errors import InputError, option
+from vicinal.files import read_json, replacing, write_json
+from vicinal.representations.embeddings import batches, origin_of
+from vicinal.representations.neighbours import (
+    Neighbours,
+    nearest,
+    nearest_and_farthest,
+    squared_distances,
+)
 
 Kind = Literal["flat", "hnsw", "ivfpq"]
 FORMAT = 1
@@ -282,3 +291,292 @@ def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
         np.concatenate([np.empty((0, k), np.int64), *(part.indices for part in parts)]),
         np.concatenate([np.empty((0, k), np.float32), *(part.distances for part in parts)]),
     )
+
+
+FLAT_UP_TO = 50_000
+"""Images up to which an exact search of all of them is quick."""
+HNSW_UP_TO = 1_000_000
+"""Images up to which the graph, which holds every vector, is built in minutes."""
+
+_LINKS, _BUILD_WIDTH = 16, 100  # as in approximate.py
+_CODES = 256  # a byte for each part of a vector
+_MOST_TRAINED = 64  # vectors a list, for the k-means of the lists
+_BLOCK = 65_536
+_SEED = 0
+
+
+def kind_for(count: int) -> Kind:
+    """The kind of index that ``count`` images call for."""
+    return "flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivfpq"
+
+
+def _flat(vectors: NDArray[np.float32]) -> tuple[Any, int]:
+    return import_faiss().IndexFlatL2(vectors.shape[1]), 0
+
+
+def _hnsw(vectors: NDArray[np.float32]) -> tuple[Any, int]:
+    graph = import_faiss().IndexHNSWFlat(vectors.shape[1], _LINKS)
+    graph.hnsw.efConstruction = _BUILD_WIDTH
+    return graph, 0
+
+
+def _ivfpq(vectors: NDArray[np.float32]) -> tuple[Any, int]:
+    """Trained on a seeded draw; lists are 4 √N, rounded down to a power of two."""
+    faiss = import_faiss()
+    count, width = vectors.shape
+    if count < _CODES:
+        raise InputError(
+            f"{option('kind', 'ivfpq')}: needs {_CODES} images or more, found {count}; use flat"
+        )
+    lists = 2 ** int(np.log2(min(4 * np.sqrt(count), max(1, count / 39))))
+    # Finding the list among many is itself a search.
+    coarse = faiss.IndexFlatL2(width) if lists <= 16_384 else faiss.IndexHNSWFlat(width, 32)
+    engine = faiss.IndexIVFPQ(coarse, width, lists, _parts(width), 8)
+    drawn = min(count, max(_MOST_TRAINED * lists, 39 * _CODES))
+    rows = np.sort(np.random.default_rng(_SEED).permutation(count)[:drawn])
+    engine.cp.seed = engine.pq.cp.seed = _SEED + 1
+    # A small set has fewer vectors than faiss would like; the measured recall says how it does.
+    engine.cp.min_points_per_centroid = engine.pq.cp.min_points_per_centroid = 1
+    engine.train(np.ascontiguousarray(vectors[rows]))
+    return engine, drawn
+
+
+ENGINES: dict[Kind, Callable[[NDArray[np.float32]], tuple[Any, int]]] = {
+    "flat": _flat,
+    "hnsw": _hnsw,
+    "ivfpq": _ivfpq,
+}
+"""Vectors (N, F) -> an empty faiss index, trained on some of them, and on how many."""
+EFFORTS: dict[Kind, tuple[int, int]] = {"flat": (1, 1), "hnsw": (64, 1024), "ivfpq": (8, 1024)}
+"""The least and the most effort of a search: nodes held by HNSW, lists probed by IVF-PQ."""
+
+
+def _parts(width: int) -> int:
+    """Bytes of a vector's code: the most, up to 64, that parts of 4 or more numbers allow."""
+    fitting = (parts for parts in range(min(64, max(1, width // 4)), 0, -1) if width % parts == 0)
+    return next(fitting)
+
+
+def add(engine: Any, vectors: NDArray[np.float32]) -> None:
+    """Adds rows block by block, on one thread, for then the same rows give the same index."""
+    faiss = import_faiss()
+    graph = isinstance(engine, faiss.IndexHNSW)
+    with cores.faiss_threads(faiss, 1 if graph else cores.threads()):
+        for start in range(0, len(vectors), _BLOCK):
+            engine.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
+
+
+GOAL = 0.95
+"""The recall that a search's effort is chosen for."""
+
+_K = 5
+_CHECKED = 200  # queries that choose the effort, and as many others that measure the recall
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was built or extended.
+
+    Attributes:
+        folder: The index.
+        kind: ``flat``, ``hnsw`` or ``ivfpq``.
+        images: How many it holds.
+        added: How many of them came in now.
+        recall: Share of the true 5 nearest others that a search finds, measured on ``checked``
+            images against the exact search (0 to 1).
+        checked: Images asked for that.
+        bytes: What the index takes on disk.
+    """
+
+    folder: Path
+    kind: Kind
+    images: int
+    added: int
+    recall: float
+    checked: int
+    bytes: int
+
+
+@cores.shared()
+def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Indexed:
+    """Builds an index of a set, which is read a few rows at a time.
+
+    ``flat`` compares with every image; ``hnsw`` is a navigable small-world graph (Malkov &
+    Yashunin, TPAMI 2020), built on one thread because then the same set gives the same graph;
+    ``ivfpq`` keeps a vector as a few bytes in one of about 4 √N lists (Jégou et al., TPAMI 2011).
+    The effort of a search is doubled until the recall on some images reaches 0.95; what is
+    reported is the recall on others.
+
+    Args:
+        embeddings: A parquet file or a folder of them.
+        folder: The index to make.
+        kind: One of the three; None for `kind_for` the number of images.
+
+    Raises:
+        InputError: If the set cannot be read, the kind is none or does not fit, or something
+            lies at ``folder``.
+    """
+    import_faiss()
+    if kind not in (None, "flat", "hnsw", "ivfpq"):
+        raise InputError(f"{option('kind', kind)}: give flat, hnsw or ivfpq")
+    if folder.exists() or folder.is_symlink():
+        raise InputError(
+            f"{option('out', folder)}: is there already; remove it or give another name"
+        )
+    if not folder.parent.is_dir():
+        raise InputError(f"{option('out', folder)}: no folder {folder.parent}; make it first")
+    with _new_folder(folder) as partial:
+        ids, width = _take_in(embeddings, partial, 0, None)
+        chosen: Kind = kind or kind_for(len(ids))  # type: ignore[assignment]
+        vectors = _mapped(partial, len(ids), width)
+        engine, trained_on = ENGINES[chosen](vectors)
+        add(engine, vectors)
+        description = {
+            "vicinal_index": FORMAT,
+            "kind": chosen,
+            "images": len(ids),
+            "dimension": width,
+            "encoder_sha256": origin_of(embeddings).get("encoder_sha256"),
+            "ids": ["ids-0.parquet"],
+            "trained_on": trained_on,
+            "effort": EFFORTS[chosen][0],
+        }
+        index = Index(partial, chosen, ids, vectors, EFFORTS[chosen][0], description, engine)
+        _finish(_tuned(index))
+    return _indexed(folder, added=len(ids))
+
+
+@cores.shared()
+def add_to_index(embeddings: Path, folder: Path) -> Indexed:
+    """Adds the images of a set to an index; what it learnt and linked before stays as it is.
+
+    The old state is in force until the last file is written.
+
+    Args:
+        embeddings: A parquet file or a folder of them, made by the index's encoder.
+        folder: The index.
+
+    Raises:
+        InputError: If they do not fit together or an id is in the index already.
+    """
+    index = Index.open(folder)
+    said, count = index.description, len(index)
+    if origin_of(embeddings).get("encoder_sha256") != said["encoder_sha256"]:
+        raise InputError(
+            f"{option('add', folder)}: made with another encoder than {embeddings}; embed these "
+            "with it"
+        )
+    ids, width = _take_in(embeddings, folder, count, index)
+    total = count + len(ids)
+    vectors = _mapped(folder, total, width)
+    engine = read_engine(folder / said["faiss"], mapped=False)
+    add(engine, vectors[count:])
+    longer = replace(
+        index,
+        ids=np.concatenate([index.ids, ids]),
+        vectors=vectors,
+        engine=engine,
+        description=said | {"images": total, "ids": [*said["ids"], f"ids-{count}.parquet"]},
+    )
+    _finish(longer)
+    (folder / said["faiss"]).unlink()
+    return _indexed(folder, added=len(ids))
+
+
+def _take_in(
+    embeddings: Path, folder: Path, before: int, index: Index | None
+) -> tuple[NDArray[np.str_], int]:
+    """Appends a set's vectors to the ``before`` rows in a folder, and writes its ids there.
+
+    Returns the ids and the width of the vectors.
+    """
+    named: list[NDArray[np.str_]] = []
+    width = None if index is None else index.vectors.shape[1]
+    with (folder / VECTORS).open("r+b" if before else "wb") as file:
+        file.truncate(before * 4 * (width or 0))  # what an interrupted addition left
+        file.seek(0, os.SEEK_END)
+        for ids, array in batches(embeddings):
+            width = width or array.shape[1]
+            if array.shape[1] != width:
+                raise InputError(
+                    f"{embeddings}: representations of {array.shape[1]} numbers, and {width} "
+                    f"{'in the index' if index else 'before'}; embed all with one encoder"
+                )
+            file.write(np.ascontiguousarray(array).tobytes())
+            named.append(ids)
+        file.flush()
+        os.fsync(file.fileno())
+    whole = np.concatenate(named)
+    distinct, counts = np.unique(whole, return_counts=True)
+    if len(distinct) < len(whole):
+        twice = distinct[counts > 1][0]
+        raise InputError(f"{embeddings}: the id {str(twice)!r} repeats; make ids unique")
+    if index is not None and len(both := np.intersect1d(distinct, index.ids)):
+        raise InputError(
+            f"{embeddings}: {len(both)} ids are in the index already, such as {str(both[0])!r}; "
+            "leave these out"
+        )
+    with replacing(folder / f"ids-{before}.parquet") as partial:
+        pq.write_table(pa.table({"id": pa.array(whole.tolist(), pa.string())}), partial)
+    assert width is not None
+    return whole, width
+
+
+def _tuned(index: Index) -> Index:
+    """The index with the least effort, by doubling, that reaches the goal."""
+    while index.effort < EFFORTS[index.kind][1] and _recall(index, 0)[0] < GOAL:
+        index = replace(index, effort=2 * index.effort)
+    return index
+
+
+def _recall(index: Index, part: int) -> tuple[float, int]:
+    """The recall on the first or the second half of a seeded draw, and how many that are."""
+    drawn = np.random.default_rng(_SEED).permutation(len(index))[: 2 * _CHECKED]
+    half = (len(drawn) + 1) // 2
+    rows = drawn[:half] if part == 0 or len(drawn) == 1 else drawn[half:]
+    k = min(_K, len(index) - 1)
+    if k == 0:
+        return 1.0, 0
+    truth = exact(index.vectors, np.asarray(index.vectors[rows]), k, own=rows)
+    found = index.nearest_of(rows, k)
+    near = found.distances <= truth.distances[:, -1:]
+    return float(near.mean()), len(rows)
+
+
+def _finish(index: Index) -> None:
+    """Writes the faiss index and then, which puts it in force, the description."""
+    recall, checked = _recall(index, 1)
+    name = f"{index.kind}-{len(index)}.faiss"
+    with replacing(index.folder / name) as partial:
+        import_faiss().write_index(index.engine, str(partial))
+    measured = {"effort": index.effort, "recall_at_5": recall, "checked": checked}
+    write_json(index.folder / DESCRIPTION, index.description | {"faiss": name} | measured)
+
+
+def _indexed(folder: Path, added: int) -> Indexed:
+    said = Index.open(folder).description
+    return Indexed(
+        folder=folder,
+        kind=said["kind"],
+        images=said["images"],
+        added=added,
+        recall=said["recall_at_5"],
+        checked=said["checked"],
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
+    )
+
+
+def _mapped(folder: Path, count: int, width: int) -> NDArray[np.float32]:
+    return np.memmap(folder / VECTORS, np.float32, "r", shape=(count, width))
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside ``path`` that then becomes it, or is removed where work fails."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +14,6 @@ from torch import Tensor
 
 from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.representations.distances import (
-    BLOCK,
-    Gallery,
-    full_float32,
-    rough_float64,
-    rounding,
-    seen_from,
-    squared_distances,
-)
 
 # One search serves every size; faiss would not pay. Measured on 2 cores against its IndexFlatL2
 # and scikit-learn's brute force: 10,000 queries × 50,000 × 128, k=16, CPU time 1.35 and 0.73 of
@@ -286,3 +279,195 @@ def check_search(
     for name, array in (("queries", queries), ("gallery", gallery)):
         if not np.isfinite(array.sum(dtype=np.float64)):
             raise InputError(f"neighbours: {name} have values that are not finite (NaN or inf)")
+
+
+Gallery = NDArray[np.float32] | Tensor
+"""Rows (N, F) float32: an array, or a tensor on any device."""
+
+BLOCK = 2**25
+"""Entries of a block of distances: 128 MB in float32."""
+
+
+def rough_float64(
+    centred: NDArray[np.float64], gallery: NDArray[np.float32], centre: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared distances (B, N) of centred queries (B, F), and the bound (B,) of their error."""
+    rough = np.empty((len(centred), len(gallery)))
+    reach = 0.0
+    rows = max(1, BLOCK // (2 * gallery.shape[1]))
+    for start in range(0, len(gallery), rows):
+        part = gallery[start : start + rows] - centre
+        squares = np.einsum("nf,nf->n", part, part)
+        rough[:, start : start + rows] = squares - 2 * (centred @ part.T)
+        reach = max(reach, float(squares.max()))
+    length = np.einsum("nf,nf->n", centred, centred)
+    rough += length[:, None]
+    return rough, rounding(np.sqrt(length) + np.sqrt(reach), gallery.shape[1], np.float64)
+
+
+def rounding(
+    lengths: NDArray[np.floating], features: int, dtype: type[np.floating]
+) -> NDArray[np.float64]:
+    """Bound of the error of an expanded squared distance.
+
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1: a dot product of
+    F terms errs by at most F·u·|a|·|b|, so ‖q‖² + ‖g‖² − 2q·g by F·u·(|q| + |g|)²; the 16 is for
+    centring and adding up.
+
+    Args:
+        lengths: Array (B,), norm of the query plus the greatest norm in the gallery.
+        features: F.
+        dtype: The arithmetic's type.
+    """
+    unit, least = float(np.finfo(dtype).eps) / 2, float(np.finfo(dtype).tiny)
+    bound: NDArray[np.float64] = (features + 16) * (unit * lengths.astype(np.float64) ** 2 + least)
+    return bound
+
+
+def squared_distances(
+    queries: NDArray[np.float32], gallery: Gallery, index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Squared L2 (B, m) float64 from each query to its rows ``index`` (B, m), by subtraction.
+
+    Computed where the gallery is: a tensor may lie on a GPU.
+    """
+    squared = np.empty(index.shape)
+    # Pairs at a time: on a CPU so many that the cache holds them, which takes half the time.
+    width = max(1, BLOCK // ((16 if isinstance(gallery, Tensor) else 64) * gallery.shape[1]))
+    rows, columns = max(1, width // index.shape[1]), min(width, index.shape[1])
+    for top in range(0, len(index), rows):
+        for left in range(0, index.shape[1], columns):
+            part = index[top : top + rows, left : left + columns]
+            found = _rows(gallery, part)
+            asked = torch.from_numpy(queries[top : top + rows].astype(np.float64))
+            apart = found - asked.to(found.device)[:, None]
+            summed = apart.square_().sum(dim=2)
+            squared[top : top + rows, left : left + columns] = summed.cpu().numpy()
+    return squared
+
+
+def _rows(gallery: Gallery, index: NDArray[np.int64]) -> Tensor:
+    """The rows (B, m, F) float32 of the gallery at ``index`` (B, m)."""
+    if isinstance(gallery, Tensor):
+        return gallery[torch.from_numpy(index).to(gallery.device)]
+    if not (gallery.flags.writeable and gallery.flags.c_contiguous):  # as a memory map is not
+        return torch.from_numpy(gallery[index])
+    wanted = torch.from_numpy(index.ravel())  # torch gathers on all threads
+    return torch.from_numpy(gallery).index_select(0, wanted).view(*index.shape, -1)
+
+
+def seen_from(array: NDArray[np.float32], centre: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The rows (B, F) as seen from the centre (F,), without a float64 copy of them all."""
+    seen = np.empty(array.shape, dtype=np.float32)
+    return np.subtract(array, centre, out=seen, casting="same_kind")
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keeps products in float32, whose rounding `rounding` bounds, where TF32 was allowed."""
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
+
+
+_SPARE = 8  # candidates beyond k, so that rounding hides none
+
+
+def updated_neighbours(
+    array: NDArray[np.float32],
+    origin: NDArray[np.int64],
+    near: Neighbours,
+    far: Neighbours,
+    k: tuple[int, int],
+) -> tuple[Neighbours, Neighbours]:
+    """The nearest and the farthest other rows of each, as a search of all among all finds them.
+
+    A row that was there is compared with the new ones; its list is merged with those, by float64
+    distances. New rows are searched among all, and so are those whose lists lost a row.
+
+    Args:
+        array: Array (N, F) float32.
+        origin: Array (N,) int64, each row's place in the set that was searched; -1 for a new one.
+        near: What was found there: as many nearest others as ``k`` says, or all there were.
+        far: The same of the farthest.
+        k: How many nearest and how many farthest, each from 1 to N - 1.
+    """
+    new, old = np.flatnonzero(origin < 0), np.flatnonzero(origin >= 0)
+    place = np.full(len(near.indices), -1)
+    place[origin[old]] = old
+    lists = [place[each.indices[origin[old]]] for each in (near, far)]
+    whole = (np.hstack(lists) >= 0).all(axis=1)
+    rows, kept = np.concatenate([new, old[~whole]]), old[whole]
+    results = [
+        Neighbours(np.empty((len(array), n), np.int64), np.empty((len(array), n), np.float32))
+        for n in k
+    ]
+    if len(rows):
+        searched = nearest_and_farthest(array[rows], array, min(max(k) + 1, len(array)))
+        for result, found in zip(results, searched, strict=True):
+            _merge(array, rows, found.indices, result, farthest=result is results[1])
+    held = [
+        Neighbours(each[whole], earlier.distances[origin[kept]])
+        for each, earlier in zip(lists, (near, far), strict=True)
+    ]
+    centre = array.mean(axis=0, dtype=np.float64)
+    step = max(1, BLOCK // (4 * max(len(new), array.shape[1])))
+    for start in range(0, len(kept), step):
+        part = slice(start, start + step)
+        rough, error = rough_float64(array[kept[part]] - centre, array[new], centre)
+        for result, earlier in zip(results, held, strict=True):
+            one = Neighbours(earlier.indices[part], earlier.distances[part])
+            farthest = result is results[1]
+            _join(array, kept[part], one, new, rough, error, result, farthest=farthest)
+    return results[0], results[1]
+
+
+def _join(
+    array: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    held: Neighbours,
+    new: NDArray[np.int64],
+    rough: NDArray[np.float64],
+    error: NDArray[np.float64],
+    result: Neighbours,
+    *,
+    farthest: bool,
+) -> None:
+    """Fills the lists of ``rows`` (B,) from those held and from squared distances (B, M) to new."""
+    k = result.indices.shape[1]
+    short = held.indices.shape[1] < k  # there were no more
+    if not short:
+        result.indices[rows] = held.indices[:, :k]
+        result.distances[rows] = held.distances[:, :k]
+    keys = -rough if farthest else rough
+    nearest_new = np.argsort(keys, axis=1, kind="stable")[:, : k + _SPARE]
+    last = np.square(held.distances[:, -1].astype(np.float64))  # as it was rounded to float32
+    limit = (-last * (1 - 1e-6) if farthest else last * (1 + 1e-6)) + error
+    enters = np.take_along_axis(keys, nearest_new, axis=1) <= limit[:, None]
+    enters |= short
+    some = np.flatnonzero(enters.any(axis=1) | short)
+    # A row itself fills up the candidates: it is no neighbour of its own.
+    added = np.where(enters[some], new[nearest_new[some]], rows[some, None])
+    candidates = np.hstack([held.indices[some], added])
+    _merge(array, rows[some], candidates, result, farthest=farthest)
+
+
+def _merge(
+    array: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    candidates: NDArray[np.int64],
+    result: Neighbours,
+    *,
+    farthest: bool,
+) -> None:
+    """Fills the lists of ``rows`` (B,) with the best of their candidates (B, m), none of itself."""
+    k = result.indices.shape[1]
+    index = np.sort(candidates, axis=1)
+    keys = squared_distances(array[rows], array, index)
+    keys = np.where(index == rows[:, None], np.inf, -keys if farthest else keys)
+    order = np.argsort(keys, axis=1, kind="stable")[:, :k]  # stable: ties by index
+    result.indices[rows] = np.take_along_axis(index, order, axis=1)
+    result.distances[rows] = np.sqrt(np.abs(np.take_along_axis(keys, order, axis=1)))

@@ -11,13 +11,12 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.representations.approximate import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
-from vicinal.representations.points import checked_points
 
 # An edge never weighs less, so that the heat kernel cannot round a far point's ties to nothing.
 _LEAST_WEIGHT = 1e-6
@@ -249,3 +248,37 @@ def _leading(
     embedding = vectors * (scale * np.sqrt(degree.sum()))[:, None]
     largest = np.abs(embedding).argmax(axis=0)
     return values, embedding * np.sign(embedding[largest, np.arange(count)])
+
+
+def checked_points(
+    estimator: BaseEstimator,
+    X: ArrayLike,  # noqa: N803 (scikit-learn's name)
+    *,
+    fitting: bool,
+    dtype: Any = np.float32,
+) -> NDArray[Any]:
+    """Points (N, F), finite, without a copy where they are of that type already.
+
+    Args:
+        estimator: Whose points they are. Fitting notes ``n_features_in_`` and, of a data frame,
+            ``feature_names_in_`` on it; afterwards they must agree.
+        X: Array (N, F) of numbers, nested lists or a data frame.
+        fitting: Whether these are the points to fit, of which there must be at least 2.
+        dtype: What the points are to become.
+
+    Raises:
+        InputError: scikit-learn's complaint, on one line.
+        TypeError: If X is sparse.
+    """
+    try:
+        points: NDArray[Any] = validate_data(
+            estimator,
+            X,
+            reset=fitting,
+            dtype=dtype,
+            order="C",
+            ensure_min_samples=2 if fitting else 1,
+        )
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    return points

@@ -1,14 +1,22 @@
-"""The study's nine claims, each as figures of this run with a verdict.
+"""The study's figures beside its author's: nine claims with a verdict, a table for the terminal.
 
 The author argued them by eye. Here each is a comparison of measured figures, stated in
 its function; a claim without its figures is not measurable, and says why.
+
+Source: the study's protocol, systems S1 to S9; fractions, not percentages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vicinal.files import read_json
 
 Systems = dict[str, Any]
 Figures = dict[str, float | None]
@@ -229,3 +237,177 @@ CLAIMS: dict[int, tuple[str, tuple[str, ...], Callable[[Systems], Verdict]]] = {
         _clusters,
     ),
 }
+
+
+PROBE = {"S3": 0.7240, "S4": 0.1523, "S5": 0.5190, "S6": 0.224}
+AUROC = {"generated": 0.9348, "mined": 0.9590}
+SILHOUETTE = {"generated": 0.0884, "mined": 0.1453}
+
+CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+VEHICLES = ("airplane", "automobile", "ship", "truck")
+
+
+def is_cifar10(class_names: tuple[str, ...]) -> bool:
+    """Whether these are CIFAR-10's classes, so that the study's figures can be held against."""
+    return class_names == CIFAR10
+
+
+def with_study_figures(systems: dict[str, Any]) -> dict[str, Any]:
+    """Puts each of the study's figures beside the one measured.
+
+    A system, or S8's and S9's learner, gets ``study_figure``, and ``study_beside``: `beside` of
+    each figure that the study's is held against, by its name.
+    """
+    held = {
+        name: value | {"study_figure": PROBE[name], "study_beside": _probes(value, PROBE[name])}
+        for name, value in systems.items()
+        if name in PROBE
+    }
+    for name, figures, measured, interval in (
+        ("S8", AUROC, "auroc", "interval"),
+        ("S9", SILHOUETTE, "silhouette", "silhouette_interval"),
+    ):
+        system = systems[name]
+        held[name] = system | {
+            learner: system[learner]
+            | {
+                "study_figure": figure,
+                "study_beside": {
+                    measured: beside(
+                        system[learner][measured], system[learner].get(interval), figure
+                    )
+                },
+            }
+            for learner, figure in figures.items()
+            if learner in system
+        }
+    return systems | held
+
+
+def _probes(system: dict[str, Any], study: float) -> dict[str, Any]:
+    return {
+        name: beside(system[name], system.get(interval), study)
+        for name, interval in (
+            ("probe_accuracy", "interval"),
+            ("probe_accuracy_short", "interval_short"),
+        )
+        if system.get(name) is not None
+    }
+
+
+def beside(value: float, interval: Sequence[float] | None, study: float) -> dict[str, Any]:
+    """How a figure compares with the study's.
+
+    Args:
+        value: The figure.
+        interval: Its 95 % confidence interval, or None for the figure alone.
+        study: The study's figure.
+
+    Returns:
+        ``verdict``: "met" if the interval has the study's figure in it, else "above" or "below";
+        ``by``: the figure less the study's; ``interval``: that difference's, two numbers or None.
+    """
+    low, high = interval or (value, value)
+    verdict = "met" if low <= study <= high else "above" if value > study else "below"
+    by = None if interval is None else [low - study, high - study]
+    return {"verdict": verdict, "by": value - study, "interval": by}
+
+
+def in_words(compared: dict[str, Any], *, share: bool) -> str:
+    """What `beside` found in a few words; ``share``: in points of a hundred, not as it is."""
+    if compared["verdict"] != "below":
+        return str(compared["verdict"])
+
+    def number(difference: float) -> str:
+        return f"{-100 * difference:.1f}" if share else f"{-difference:.4f}"
+
+    unit = " points" if share else ""
+    low, high = compared["interval"] or (None, None)
+    span = "" if low is None or high is None else f" ({number(high)} to {number(low)})"
+    return f"below by {number(compared['by'])}{unit}{span}"
+
+
+# System, what is measured, where the figure lies in results.json's "systems".
+ROWS = (
+    ("S1", "effective rank (RankMe)", ("S1", "rankme")),
+    ("S2", "t-SNE: neighbours of the same class", ("S2", "tsne", "class_agreement")),
+    ("S3", "linear probe, converged", ("S3", "probe_accuracy")),
+    ("S3", "linear probe, short", ("S3", "probe_accuracy_short")),
+    ("S4", "no spread term: probe, converged", ("S4", "probe_accuracy")),
+    ("S4", "no spread term: probe, short", ("S4", "probe_accuracy_short")),
+    ("S5", "mined neighbours: probe, converged", ("S5", "probe_accuracy")),
+    ("S5", "mined neighbours: probe, short", ("S5", "probe_accuracy_short")),
+    ("S6", "Laplacian Eigenmaps: probe, converged", ("S6", "probe_accuracy")),
+    ("S6", "Laplacian Eigenmaps: probe, short", ("S6", "probe_accuracy_short")),
+    ("S7", "class precision of the nearest, S1", ("S7", "generated", "precision_at_k")),
+    ("S7", "class precision of the nearest, S5", ("S7", "mined", "precision_at_k")),
+    ("S8", "anomaly AUROC, S1", ("S8", "generated", "auroc")),
+    ("S8", "anomaly AUROC, S5", ("S8", "mined", "auroc")),
+    ("S9", "silhouette, S1", ("S9", "generated", "silhouette")),
+    ("S9", "silhouette, S5", ("S9", "mined", "silhouette")),
+)
+ACCURACIES = ("probe_accuracy", "probe_accuracy_short", "class_agreement", "precision_at_k")
+
+
+def headline(run: Path) -> dict[str, Any]:
+    """The figures and verdicts of a run as plain data, and where its results and pages lie."""
+    explorer = run / "explore.html"
+    results = read_json(run / "results.json")
+    found = []
+    for system, what, path in ROWS:
+        place = results["systems"]
+        for key in path[:-1]:
+            place = place.get(key) or {}
+        figure = {"system": system, "what": what, "name": path[-1], "value": place.get(path[-1])}
+        compared = (place.get("study_beside") or {}).get(path[-1])
+        words = compared and in_words(compared, share=path[-1] in ACCURACIES)
+        found.append(figure | {"study": place.get("study_figure"), "beside": words})
+    return {
+        "run": str(run),
+        "results": str(run / "results.json"),
+        "report": str(run / "report.html"),
+        "explore": str(explorer) if explorer.is_file() else None,
+        "figures": found,
+        "claims": results["claims"],
+    }
+
+
+def print_summary(run: Path) -> None:
+    """Prints the figures, the verdicts and where the pages lie."""
+    found = headline(run)
+    on_cifar = any(figure["study"] is not None for figure in found["figures"])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "figure", "this run", *(["the study"] if on_cifar else [])):
+        table.add_column(title, justify="right" if title.startswith("th") else "left")
+    for figure in found["figures"]:
+        texts = [as_text(figure[key], figure["name"]) for key in ("value", "study")]
+        texts += [figure["beside"] or ""]
+        table.add_row(figure["system"], figure["what"], *texts[: 3 if on_cifar else 1])
+    console = Console(highlight=False)
+    console.print(table)
+    verdicts = {True: "holds", False: "does not hold", None: "not measurable here"}
+    for claim in found["claims"]:
+        console.print(f"claim {claim['id']}  {verdicts[claim['holds']]:<20} {claim['claim']}")
+    console.print(f"report: {found['report']}", soft_wrap=True)
+    if found["explore"] is not None:
+        console.print(f"its test images, to explore: {found['explore']}", soft_wrap=True)
+
+
+def as_text(figure: float | None, name: str) -> str:
+    """A figure for people: shares as percentages, a dash where there is none."""
+    if figure is None:
+        return "–"
+    if name in ACCURACIES:
+        return f"{100 * figure:.1f} %"
+    return f"{figure:.1f}" if name == "rankme" else f"{figure:.4f}"

@@ -7,17 +7,15 @@ from typing import Any
 from vicinal.encoder.saved import load_encoder
 from vicinal.evaluations.clusters import cluster
 from vicinal.evaluations.collapse import collapse
-from vicinal.evaluations.knn import knn_probe
+from vicinal.evaluations.probe import knn_probe
 from vicinal.evaluations.score import Score
 from vicinal.files import read_json, write_json
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
-from vicinal.representations.representations import Representations
-from vicinal.study.folder import RunFolder
+from vicinal.representations.embeddings import Representations
+from vicinal.runs.run_folder import RunFolder, run_stage
 from vicinal.study.learners import Data, kept_encoder, read_learned
-from vicinal.study.probes import probes
-from vicinal.study.retrieved import anomalies
-from vicinal.study.stages import run_stage
+from vicinal.study.probes import anomalies, probes
 from vicinal.training.device import Engine
 
 Figures = dict[str, Any]

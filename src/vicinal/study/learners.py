@@ -28,14 +28,14 @@ from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
 from vicinal.images.imageset import ImageSet
 from vicinal.objectives import without_spread
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.representations.approximate import neighbours_by
 from vicinal.representations.embed import embed
-from vicinal.representations.representations import Representations
+from vicinal.representations.embeddings import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
-from vicinal.study.folder import RunFolder
+from vicinal.runs.run_folder import RunFolder
 from vicinal.training.device import Engine
-from vicinal.training.loggers import opened_loggers
+from vicinal.training.log import opened_loggers
 from vicinal.training.loop import Material, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours
 
@@ -72,7 +72,7 @@ class Learners:
         recipe: Every number.
         run: The run folder.
         engine: Device and precision.
-        log: Where else the losses go, one of `vicinal.training.loggers.LOGS`, or None.
+        log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.
     """
 
     data: Data

@@ -17,13 +17,12 @@ from vicinal.evaluations.retrieval import retrieve
 from vicinal.files import read_json, read_rows, write_json
 from vicinal.images.imageset import ImageSet
 from vicinal.objectives import OBJECTIVES
-from vicinal.recipe import Recipe, Views
+from vicinal.recipes.recipe import Recipe, Views
 from vicinal.representations.embed import embed
+from vicinal.runs.run_folder import RunFolder, run_stage
 from vicinal.study.claims import spread
 from vicinal.study.epochs import encoder_figures
-from vicinal.study.folder import RunFolder
 from vicinal.study.learners import Learners, read_learned
-from vicinal.study.stages import run_stage
 from vicinal.study.systems import Measure
 
 Figures = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The probes of a learner as plain data: both protocols, k-NN and few labels."""
+"""A learner's probes, neighbours and oddness, as plain data."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.evaluations.confusion import group_accuracy
-from vicinal.evaluations.knn import knn_probe
-from vicinal.evaluations.probe import converged_probe, few_label_probe
-from vicinal.evaluations.short_probe import short_probe
-from vicinal.recipe import Recipe
-from vicinal.representations.representations import Representations
-from vicinal.study.figures import CIFAR10, VEHICLES
+from vicinal.evaluations.anomalies import detect
+from vicinal.evaluations.probe import (
+    converged_probe,
+    few_label_probe,
+    group_accuracy,
+    knn_probe,
+    short_probe,
+)
+from vicinal.evaluations.retrieval import Retrieved, colour_gap, one_query_per_class, retrieve
+from vicinal.recipes.recipe import Recipe
+from vicinal.representations.embeddings import Representations
+from vicinal.study.claims import CIFAR10, VEHICLES
+from vicinal.study.learners import Data
 
 Figures = dict[str, Any]
 
@@ -121,3 +127,108 @@ def _vehicles_and_animals(confusion: NDArray[np.int64]) -> Figures:
         figures[f"confused within {name}"] = shares[1]
         figures[f"confused with the others, {name}"] = shares[2]
     return figures
+
+
+TOP_CLASSES = 3
+
+
+def retrieval(
+    train: Representations,
+    test: Representations,
+    data: Data,
+    recipe: Recipe,
+    device: str = "cpu",
+) -> Figures:
+    """Nearest and farthest training images of test images.
+
+    The figures are over all test images; one seeded image of each class is shown, the
+    same for every learner.
+    """
+    k = recipe.evaluation.retrieved
+    found = retrieve(test, train, k=k, shown=np.arange(len(test)), device=device)
+    saturation, brightness = colour_gap(data.test.pixels, data.train.pixels[found.farthest.indices])
+    return {
+        "k": k,
+        **_precision(found.nearest, train, test),
+        "saturation_gap": saturation.value,
+        "brightness_gap": brightness.value,
+        "hubness": found.nearest.hubness.value,
+        "hubness_farthest": found.farthest.hubness.value,
+        "queries": [
+            {
+                "id": str(test.ids[query]),
+                "label": _label(test, query),
+                "nearest": _listed(found.nearest, query, train),
+                "farthest": _listed(found.farthest, query, train),
+            }
+            for query in one_query_per_class(test, seed=recipe.seed).tolist()
+        ],
+    }
+
+
+def _precision(found: Retrieved, train: Representations, test: Representations) -> Figures:
+    """The share of the query's class, of all and of each; None and the reason without classes."""
+    lacking = needed(train, test)
+    if lacking is not None or found.precision is None or found.precision_per_class is None:
+        return {"precision_at_k": None, "per_class": None, "needs": lacking}
+    return {
+        "precision_at_k": found.precision.value,
+        "per_class": found.precision_per_class.tolist(),
+    }
+
+
+def anomalies(
+    train: Representations,
+    test: Representations,
+    anomalous: Representations,
+    recipe: Recipe,
+    device: str = "cpu",
+) -> Figures:
+    """How well the distance to the nearest training images tells anomalies from test images."""
+    settings = recipe.evaluation
+    found = detect(
+        train,
+        test,
+        anomalous,
+        k=settings.anomaly_neighbours,
+        most=settings.most_anomalous,
+        bootstrap=settings.bootstrap,
+        seed=recipe.seed,
+        device=device,
+    )
+    oddest = found.most
+    return {
+        "auroc": found.auroc.value,
+        "interval": found.auroc.interval,
+        "fpr95": found.fpr95.value,
+        "aupr": found.aupr.value,
+        "aupr_normal": found.aupr_normal.value,
+        "roc": {
+            "fpr": found.false_positive_rate.tolist(),
+            "tpr": found.true_positive_rate.tolist(),
+        },
+        "most_anomalous": [
+            {
+                "id": str(oddest.ids[i]),
+                "score": float(oddest.scores[i]),
+                "class": oddest.classes[i],
+                "anomaly": bool(oddest.anomalous[i]),
+            }
+            for i in range(len(oddest.ids))
+        ],
+        "class_scores": {one.class_name: one.mean for one in found.class_means},
+        "top_classes": [one.class_name for one in found.class_means[:TOP_CLASSES]],
+    }
+
+
+def _listed(found: Retrieved, query: int, gallery: Representations) -> list[Figures]:
+    return [
+        {"id": str(name), "distance": float(distance), "label": _label(gallery, row)}
+        for name, distance, row in zip(
+            found.ids[query], found.distances[query], found.indices[query], strict=True
+        )
+    ]
+
+
+def _label(representations: Representations, row: int) -> int | None:
+    return None if representations.labels is None else int(representations.labels[row])

@@ -5,10 +5,13 @@ Every stage leaves files in the run folder and is skipped when an interrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
 
 from vicinal import cores
 from vicinal.encoder.pretrained import form_of
@@ -18,26 +21,25 @@ from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.evaluations.same_picture import made_small
 from vicinal.files import read_json, write_json
 from vicinal.images import MOST_PIXELS, keep_skipped, lists_files, load, load_anomalies, named
-from vicinal.recipe import Recipe
-from vicinal.study.asked import asked_recipe
-from vicinal.study.claims import judge, over_seeds, spread
-from vicinal.study.epochs import by_epochs, measure_epochs
-from vicinal.study.figures import is_cifar10, with_study_figures
-from vicinal.study.folder import (
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.pictures import write_pictures
+from vicinal.runs.run_folder import (
     RunFolder,
+    asked_recipe,
     default_folder,
     describe_environment,
     open_run,
+    run_stage,
+    say,
 )
-from vicinal.study.kept import keep_pictures
+from vicinal.study.claims import is_cifar10, judge, over_seeds, spread, with_study_figures
+from vicinal.study.epochs import by_epochs, measure_epochs
 from vicinal.study.learners import LEARNERS, Data, Learners
-from vicinal.study.measured import in_order, measure_all
 from vicinal.study.objectives import compare_objectives, recommended
 from vicinal.study.objectives import over_seeds as objectives_over_seeds
-from vicinal.study.stages import run_stage, say
-from vicinal.study.systems import SYSTEMS, Measure
+from vicinal.study.systems import SYSTEMS, Measure, in_order, measure_all
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.loggers import check_log
+from vicinal.training.log import check_log
 
 HEADLINES = (
     ("S1", "rankme"),
@@ -317,3 +319,35 @@ def _at(tree: dict[str, Any], dotted: str) -> Any:
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def keep_pictures(run: RunFolder, data: Data, systems: dict[str, Any]) -> None:
+    """Writes the pictures that the report shows into ``run/pictures``."""
+    wanted = set(_ids(systems))
+    for path in sorted((run / "maps").glob("*.parquet")):
+        wanted.update(pq.read_table(path, columns=["id"]).column("id").to_pylist())
+    kept = [
+        images.take(np.flatnonzero(np.isin(images.ids, list(wanted))))
+        for images in data.parts().values()
+    ]
+    write_pictures(
+        run / "pictures",
+        [str(name) for images in kept for name in images.ids],
+        np.concatenate([images.pixels for images in kept]),
+    )
+
+
+def _ids(tree: Any) -> Iterator[str]:
+    """Every image id named in plain data: under ``id``, and in lists under ``neighbours``."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _ids(item)
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        if key == "id":
+            yield value
+        elif key == "neighbours":
+            yield from value
+        else:
+            yield from _ids(value)

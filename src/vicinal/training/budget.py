@@ -1,4 +1,4 @@
-"""What a training may take: so many steps, or minutes; and how far it is."""
+"""What a training may take, steps or minutes; how far it is; and the learning rate there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
-from vicinal.recipe import Training
+from vicinal.recipes.recipe import Training
 
 LOOKS = 1000
 """About so many times a training looks at the clock, evenly over what it may take."""
@@ -174,7 +174,7 @@ class Budget:
 
     def end(self, path: Path, say: Callable[[str], None]) -> None:
         """Writes what the minutes were used for, and each look at the clock, as JSON; says it."""
-        if self.minutes is None or not ranks.is_first():
+        if self.minutes is None or not distributed.is_first():
             return
         step = self._looks[-1][0] if self._looks else 0
         used, epochs = self.used(), step / self._epoch_steps
@@ -217,7 +217,7 @@ class Budget:
             self._due = next((at for at, _, _ in self._repeated if at > step), self.steps)
         else:
             told = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
-            self._place, self._due = ranks.firsts(told).tolist()
+            self._place, self._due = distributed.firsts(told).tolist()
         self._looks.append((step, self.used(), self._place))
 
     def _timed_place(self, step: int) -> float:
@@ -252,3 +252,22 @@ class Budget:
             return 0.0
         (first, began), (last, ended) = self._recent[0], self._recent[-1]
         return (ended - began) / max(1, last - first)
+
+
+def learning_rate(place: float, steps: int, steps_per_epoch: float, training: Training) -> float:
+    """Learning rate of a step: a linear warm-up, then constant or half a cosine to 0.
+
+    Args:
+        place: Where the training is, from 0 to below ``steps``: the steps taken, or as many as
+            the share of its time that it has used, see `vicinal.training.budget`.
+        steps: Steps in the whole training.
+        steps_per_epoch: Steps in an epoch, of which the recipe counts those of the warm-up.
+        training: The recipe's numbers.
+    """
+    warmup = min(steps, round(training.warmup_epochs * steps_per_epoch))
+    if place < warmup:
+        return training.learning_rate * min(place + 1, warmup) / warmup
+    if training.schedule == "constant":
+        return training.learning_rate
+    progress = (place - warmup) / max(1, steps - warmup)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.errors import InputError, begun_by
 from vicinal.files import replacing
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training.budget import Budget
 from vicinal.training.feed import Position
 
@@ -55,7 +55,7 @@ class Checkpoint:
 
         Of several ranks, the first does.
         """
-        if not ranks.is_first():
+        if not distributed.is_first():
             return
         state = {
             "epoch": epoch,
@@ -86,7 +86,7 @@ class Checkpoint:
         Raises:
             InputError: If no file is a checkpoint of this model.
         """
-        if ranks.world_size() == 1:
+        if distributed.world_size() == 1:
             return self._restore()
 
         def state() -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -94,8 +94,8 @@ class Checkpoint:
             budget = {} if self.budget is None else self.budget.state_dict()
             return done, self.model.state_dict(), self.optimizer.state_dict(), budget, self.within
 
-        done, model, optimizer, budget, within = ranks.from_first(state)
-        if not ranks.is_first():
+        done, model, optimizer, budget, within = distributed.from_first(state)
+        if not distributed.is_first():
             self.model.load_state_dict(model)
             self.optimizer.load_state_dict(optimizer)
             if self.budget is not None:

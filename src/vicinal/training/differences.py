@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.encoder.patches import PatchFilters, fit_patches, patch_features
-from vicinal.recipe import Recipe, Views
 from vicinal.recipes.differences import OFF, ignored, ignoring
+from vicinal.recipes.recipe import Recipe, Views
 from vicinal.views import Augment
 
 TOLD = 0.7

@@ -1,4 +1,4 @@
-"""Batches of pairs for `pretrain`: from an array on the training device, in random order."""
+"""Batches of pairs: from an array on the training device in random order, or from a stream."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal import ranks
-from vicinal.views import Pairs
+from vicinal import distributed
+from vicinal.images.image_stream import ImageStream, Sequence, shuffled_batches
+from vicinal.views import GeneratedNeighbours, Pairs
+from vicinal.views.augment import moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Feed(Protocol):
             after: Where to go on; the batches before are left out.
 
         Returns:
-            Two tensors (b, C, S, S) float32 at a time, b the rank's `vicinal.ranks.share`.
+            Two tensors (b, C, S, S) float32 at a time, b the rank's `vicinal.distributed.share`.
         """
 
 
@@ -77,10 +79,10 @@ class ArrayFeed:
             generator.set_state(after.generator)
             order = order[after.steps * batch :]
         for index in torch.split(order, batch):
-            if ranks.world_size() == 1:
+            if distributed.world_size() == 1:
                 yield self.pairs(self.pixels, index, generator)
             else:
-                yield self.pairs(self.pixels, index, generator, ranks.share(batch))
+                yield self.pairs(self.pixels, index, generator, distributed.share(batch))
 
 
 class Trainable(Protocol):
@@ -122,3 +124,73 @@ class Material:
         """The images on a device, as batches."""
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
         return ArrayFeed(pixels, self.pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamMaterial:
+    """What is trained on, as `vicinal.training.loop.Material`, but never in memory at once.
+
+    Attributes:
+        stream: The images.
+        pairs: How two views are made of each.
+        buffer: Images that wait in each rank's memory to be shuffled, at most.
+    """
+
+    stream: ImageStream
+    pairs: GeneratedNeighbours
+    buffer: int
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.stream.size, self.stream.size, self.stream.channels
+
+    def on(self, device: torch.device) -> Feed:
+        """Batches of the stream, moved to a device one by one."""
+        return StreamFeed(self, device)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFeed:
+    """Batches of a stream: every rank reads a part of its own, from front to back.
+
+    The shards come in an order drawn anew each epoch and the ranks' parts divide that sequence
+    evenly, so a shard at a border is read by two. Which images meet in a batch thus depends on
+    the number of ranks; how their views are made does not.
+
+    Attributes:
+        material: The images and what is made of them.
+        device: Where views are made.
+    """
+
+    material: StreamMaterial
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.material)
+
+    def batches(
+        self, generator: torch.Generator, steps: int, batch: int, after: Position | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image at most once, shuffled within a buffer, see `vicinal.training.feed.Feed`."""
+        entropy = int(torch.randint(2**62, (1,), generator=generator))
+        if after is not None:
+            generator.set_state(after.generator)
+        shards, mine = self.material.stream.shards, distributed.share(batch)
+        order = np.random.default_rng([entropy]).permutation(len(shards.counts))
+        images = shuffled_batches(
+            Sequence(shards, tuple(order.tolist())),
+            (steps * mine.start, steps * mine.stop),
+            batch=mine.stop - mine.start,
+            capacity=self.material.buffer,
+            rng=np.random.default_rng([entropy, distributed.rank(), distributed.world_size()]),
+            start=0 if after is None else after.steps,
+        )
+        # Where a row of the global batch lies among this rank's images.
+        index = torch.arange(batch) - mine.start
+        for pixels in images:
+            (there,) = moved([torch.from_numpy(pixels)], self.device)
+            yield self.material.pairs(there, index, generator, mine)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.errors import InputError, option
 from vicinal.training.device import Engine, Precision, open_engine, resolve_device
 
@@ -58,7 +58,7 @@ def open_ranks(
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         _join("nccl" if resolve_device(device) == "cuda" else "gloo")
     engine = open_engine(device, precision, devices=devices, nodes=nodes)
-    atexit.register(ranks.leave)
+    atexit.register(distributed.leave)
     return engine
 
 

@@ -11,28 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vicinal import cores, ranks
-from vicinal.encoder.synchronised import synchronise
-from vicinal.encoder.winograd import use_winograd
+from vicinal import cores, distributed
+from vicinal.encoder.layers import synchronise, use_winograd
 from vicinal.errors import InputError
 from vicinal.objectives import Terms, directions
 from vicinal.objectives import of_recipe as objective
-from vicinal.recipe import Recipe
-from vicinal.training.budget import Budget, Looks
+from vicinal.recipes.recipe import Recipe
+from vicinal.training.budget import Budget, Looks, learning_rate
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
-from vicinal.training.compiling import compile_networks
+from vicinal.training.device import Step, compile_networks, graphed, kept_memory, set_rate
+from vicinal.training.effective_rank import SAMPLE, effective_rank
 from vicinal.training.feed import Feed, Material, Position, Trainable
-from vicinal.training.going_on import networks, parameter_groups, to_training
-from vicinal.training.graphed import Step, graphed, set_rate
 from vicinal.training.log import TrainingLog, named, opened_log, terms_of
-from vicinal.training.memory import kept_memory
 from vicinal.training.optimizers import build_optimizer
 from vicinal.training.pace import Threads
-from vicinal.training.rank import SAMPLE, effective_rank
 from vicinal.training.recovery import Recovery
-from vicinal.training.schedule import learning_rate
+from vicinal.training.start import networks, parameter_groups, to_training
 from vicinal.training.two_views import TwoViews
-from vicinal.views.moving import moved
+from vicinal.views.augment import moved
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -157,7 +153,7 @@ def pretrain(
                 log.record(epoch + 1, "train", means, seconds, images)
                 _record_test(log, wrapped, both, encoder, fabric, test_feed, recipe, epoch)
                 wanted = step + 1 == steps and epoch + 1 in recipe.training.keep_epochs
-                if keep is not None and wanted and ranks.is_first():
+                if keep is not None and wanted and distributed.is_first():
                     keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
                 checkpoint.save(epoch + 1, log.rows)
         budget.end(run / "minutes.json", log.say)
@@ -195,7 +191,7 @@ def _slices(recipe: Recipe, device: torch.device, epoch: int, step: int) -> list
 
 def _global_rows(recipe: Recipe, batch: int) -> int | None:
     """Rows of the batch whose statistics a rank's loss has; None for its own rows'."""
-    several = ranks.world_size() > 1
+    several = distributed.world_size() > 1
     return batch if several and recipe.training.statistics == "global" else None
 
 
@@ -248,10 +244,10 @@ def _begun(after: Position | None, recipe: Recipe, device: torch.device) -> tupl
 
 def _first_rows(encoder: nn.Module, views: Tensor, batch: int) -> Tensor:
     """Representations of the first views of a batch of which these are this rank's."""
-    if ranks.world_size() == 1:
+    if distributed.world_size() == 1:
         first: Tensor = encoder(views[:SAMPLE])
         return first
-    return ranks.all_rows(encoder(views), batch)[:SAMPLE]
+    return distributed.all_rows(encoder(views), batch)[:SAMPLE]
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -264,4 +260,4 @@ def _stacked(terms: Terms, recipe: Recipe) -> Tensor:
     """The terms (T,) for the log, the same on every rank."""
     names = terms_of(recipe.objective)[1:]
     stacked = torch.stack([terms.total.detach(), *(terms.parts[name] for name in names)])
-    return ranks.mean(stacked) if recipe.training.statistics == "per-rank" else stacked
+    return distributed.mean(stacked) if recipe.training.statistics == "per-rank" else stacked

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import torch
 
-from vicinal import cores, ranks
-from vicinal.cores.choice import fitting
+from vicinal import cores, distributed
+from vicinal.cores import fitting
 from vicinal.files import read_rows, write_csv
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ class Threads:
         sides: int = 1,
     ) -> None:
         self._path, self._title, self._say, self._sides = path, title, say, sides
-        self._chosen = device.type == "cpu" and ranks.world_size() == 1
+        self._chosen = device.type == "cpu" and distributed.world_size() == 1
         self._rows = _read(path)
         self._pace: Pace | None = None
 

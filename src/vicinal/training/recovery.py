@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from vicinal import ranks
+from vicinal import distributed
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.objectives import directions, of_recipe
-from vicinal.recipe import Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import Glance, terms_of
 
@@ -92,7 +92,7 @@ class Recovery:
             checkpoint.save(0)
         self._began = float(checkpoint.rows[0][2]) if checkpoint.rows else None
         self._from: int | None = None
-        self._from = ranks.from_first(self._noted)
+        self._from = distributed.from_first(self._noted)
 
     def epochs(self, done: int, epochs: int) -> Iterator[int]:
         """The epochs from ``done`` on, counted from 0; one that was taken back comes again."""
@@ -142,7 +142,7 @@ class Recovery:
         good = f"{self._checkpoint.path} holds the state after epoch {epoch}"
         if self._from is not None:
             raise DivergedError(self._title, str(trouble), self._rate, good)
-        if ranks.is_first():
+        if distributed.is_first():
             write_json(self._file, asdict(trouble) | {"learning_rate_factor": FACTOR})
         self._from, self._again = epoch + 1, True
         if self._checkpoint.restore() != epoch:

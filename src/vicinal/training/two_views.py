@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vicinal import cores, ranks
+from vicinal import cores, distributed
 from vicinal.objectives import Terms
-from vicinal.recipe import Training
-from vicinal.training.compiling import compiles
+from vicinal.recipes.recipe import Training
+from vicinal.training.device import compiles
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -44,7 +44,7 @@ class TwoViews:
         self, model: nn.Module, wrapped: nn.Module, fabric: Fabric, training: Training
     ) -> None:
         self._model, self._wrapped, self._fabric = model, wrapped, fabric
-        apart = fabric.device.type == "cpu" and ranks.world_size() == 1
+        apart = fabric.device.type == "cpu" and distributed.world_size() == 1
         apart = apart and not compiles(training, fabric.device)
         self._twin = _Twin(model) if apart and can_be_twinned(model) else None
 

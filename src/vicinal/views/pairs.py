@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vicinal.errors import InputError
-from vicinal.views.augment import Augment, normalise
-from vicinal.views.moving import moved
+from vicinal.views.augment import Augment, moved, normalise
 
 
 class Pairs(Protocol):

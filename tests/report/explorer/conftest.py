@@ -18,7 +18,7 @@ from sklearn.manifold import TSNE, trustworthiness
 from vicinal.explore.groups import find_groups
 from vicinal.report import write_explorer
 from vicinal.representations.embeddings import Embeddings
-from vicinal.study.pictures import write_pictures
+from vicinal.runs.pictures import write_pictures
 
 DIGITS = 240
 RunWriter = Callable[..., Path]

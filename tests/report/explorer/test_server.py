@@ -20,8 +20,7 @@ from playwright.sync_api import Page, expect
 
 from vicinal.errors import InputError
 from vicinal.report.explorer import server as serving
-from vicinal.report.explorer.originals import read_original
-from vicinal.report.explorer.server import ExplorerServer, open_server
+from vicinal.report.explorer.server import ExplorerServer, open_server, read_original
 
 AT_ONCE = 32
 
@@ -147,7 +146,7 @@ def test_only_this_machine_is_listened_to(served: ExplorerServer) -> None:
 
 
 def test_a_slow_request_is_let_go(served: ExplorerServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vicinal.report.explorer.request_head.SECONDS", 0.3)
+    monkeypatch.setattr("vicinal.report.explorer.server.SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", served.server_port), timeout=600) as connection:
         connection.sendall(b"GET / HT")
         assert connection.recv(100).startswith(b"HTTP/1.0 408")

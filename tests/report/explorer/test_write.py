@@ -18,9 +18,8 @@ import pytest
 
 from vicinal.errors import InputError
 from vicinal.report import MOST_PICTURES, write_explorer
-from vicinal.report.explorer.columns import pack_columns
+from vicinal.report.explorer.columns import pack_columns, read_explored
 from vicinal.report.explorer.page import SCRIPTS
-from vicinal.report.explorer.run_files import read_explored
 
 
 @pytest.fixture

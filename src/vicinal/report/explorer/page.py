@@ -12,8 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vicinal.errors import InputError
 from vicinal.files import replacing
-from vicinal.report.explorer.columns import Layout, pack_columns, sketch_scale
-from vicinal.report.explorer.run_files import ExploreRun, read_explored
+from vicinal.report.explorer.columns import (
+    ExploreRun,
+    Layout,
+    pack_columns,
+    read_explored,
+    sketch_scale,
+)
 from vicinal.report.inlined import (
     HERE,
     content_policy,

@@ -7,17 +7,21 @@ import io
 import secrets
 import socket
 import threading
+import time
 import webbrowser
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from vicinal.errors import InputError
-from vicinal.report.explorer.originals import read_original
+from vicinal.images.decoding import Span, eight_bits, span_of, upright
+from vicinal.images.formats import opened
+from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.report.explorer.page import Page, build_page
-from vicinal.report.explorer.request_head import Refused, read_head
-from vicinal.report.explorer.run_files import ExploreRun, read_explored
 
 HOST = "127.0.0.1"
 MOST_AT_ONCE = 32
@@ -247,3 +251,87 @@ def serve_explorer(run: str | Path, *, port: int = 0, show: bool = False) -> Non
             webbrowser.open(server.address)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+LONGEST_LINE = 2_048
+LARGEST_HEAD = 16_384
+SECONDS = 5.0
+"""For the whole head: one byte now and then keeps no thread."""
+
+
+class Refused(Exception):  # noqa: N818, an answer rather than an error
+    """A request that gets an error status instead of what it asks for.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Reads up to the empty line that ends a head; empty where the other side closed first.
+
+    Raises:
+        Refused: If the first line (414), the head (431) or the time it takes (408) is beyond its
+            limit, or something follows the head (413): no request here has a body.
+    """
+    until = time.monotonic() + SECONDS
+    head = b""
+    while b"\r\n\r\n" not in head:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Refused(408)
+        connection.settimeout(left)
+        try:
+            more = connection.recv(4096)
+        except TimeoutError:
+            raise Refused(408) from None
+        if not more:
+            return b""
+        head += more
+        if len(head.split(b"\r\n", 1)[0]) > LONGEST_LINE:
+            raise Refused(414)
+        if len(head) > LARGEST_HEAD:
+            raise Refused(431)
+    if not head.endswith(b"\r\n\r\n"):
+        raise Refused(413)
+    return head
+
+
+LONGEST_SIDE = 1024
+"""Pixels; larger pictures are reduced."""
+MOST_PIXELS = 100_000_000
+"""Pixels that are decoded; of a JPEG, at the fraction of its size that is needed."""
+MOST_BYTES = 200_000_000
+
+
+def read_original(path: str | Path, span: Span | None = None) -> bytes | None:
+    """The picture in a file as WebP, upright and opaque as the encoder saw it, but whole.
+
+    Args:
+        path: The file.
+        span: The values of pictures of more than 8 bits that become black and white; None for
+            the least and the greatest of this one.
+
+    Returns:
+        None where there is none to be had.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        with opened(path, LONGEST_SIDE, MOST_PIXELS) as (image, _):
+            shown = upright(image)
+        if shown.mode == "F":
+            values = np.asarray(shown)
+            shown = Image.fromarray(eight_bits(values, span or span_of(values)))
+        shown = shown.convert("RGB")
+        shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        content = io.BytesIO()
+        shown.save(content, "WEBP", quality=90, method=2)
+    except Exception:  # Pillow's decoders raise whatever they stumble over
+        return None
+    return content.getvalue()

@@ -1,0 +1,198 @@
+"""What a user asks of `explore`, checked, and the pictures and the recipe it means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vicinal.encoder.pretrained import encoder_file, form_of
+from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.errors import InputError, option
+from vicinal.files import read_json
+from vicinal.images import MOST_PIXELS, Part, load_parts
+from vicinal.images.store import Listed
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.run_folder import asked_recipe
+from vicinal.training.budget import check_minutes, sets_epochs
+
+MINUTES = 8.0
+"""What a training may take where nobody says: a first page within a quarter of an hour."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks; None stands for the default that fits.
+
+    Attributes:
+        data: A folder, or a source as `vicinal.images.load_parts` takes it.
+        encoder: A run folder, an encoder's file, ``pretrained`` or ``timm:NAME``; None to train
+            one on these pictures.
+        onto: A finished run on whose map the pictures are placed, in a run of their own.
+        update: A finished run of the same folder, which is brought up to date in place.
+        recipe: A shipped recipe's name or a file.
+        settings: ``section.field=value`` overrides of the recipe.
+        minutes: What the training may take; None for `MINUTES`, or for all the epochs that
+            ``settings`` set.
+        ignore: Words for the differences that should not count, see
+            `vicinal.recipes.differences`; None for those of the recipe that cannot be told in
+            these pictures, see `vicinal.training.differences`, or for all if it is named.
+        false_alarms: The share of the pictures that may be flagged as odd.
+        run: The run folder.
+        resume: Whether to go on with an interrupted run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        data_dir: Where downloads and decoded images are kept.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
+    """
+
+    data: str
+    encoder: Path | None = None
+    onto: Path | None = None
+    update: Path | None = None
+    recipe: str | None = None
+    settings: tuple[str, ...] = ()
+    minutes: float | None = None
+    ignore: tuple[str, ...] | None = None
+    false_alarms: float = 0.01
+    run: Path | None = None
+    resume: bool = False
+    device: str = "auto"
+    data_dir: Path | None = None
+    exclude: tuple[str, ...] = ()
+    max_pixels: int = MOST_PIXELS
+
+    @property
+    def views_fit(self) -> bool:
+        """Whether views are fitted to the pictures: nobody said what they should be."""
+        named = any(setting.strip().startswith("views.") for setting in self.settings)
+        return self.recipe is None and self.ignore is None and not named
+
+    @property
+    def limit(self) -> float | None:
+        """Minutes that the training may take; None where epochs are set and minutes are not."""
+        if self.minutes is not None or self.encoder is not None or self.onto is not None:
+            return self.minutes
+        return None if sets_epochs(self.settings) else MINUTES
+
+    def command(self, run: Path) -> str:
+        """The command that goes on with it in the folder ``run``."""
+        default = Request(self.data)
+        options = {
+            "--encoder": (self.encoder, default.encoder),
+            "--onto": (self.onto, default.onto),
+            "--recipe": (self.recipe, default.recipe),
+            "--minutes": (self.minutes, default.minutes),
+            "--false-alarms": (self.false_alarms, default.false_alarms),
+            "--device": (self.device, default.device),
+            "--data-dir": (self.data_dir, default.data_dir),
+            "--max-megapixels": (self.max_pixels / 1e6, default.max_pixels / 1e6),
+        }
+        words = ["vicinal", "explore", self.data]
+        for name, (asked, usual) in options.items():
+            words += [name, str(asked)] if asked != usual else []
+        if self.ignore is not None:
+            words += ["--ignore", ",".join(self.ignore) or "nothing"]
+        for setting in self.settings:
+            words += ["--set", setting]
+        for pattern in self.exclude:
+            words += ["--exclude", pattern]
+        return shlex.join([*words, "--run", str(run), "--resume"])
+
+
+def check(request: Request) -> None:
+    """Refuses numbers out of range and options that say nothing together.
+
+    Raises:
+        InputError: As said.
+    """
+    check_minutes(request.minutes)
+    if not 0 < request.false_alarms < 1:
+        raise InputError(
+            f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
+        )
+    trains = (request.recipe, request.ignore) != (None, None) or request.settings
+    given = [name for name in ("encoder", "onto", "update") if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"{option(given[0])} and {option(given[1])}: give one of them")
+    if given and trains:
+        raise InputError(
+            f"{option(given[0])}: nothing is trained, so leave {option('recipe')}, "
+            f"{option('settings')}, {option('ignore')} and a start out"
+        )
+    if request.update is not None and (request.run is not None or request.resume):
+        raise InputError(f"{option('update')}: names the run; leave the other options for it out")
+
+
+def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | None:
+    """What to train by: the recipe of a run to go on with, else the one asked for."""
+    if request.encoder is not None or request.onto is not None:
+        return None
+    if request.resume and (path / "run.json").is_file():
+        held = read_json(path / "run.json").get("recipe")
+        if held is not None:
+            return Recipe.model_validate(held)
+    return asked_recipe(data, request.recipe, request.settings, request.ignore)
+
+
+def load_pictures(
+    request: Request,
+    data: str,
+    recipe: Recipe | None,
+    choose: Callable[[str | None, Listed], Listed],
+) -> tuple[Part, ...]:
+    """All pictures, as the recipe or the given encoder takes them.
+
+    Args:
+        request: What is asked for.
+        data: The source.
+        recipe: The recipe; None where an encoder is given.
+        choose: As in `vicinal.images.load_parts`.
+
+    Raises:
+        InputError: If they cannot be read or there are fewer than two.
+    """
+    channels = span = None
+    if recipe is not None:
+        size, interpolation = form_of(recipe)
+    else:
+        assert request.encoder is not None
+        _, made = load_encoder(encoder_file(request.encoder))
+        size, channels, interpolation = made.size, made.channels, made.interpolation
+        span = made.span
+    parts = load_parts(
+        data,
+        size=size,
+        channels=channels,
+        data_dir=request.data_dir,
+        interpolation=interpolation,
+        span=span,
+        exclude=request.exclude,
+        max_pixels=request.max_pixels,
+        choose=choose,
+    )
+    count = sum(len(part.images) for part in parts)
+    if count < 2 and request.onto is None:
+        raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
+    return parts
+
+
+def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[str, Any]:
+    """What makes a run what it is, beside the recipe."""
+    encoder = request.encoder
+    return {
+        "verb": "explore",
+        "data": data,
+        "pictures": [part.images.fingerprint for part in parts],
+        "encoder": None if encoder is None else fingerprint(encoder_file(encoder)),
+        "onto": None if request.onto is None else str(request.onto),
+        "asked": {
+            "recipe": request.recipe,
+            "settings": list(request.settings),
+            "minutes": request.limit,
+            "false_alarms": request.false_alarms,
+            "ignore": None if request.ignore is None else sorted(request.ignore),
+        },
+    }

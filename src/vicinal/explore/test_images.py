@@ -1,0 +1,114 @@
+"""A study's test images as S1 sees them: the page behind the maps in S2 of its report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.explore.compare import compare, find_doubts
+from vicinal.explore.groups import find_groups
+from vicinal.explore.maps import map_columns
+from vicinal.explore.points import (
+    WITH_COLUMNS,
+    describe,
+    described_data,
+    neighbours_of,
+    read_figures,
+    read_part,
+    write_part,
+)
+from vicinal.explore.request import Request
+from vicinal.files import read_json, write_json
+from vicinal.recipes.recipe import Recipe
+from vicinal.report import STUDY_PART
+from vicinal.representations.embeddings import Embeddings, Representations
+from vicinal.runs.pictures import write_pictures
+from vicinal.runs.run_folder import RunFolder
+from vicinal.study.learners import Data
+from vicinal.study.run import Further
+
+_MAPS = ("pca", "tsne")
+
+
+def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
+    """Leaves in a folder of the run what `explore` leaves in its own, with S2's maps."""
+    folder = run / STUDY_PART
+    folder.mkdir(exist_ok=True)
+    ids, maps = _drawn(run)
+    place = {name: row for row, name in enumerate(data.test.ids.tolist())}
+    rows = np.array([place[name] for name in ids])
+    shown = _shown(run, data, rows)
+    # A memory map of them all is not copied.
+    everything = len(rows) == len(data.test)
+    pixels = data.test.pixels if everything else data.test.pixels[rows]
+    rate = Request.false_alarms
+    write_part(folder, "compare", compare(shown, pixels, folder, false_alarms=rate))
+    near = neighbours_of(read_part(folder, "compare"))
+    s2 = read_json(run / "S2.json")
+    told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
+    write_part(folder, "map", (map_columns(maps, shown.array, near), {"maps": told}))
+    write_part(folder, "group", find_groups(shown, folder, recipe.evaluation.clusters))
+    write_part(folder, "labels", find_doubts(shown, folder))
+    describe(folder, shown, pixels, run / "generated/encoder.safetensors")
+    write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
+    _write_figures(run, data, recipe, shown)
+
+
+def _drawn(run: RunFolder) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
+    """The ids of the images on S2's maps, and where they lie on each, (N, 2)."""
+    tables = {name: pq.read_table(run / "maps" / f"generated-{name}.parquet") for name in _MAPS}
+    points = {
+        name: np.stack([table.column(axis).to_numpy() for axis in "xy"], axis=1)
+        for name, table in tables.items()
+    }
+    return tables["pca"].column("id").to_pylist(), points
+
+
+def _shown(run: RunFolder, data: Data, rows: NDArray[np.int64]) -> Embeddings:
+    """S1's representations of the test images at ``rows`` (N,), with their classes' names."""
+    test = Representations.load(run / "generated" / "representations-test.parquet").take(rows)
+    names = np.array(test.class_names, dtype=np.str_)
+    sizes = data.test.sizes
+    return Embeddings(
+        test.array,
+        test.ids,
+        labels=None if test.labels is None else names[test.labels],
+        sizes=None if sizes is None else sizes[rows],
+    )
+
+
+def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Embeddings) -> None:
+    """Writes ``explore.json``, last of all: with it the folder is one to draw a page from."""
+    described = described_data(
+        data.test,
+        shown,
+        source=read_json(run / "run.json")["data"],
+        classes=data.test.class_names,  # in this order, so that colours are those of S2
+        skipped=len(data.test.skipped),
+    )
+    figures = {
+        "format": 1,
+        "data": described | {"name": f"{data.test.name}, test"},
+        "encoder": {
+            "source": "trained here",
+            "recipe": recipe.name,
+            "epochs": recipe.training.epochs,
+            "seconds": None,  # in the study's own stages.json
+        },
+        **read_figures(run / STUDY_PART, WITH_COLUMNS),
+        "environment": {"vicinal": read_json(run / "environment.json")["vicinal"]},
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    write_json(run / STUDY_PART / "explore.json", figures)
+
+
+TEST_IMAGES = Further(
+    "explore",
+    tuple(
+        f"{STUDY_PART}/{name}"
+        for name in ("points.parquet", "health.json", "pictures/index.parquet", "explore.json")
+    ),
+    _explore,
+)
+"""The stage to give to `vicinal.study.run.run_study`, after which the report leads to the page."""

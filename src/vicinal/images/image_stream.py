@@ -1,0 +1,241 @@
+"""Streams: more images than fit into memory, in shards that are read from front to back.
+
+Nothing is ever read at random: an epoch is the shards in a random order, each rank reads its
+part of that sequence, and a buffer of bounded size shuffles what has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.images.decoding import Span
+
+T = TypeVar("T")
+
+BLOCK = 256
+"""Images read at once, at most."""
+
+
+class Shards(Protocol):
+    """Where the images of a stream lie."""
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Images in each shard."""
+
+    def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Some images of a shard, in its order, as blocks (k, H, W, C) uint8, k ≤ ``BLOCK``.
+
+        Args:
+            shard: Its number.
+            index: (K,) int64, ascending: which images of the shard.
+
+        Raises:
+            InputError: If the shard is missing, damaged or has fewer images.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStream:
+    """Equally sized images in shards, and what has to be known of them beforehand.
+
+    Attributes:
+        name: What people call the set.
+        shards: Where the images lie.
+        size: Height and width in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        mean: Mean of each channel, in units where white is 1.
+        std: Standard deviation of each channel, likewise.
+        test: Array (T, H, W, C) uint8 in memory, images that are not in the shards; T may be 0.
+        fingerprint: 16 hexadecimal digits that change when the shards do.
+        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
+    """
+
+    name: str
+    shards: Shards
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    test: NDArray[np.uint8]
+    fingerprint: str
+    span: Span | None = None
+
+    def __len__(self) -> int:
+        return sum(self.shards.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """All images of a stream, shard after shard in an order of their own.
+
+    Attributes:
+        shards: Where the images lie.
+        order: The shards' numbers, each once.
+    """
+
+    shards: Shards
+    order: tuple[int, ...]
+
+    def read(self, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
+        """The images from position ``first`` up to, but not with, ``last``, as blocks."""
+        begin = 0
+        for shard in self.order:
+            count = self.shards.counts[shard]
+            low, high = max(first - begin, 0), min(last - begin, count)
+            if low < high:
+                yield from self.shards.read(shard, np.arange(low, high))
+            begin += count
+
+    def pick(self, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """The images at ``positions`` (K,) int64, ascending, as blocks."""
+        begin = 0
+        for shard in self.order:
+            end = begin + self.shards.counts[shard]
+            low, high = np.searchsorted(positions, [begin, end])
+            if low < high:
+                yield from self.shards.read(shard, positions[low:high] - begin)
+            begin = end
+
+
+class Shuffle:
+    """Which image is in which slot of a shuffling buffer: integers alone, so quick to replay.
+
+    The buffer is filled from the front of the images; every batch is a random draw of its slots,
+    and the images that come next take their place.
+
+    Args:
+        images: How many images pass through.
+        capacity: Slots, at most.
+        batch: Images in a batch.
+        rng: Draws the slots.
+
+    Attributes:
+        slots: (K,) int64, the position of the image in each slot.
+        live: The slots that hold an image not given out yet.
+        head: The position of the next image to read.
+    """
+
+    def __init__(self, images: int, capacity: int, batch: int, rng: np.random.Generator) -> None:
+        self._images, self._batch, self._rng = images, batch, rng
+        self.head = min(images, max(capacity, batch))
+        self.slots = np.arange(self.head)
+        self.live = np.arange(self.head)
+
+    def draw(self) -> tuple[NDArray[np.int64], int]:
+        """The slots of the next batch, and how many of them, from the first, are then refilled."""
+        chosen = self._rng.choice(len(self.live), self._batch, replace=False)
+        drawn = self.live[chosen]
+        refilled = min(self._batch, self._images - self.head)
+        self.slots[drawn[:refilled]] = np.arange(self.head, self.head + refilled)
+        self.head += refilled
+        if refilled < self._batch:
+            self.live = np.delete(self.live, chosen[refilled:])
+        return drawn, refilled
+
+
+def shuffled_batches(
+    sequence: Sequence,
+    part: tuple[int, int],
+    *,
+    batch: int,
+    capacity: int,
+    rng: np.random.Generator,
+    start: int = 0,
+) -> Iterator[NDArray[np.uint8]]:
+    """Batches (batch, H, W, C) uint8 of a part of a sequence, each image of it once.
+
+    Started at a later batch it gives what it would have given there: the draws are repeated
+    without images, and then only those that were waiting in the buffer are read again.
+
+    Args:
+        sequence: The images.
+        part: First position of the part, and the one behind its last; a multiple of ``batch``.
+        batch: Images in a batch.
+        capacity: Images that wait in the buffer, at most; at least a batch does.
+        rng: Draws the order.
+        start: Batches that are left out.
+    """
+    low, high = part
+    plan = Shuffle(high - low, capacity, batch, rng)
+    for _ in range(start):
+        plan.draw()
+    waiting = plan.live[np.argsort(plan.slots[plan.live])]
+    buffer: NDArray[np.uint8] | None = None
+    filled = 0
+    for block in ahead(sequence.pick(low + plan.slots[waiting])):
+        if buffer is None:
+            buffer = np.empty((len(plan.slots), *block.shape[1:]), np.uint8)
+        buffer[waiting[filled : filled + len(block)]] = block
+        filled += len(block)
+    if buffer is None:
+        return
+    following = _Taken(ahead(sequence.read(low + plan.head, high)))
+    for _ in range(start, (high - low) // batch):
+        drawn, refilled = plan.draw()
+        yield buffer[drawn]
+        following.into(buffer, drawn[:refilled])
+
+
+class ChannelSums:
+    """Sums of the pixels of each channel, block by block."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+        self._total: NDArray[np.float64] = np.zeros(())
+        self._squares: NDArray[np.float64] = np.zeros(())
+
+    def add(self, images: NDArray[np.uint8]) -> None:
+        """Adds images (n, H, W, C) uint8; C is 3 from the first that has colour on."""
+        for start in range(0, len(images), BLOCK):
+            some = images[start : start + BLOCK]
+            values = some.reshape(-1, some.shape[3]).astype(np.float64)
+            self._pixels += len(values)
+            self._total = self._total + values.sum(axis=0)
+            self._squares = self._squares + np.einsum("nc,nc->c", values, values)
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of each channel, as `vicinal.views.channel_statistics` has them."""
+        mean = self._total / self._pixels
+        variance = np.maximum(self._squares / self._pixels - mean**2, 0)
+        std = np.where(variance > 0, np.sqrt(variance), 255)
+        return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+class _Taken:
+    """Images taken from blocks as they are asked for."""
+
+    def __init__(self, blocks: Iterator[NDArray[np.uint8]]) -> None:
+        self._blocks = blocks
+        self._block: NDArray[np.uint8] | None = None
+        self._used = 0
+
+    def into(self, buffer: NDArray[np.uint8], slots: NDArray[np.int64]) -> None:
+        """Puts the next ``len(slots)`` images into these slots."""
+        while len(slots):
+            if self._block is None or self._used == len(self._block):
+                self._block, self._used = next(self._blocks), 0
+            some = self._block[self._used : self._used + len(slots)]
+            buffer[slots[: len(some)]] = some
+            self._used += len(some)
+            slots = slots[len(some) :]
+
+
+def ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
+    """The same items, the next few got by a thread while the caller works with one."""
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        end = object()
+        waiting = [pool.submit(next, items, end) for _ in range(depth)]
+        try:
+            while (item := waiting.pop(0).result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            for future in waiting:
+                future.cancel()

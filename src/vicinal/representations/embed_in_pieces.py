@@ -1,0 +1,410 @@
+"""A source of any size into a folder of parquet files, here or on the workers of a Ray cluster.
+
+The source is cut into pieces beforehand. A piece becomes one file, whose name is its number and
+which is there whole or not at all; so a piece that is done twice, because a worker died, is still
+there once, and an interrupted run goes on with the pieces that are missing.
+
+Ray by itself tries for a quarter of an hour to reach a head that is not there, and prints a line
+of its own every few seconds. So the address is tried before Ray hears of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+
+from vicinal import cores
+from vicinal.encoder.pretrained import encoder_file
+from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
+from vicinal.errors import InputError, option
+from vicinal.files import write_csv
+from vicinal.images import MOST_PIXELS, ImageSet, named
+from vicinal.images.pieces import Decoded, Decoding, Piece, decode, pieces
+from vicinal.images.skipped import Skipped, refuse_too_many
+from vicinal.representations.embed import embed
+from vicinal.representations.embeddings import (
+    Embeddings,
+    claim,
+    part_names,
+    replacing_in,
+    write_plan,
+)
+from vicinal.training.device import resolve_device
+
+Made = tuple[bytes, dict[str, Any], str, str]
+"""What a PieceEmbedder is made with, but for its threads."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was written.
+
+    Attributes:
+        out: The folder.
+        images: Rows in all parts, one for each image that could be decoded.
+        dimensions: Numbers of a representation.
+        parts: How many files.
+        skipped: Images that could not be decoded, and why.
+    """
+
+    out: str
+    images: int
+    dimensions: int
+    parts: int
+    skipped: tuple[Skipped, ...]
+
+    def told(self) -> str:
+        """All of it in a line."""
+        left = f"; {len(self.skipped):,} left out, see skipped.csv" if self.skipped else ""
+        numbers = f"{self.dimensions} numbers each, {self.parts} files"
+        return f"{self.images:,} images, {numbers}: {self.out}{left}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A written file: its rows, their width, and what was left out."""
+
+    images: int
+    dimensions: int
+    skipped: tuple[Skipped, ...]
+
+
+class PieceEmbedder:
+    """Embeds pieces with an encoder that is loaded once; a Ray actor, or here."""
+
+    def __init__(
+        self, weights: bytes, origin: dict[str, Any], out: str, device: str, threads: int | None
+    ) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(weights)
+            file.flush()
+            self.encoder, self.preparation = load_encoder(Path(file.name))
+        self.origin, self.out = origin, out
+        self.device = resolve_device(device)
+        self.threads = threads or cores.cores()
+        if threads is not None:
+            cores.set_threads(threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ray Data calls it: pieces as JSON in, parts as JSON out; an error is no exception."""
+        done = []
+        for text in batch["piece"]:
+            try:
+                piece = _piece(json.loads(str(text)))
+                part = self.written(piece) or self.write(piece, self.decoded(piece))
+                done.append(json.dumps(asdict(part)))
+            except InputError as error:
+                done.append(json.dumps({"error": error.args[0]}))
+        return {"part": np.array(done)}
+
+    def decoded(self, piece: Piece) -> Decoded:
+        """The images of a piece, on all of this worker's threads."""
+        made, most = self.preparation, self.origin["max_pixels"]
+        decoding = Decoding(made.size, made.channels, made.span, most, made.interpolation)
+        return decode(piece, decoding, self.threads)
+
+    def written(self, piece: Piece) -> Part | None:
+        """The part of a piece, if it is there already."""
+        filesystem, folder = fsspec.core.url_to_fs(self.out)
+        path = f"{folder}/{_name(piece)}"
+        if not filesystem.exists(path):
+            return None
+        with filesystem.open(path, "rb") as file:
+            read = pq.ParquetFile(file)
+            origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
+            width = read.schema_arrow.field("representation").type.list_size
+            return Part(read.metadata.num_rows, width, _skipped(origin["skipped"]))
+
+    def write(self, piece: Piece, decoded: Decoded) -> Part:
+        """Embeds the images of a piece and writes its part."""
+        channels, size = self.preparation.channels, self.preparation.size
+        empty = len(decoded.ids) == 0  # then one black image says how wide a row is
+        pixels = np.zeros((1, size, size, channels), np.uint8) if empty else decoded.pixels
+        ids = np.array(["none"]) if empty else decoded.ids
+        images = ImageSet("piece", pixels, ids)
+        array = embed(self.encoder, images, self.preparation, device=self.device).array
+        count = len(decoded.ids)
+        found = Embeddings(
+            array[:count],
+            decoded.ids,
+            paths=decoded.paths,
+            labels=decoded.labels,
+            splits=None if piece.split is None else np.full(count, piece.split),
+            sizes=decoded.sizes,
+            origin=self.origin | {"skipped": [asdict(one) for one in decoded.skipped]},
+        )
+        with replacing_in(self.out, _name(piece)) as file:
+            pq.write_table(found.table(), file)
+        return Part(count, array.shape[1], decoded.skipped)
+
+
+@cores.shared()
+def embed_pieces(
+    source: str,
+    encoder: Path,
+    out: str,
+    *,
+    engine: str = "plain",
+    device: str = "auto",
+    piece_images: int | None = None,
+    exclude: tuple[str, ...] = (),
+    max_pixels: int = MOST_PIXELS,
+) -> Parts:
+    """Embeds a source into a folder of parquet files; goes on where it was interrupted.
+
+    Decoding takes every core and the network every core or the GPU, one piece ahead of each
+    other; with Ray, each CPU of the cluster, or each GPU with its share of CPUs, is a worker.
+    An image that cannot be decoded is left out and listed in ``skipped.csv``.
+
+    Args:
+        source: As for `vicinal.images.pieces.pieces`.
+        encoder: A run folder or an encoder's file.
+        out: A folder or an address that fsspec knows, which every worker can reach.
+        engine: ``plain``: this process; ``ray``: the cluster of RAY_ADDRESS, or one made here.
+        device: ``auto``, ``cpu`` or ``cuda``, on each worker.
+        piece_images: Images of a part at most; None for as many as decode to 128 MiB.
+        exclude: Patterns of files that are left out, see `vicinal.images.load`.
+        max_pixels: Pixels of a picture that may be decoded.
+
+    Raises:
+        InputError: If source, encoder or folder cannot be used, or more than a fifth of the
+            images cannot be decoded; nothing is overwritten.
+    """
+    if engine not in ("plain", "ray"):
+        raise InputError(f"{option('engine', engine)}: give plain or ray")
+    ray = ray_module() if engine == "ray" else None
+    file = encoder_file(encoder)
+    _, preparation = load_encoder(file)
+    if device != "auto" and ray is None:
+        resolve_device(device)
+    listed, unread = pieces(source, preparation.size, piece_images, exclude)
+    origin = _origin(source, file, preparation, max_pixels)
+    where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
+    plan = _plan(listed, origin)
+    made = (file.read_bytes(), origin, where, device)
+    with nullcontext() if ray is None else connected(ray):  # before anything is written
+        claim(where, plan, out)
+        done = list(_here(listed, made) if ray is None else _by_ray(ray, listed, made))
+    bad = tuple(one for part in done for one in part.skipped)
+    expected, images = sum(map(len, listed)), sum(part.images for part in done)
+    names = part_names(where)
+    if images + len(bad) != expected or names != sorted(map(_name, listed)):
+        raise RuntimeError(f"{out}: {images} rows in {len(names)} parts of {expected} images")
+    refuse_too_many(source, bad, expected)
+    skipped = (*unread, *bad)
+    if skipped:
+        _keep(where, skipped)
+    write_plan(where, plan | {"finished": True, "images": images, "skipped": len(skipped)})
+    return Parts(out, images, max(part.dimensions for part in done), len(done), skipped)
+
+
+def _origin(
+    source: str, encoder: Path, preparation: Preparation, max_pixels: int
+) -> dict[str, Any]:
+    """What every part is made from and with."""
+    return {
+        "source": named(source),
+        "max_pixels": max_pixels,
+        "size": preparation.size,
+        "channels": preparation.channels,
+        "encoder": str(encoder),
+        "encoder_sha256": fingerprint(encoder),
+    }
+
+
+def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+    """Piece by piece in this process; the next is decoded while one is embedded."""
+    embedder = PieceEmbedder(*made, threads=None)
+    with ThreadPoolExecutor(1) as ahead:
+
+        def begun(piece: Piece) -> Callable[[], Part]:
+            part = embedder.written(piece)
+            if part is not None:
+                return lambda: part
+            decoded = ahead.submit(embedder.decoded, piece)
+            return lambda: embedder.write(piece, decoded.result())
+
+        following = begun(listed[0])
+        for piece in listed[1:]:
+            current, following = following, begun(piece)
+            yield current()
+        yield following()
+
+
+def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+    """On the workers of a cluster."""
+    items = [{"piece": json.dumps(asdict(piece))} for piece in listed]
+    for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
+        said = json.loads(str(row["part"]))
+        if "error" in said:
+            raise InputError(said["error"])
+        yield Part(said["images"], said["dimensions"], _skipped(said["skipped"]))
+
+
+def _skipped(said: list[dict[str, str]]) -> tuple[Skipped, ...]:
+    return tuple(Skipped(**one) for one in said)
+
+
+def _keep(where: str, skipped: Sequence[Skipped]) -> None:
+    """Writes ``skipped.csv``, as `vicinal.images.keep_skipped` does for a file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "skipped.csv"
+        write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
+        with replacing_in(where, path.name) as opened:
+            opened.write(path.read_bytes())
+
+
+def _piece(said: dict[str, Any]) -> Piece:
+    """A piece from its JSON, whose lists were tuples."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+    }
+    return Piece(**fields)
+
+
+def _name(piece: Piece) -> str:
+    return f"part-{piece.number:06d}.parquet"
+
+
+def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
+    """What is to be done, as ``embed.json`` says it."""
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    for piece in listed:
+        digest.update(json.dumps(asdict(piece)).encode())
+    return origin | {"parts": len(listed), "plan": digest.hexdigest(), "finished": False}
+
+
+_CONNECT = 10  # seconds to reach the head's port
+_ANSWER = 50  # seconds for a Ray to answer there, of which importing Ray is a part
+_MOST_BLOCKS = 10_000  # of Ray Data: a block is what a dead worker does again
+
+
+def ray_module() -> Any:
+    """The module ray, an optional one.
+
+    Raises:
+        InputError: If it is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError(
+            f"{option('engine', 'ray')} needs Ray: pip install 'vicinal[ray]'"
+        ) from None
+    return ray
+
+
+@contextmanager
+def connected(ray: Any) -> Iterator[Any]:
+    """The module, connected to RAY_ADDRESS's cluster or, without one, to one made here.
+
+    A connection that is there already is used, and left.
+
+    Raises:
+        InputError: If there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield ray
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address:
+        _reach(address)
+    try:
+        # "local", or Ray looks for the cluster that it last heard of, which may be long gone.
+        ray.init(address or "local", logging_level="error", log_to_driver=False)
+    except Exception as error:  # of every kind, by what is wrong and by Ray's version
+        raise _refused(address, str(error)) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def mapped(
+    ray: Any,
+    work: type,
+    made: Sequence[Any],
+    items: Sequence[dict[str, str]],
+    *,
+    gpus: bool,
+) -> Iterator[dict[str, Any]]:
+    """Rows that a pool of actors makes of items; what a dead worker held is done by another.
+
+    Args:
+        ray: A connected Ray.
+        work: The actors' class: called with a batch of one row, it returns another.
+        made: What an actor is made with, but for its last argument: its CPUs.
+        items: The rows.
+        gpus: Whether an actor is a GPU with its share of CPUs, where there are any; or a CPU.
+
+    Raises:
+        InputError: If the cluster has no CPU.
+    """
+    there = ray.cluster_resources()
+    cpus, devices = int(there.get("CPU", 0)), int(there.get("GPU", 0)) if gpus else 0
+    if cpus < 1:
+        raise InputError(
+            f"{option('engine', 'ray')}: the cluster has no CPU to work on; add a machine by "
+            "`ray start --address=HEAD:6379`"
+        )
+    workers = devices or cpus
+    each = max(1, cpus // workers)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plan, in several lines
+    blocks = min(len(items), _MOST_BLOCKS)
+    rows = ray.data.from_items(list(items), override_num_blocks=blocks).map_batches(
+        work,
+        fn_constructor_args=(*made, each),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)),
+        num_cpus=each,
+        **({"num_gpus": 1} if devices else {}),
+    )
+    yield from rows.iter_rows()
+
+
+def _reach(address: str) -> None:
+    """Refuses an address where no Ray answers; one that is none is left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT).close()
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise _refused(address, getattr(error, "strerror", None) or str(error)) from None
+    elif address != "auto":
+        return
+    if address.startswith("ray://"):
+        return  # Ray's client waits half a minute itself
+    ask = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--skip-version-check"]
+    try:
+        subprocess.run(ask, check=True, timeout=_ANSWER, capture_output=True)  # noqa: S603
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        raise _refused(address, "no Ray answers there") from None
+
+
+def _refused(address: str, reason: str) -> InputError:
+    lines = reason.strip().splitlines() or ["no reason given"]
+    said = lines[0][:200].rstrip(".")
+    if not address:
+        return InputError(f"{option('engine', 'ray')}: Ray did not start on this machine ({said})")
+    return InputError(
+        f"{option('engine', 'ray')}: no cluster at RAY_ADDRESS={address} ({said}); start one by "
+        "`ray start --head` and name its HOST:6379, or unset it for one on this machine"
+    )

@@ -1,0 +1,155 @@
+"""A set of embeddings and what must belong to it: its index, labels, another set."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError, option
+from vicinal.files import plain_cell
+from vicinal.representations.embeddings import Embeddings, batches
+from vicinal.representations.index import Index
+
+
+def load_with(embeddings: Path, index: Path | None) -> tuple[Embeddings, Index | None]:
+    """A set of embeddings and, where one is named, the index of it, row for row.
+
+    With an index only ids, paths and labels of the set are read, in the order of the index, whose
+    memory-mapped vectors are then the representations.
+
+    Raises:
+        InputError: If a file cannot be read or the two do not belong together.
+    """
+    if index is None:
+        return Embeddings.load(embeddings), None
+    opened = Index.open(index)
+    known = Embeddings.load(embeddings, vectors=False)
+    made_by = known.origin.get("encoder_sha256")
+    if made_by != opened.description["encoder_sha256"]:
+        raise InputError(
+            f"{option('index', index)}: made with another encoder than {embeddings}; build one "
+            "of that file"
+        )
+    order = np.argsort(known.ids, kind="stable")
+    place = np.searchsorted(known.ids, opened.ids, sorter=order)
+    rows = order[np.minimum(place, len(order) - 1)]
+    if len(known) != len(opened) or not (known.ids[rows] == opened.ids).all():
+        raise InputError(
+            f"{option('index', index)}: holds {len(opened):,} images and {embeddings} "
+            f"{len(known):,}, not "
+            f"the same ones; build one of that file, or add what is missing with {option('add')}"
+        )
+    ids, array = next(batches(embeddings, rows=64))
+    if array.shape[1] != opened.vectors.shape[1]:
+        raise InputError(
+            f"{option('index', index)}: rows of {opened.vectors.shape[1]} numbers, and "
+            f"{array.shape[1]} in "
+            f"{embeddings}; build one of that file"
+        )
+    first = np.flatnonzero(np.isin(opened.ids, ids))
+    mine = dict(zip(ids.tolist(), array, strict=True))
+    if any((opened.vectors[row] != mine[str(opened.ids[row])]).any() for row in first):
+        raise InputError(
+            f"{option('index', index)}: other representations than those in {embeddings}, under "
+            "the same "
+            "ids; build one of that file"
+        )
+    return replace(
+        known,
+        array=opened.vectors,
+        ids=opened.ids,
+        paths=_in_order(known.paths, rows),
+        labels=_in_order(known.labels, rows),
+        splits=_in_order(known.splits, rows),
+    ), opened
+
+
+def _in_order(column: NDArray[np.str_] | None, rows: NDArray[np.int64]) -> NDArray[np.str_] | None:
+    """A column (N,), if there is one, in the order of ``rows`` (N,)."""
+    return None if column is None else column[rows]
+
+
+def check_one_encoder(one: Embeddings, other: Embeddings, names: tuple[str, str]) -> None:
+    """Refuses two sets whose representations cannot be compared.
+
+    Args:
+        one: A set.
+        other: Another.
+        names: What the user calls them.
+
+    Raises:
+        InputError: If their dimensions or the encoders that made them differ; it says which.
+    """
+    if one.array.shape[1] != other.array.shape[1]:
+        raise InputError(
+            f"{names[0]} has representations of {one.array.shape[1]} numbers and {names[1]} of "
+            f"{other.array.shape[1]}; embed both with one encoder"
+        )
+    made_by = [each.origin.get("encoder_sha256") for each in (one, other)]
+    if None not in made_by and made_by[0] != made_by[1]:
+        called = [each.origin.get("encoder", "an unknown encoder") for each in (one, other)]
+        shown = [f"{name} ({str(sha)[:8]})" for name, sha in zip(called, made_by, strict=True)]
+        raise InputError(
+            f"{names[0]} was made by {shown[0]} and {names[1]} by {shown[1]}, another encoder; "
+            "embed both with one"
+        )
+
+
+def read_labels(path: Path, embeddings: Embeddings, *, needed: bool = True) -> dict[int, str]:
+    """The label of each row that a CSV gives one.
+
+    Args:
+        path: A CSV with a column ``id`` or ``path`` and a column ``label``; an empty label is none.
+        embeddings: The pictures that it names.
+        needed: Whether it must have the column ``label``; without that column every picture it
+            names has a label, an empty one.
+
+    Raises:
+        InputError: If it cannot be read, lacks a column, names a picture that is not in the set,
+            or gives one two labels.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            columns = reader.fieldnames or []
+            name = next((each for each in ("id", "path") if each in columns), None)
+            whole = "label" in columns
+            if name is None or (needed and not whole):
+                raise InputError(
+                    f"{path}: needs columns id (or path) {'and label ' * needed}in its first line, "
+                    f"found {', '.join(columns) or 'nothing'}"
+                )
+            lines = [
+                (reader.line_num, plain_cell(line[name]), plain_cell(line.get("label", "")).strip())
+                for line in reader
+            ]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it as that") from None
+    place = _places(embeddings, name, path)
+    labels: dict[int, str] = {}
+    for number, picture, label in lines:
+        row = place.get(picture if name == "id" else os.path.abspath(picture))
+        row = place.get(picture) if row is None else row
+        if row is None:
+            raise InputError(
+                f"{path}, line {number}: no picture {picture!r} in the embeddings; "
+                f"they are named like {embeddings.describe(0).get(name)!r}"
+            )
+        if (label or not whole) and labels.setdefault(row, label) != label:
+            raise InputError(f"{path}, line {number}: {picture!r} has two labels; keep one")
+    return labels
+
+
+def _places(embeddings: Embeddings, name: str, labels: Path) -> dict[str, int]:
+    """Rows by id or by path."""
+    column = embeddings.ids if name == "id" else embeddings.paths
+    if column is None:
+        raise InputError(f"{labels}: names paths, but the embeddings have none; give a column id")
+    return {text: row for row, text in enumerate(column.tolist())}
