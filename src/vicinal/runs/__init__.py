@@ -1,0 +1,1 @@
+"""Run folders: what a run leaves there, how it goes on, the pictures kept with it."""

@@ -1,0 +1,395 @@
+"""The run folder: whose run it is, on what machine it ran, which stages are finished."""
+
+from __future__ import annotations
+
+import glob
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from filelock import BaseFileLock, FileLock, Timeout
+from rich.console import Console
+
+from vicinal import __version__, cores
+from vicinal.encoder.pretrained import with_start
+from vicinal.errors import InputError, StorageError, option
+from vicinal.files import read_json, replacing, write_json
+from vicinal.images import named
+from vicinal.recipes import override, read_recipe, to_toml
+from vicinal.recipes.differences import ignoring
+from vicinal.recipes.recipe import Recipe
+
+LOCK = "run.lock"
+"""The file that a process at work on a run holds locked; the system unlocks it when it ends."""
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "openTSNE")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds one run.
+
+    As a context manager it lets go of its lock, and says of a file that could not be
+    written or is gone what is kept all the same.
+
+    Attributes:
+        path: The folder.
+        lock: What keeps other processes out, or None.
+    """
+
+    path: Path
+    lock: BaseFileLock | None = None
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.lock is not None:
+            self.lock.release()
+        if isinstance(error, StorageError):
+            raise InputError(
+                f"{self.path}: {error.path.name} could not be written ({error.reason}); "
+                f"{self._kept()}; mend that and go on with {option('resume', True)}"
+            ) from error
+        if isinstance(error, FileNotFoundError) and error.filename is not None:
+            lost = Path(os.fsdecode(error.filename))
+            if lost.is_relative_to(self.path):
+                raise InputError(
+                    f"{lost}: removed while the run was at work; {self._kept()}; "
+                    f"go on with {option('resume', True)}, which makes it again"
+                ) from error
+
+    @contextmanager
+    def stage(self, name: str, makes: Iterable[Path] = ()) -> Iterator[bool]:
+        """Yields whether the stage ``name`` has still to be run, and notes its time once it ended.
+
+        A stage that an interrupted run finished is not run again while the files that it
+        ``makes`` are there.
+        """
+        due = self.due(name, makes)
+        began = time.perf_counter()
+        yield due
+        if due:
+            self.note(name, time.perf_counter() - began)
+
+    def due(self, name: str, makes: Iterable[Path] = ()) -> bool:
+        """Whether the stage ``name`` has still to be run, or a file that it ``makes`` is gone."""
+        return name not in self.seconds() or not all(path.is_file() for path in makes)
+
+    def note(self, name: str, seconds: float) -> None:
+        """Writes down that the stage ``name`` is finished, and its time."""
+        write_json(self / "stages.json", self.seconds() | {name: round(seconds, 3)})
+
+    def _kept(self) -> str:
+        """In words, what an interrupted run goes on from."""
+        path = self / "stages.json"
+        stages = len(self.seconds()) if path.is_file() else 0
+        begun = len(list(self.path.glob("checkpoint.pt")) + list(self.path.glob("*/checkpoint.pt")))
+        return f"kept: {stages} finished stages and the checkpoints of {begun} trainings"
+
+    def seconds(self) -> dict[str, float]:
+        """Finished stages with their time in seconds, in the order they ended."""
+        path = self / "stages.json"
+        return read_json(path) if path.is_file() else {}
+
+
+def open_run(
+    path: Path, identity: dict[str, Any], recipe: Recipe | None, *, resume: bool
+) -> RunFolder:
+    """Opens a folder for a run, and refuses one that holds anything else.
+
+    Args:
+        path: The folder; made if missing.
+        identity: What, beside the recipe, makes the run what it is: plain data.
+        recipe: Its recipe; None for a run that trains nothing.
+        resume: Whether to go on with the run that the folder holds.
+
+    Raises:
+        InputError: If the folder holds another run, or this one and ``resume`` is False, or
+            another process is at work on it.
+    """
+    identity = identity | {"recipe": recipe and recipe.model_dump(mode="json")}
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; name a folder for the run")
+    if path.is_dir() and not (path / "run.json").is_file() and any(_foreign(path)):
+        raise InputError(f"{path} has files that are not a run's; name another folder")
+    run = RunFolder(path, _locked(path))
+    if (path / "run.json").is_file():
+        _check_held(run, identity, resume=resume)
+    else:
+        write_json(path / "run.json", identity)  # first: it is what makes the folder a run's
+    if recipe is not None and not (path / "recipe.toml").is_file():
+        with replacing(path / "recipe.toml") as partial:
+            partial.write_text(to_toml(recipe), "utf-8")
+    hold_threads(path)
+    return run
+
+
+def hold_run(path: Path) -> RunFolder:
+    """Opens a run that is there, whatever it is, to change its files; locked for this process.
+
+    Raises:
+        InputError: If there is none, or another process is at work on it.
+    """
+    if not (path / "run.json").is_file():
+        raise InputError(f"{path}: no run here; name the folder of a finished run")
+    return RunFolder(path, _locked(path))
+
+
+def _foreign(path: Path) -> Iterator[Path]:
+    """What a run that was killed at its very beginning cannot have left."""
+    for found in path.iterdir():
+        if found.name != LOCK and not re.fullmatch(r"run\.json\..*\.partial", found.name):
+            yield found
+
+
+def _locked(path: Path) -> BaseFileLock:
+    """Makes the folder if need be, and locks it for this process.
+
+    Raises:
+        InputError: If another process is at work in it, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{path}: another process is at work on this run; wait for it, or name another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the run folder: {error.strerror}") from error
+    return lock
+
+
+def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> None:
+    """Refuses a run that is another, or that was not asked to go on."""
+    if not resume:
+        raise InputError(
+            f"{run.path} already holds a run; add {option('resume', True)} to go on with it, or "
+            "name another folder"
+        )
+    held = read_json(run / "run.json")
+    if held.get("recipe"):
+        held["recipe"] = _in_full(held["recipe"])
+    for name, (theirs, ours) in _differences(held, identity).items():
+        further = identity.get("verb") == "train" and name in ("recipe.training.epochs", "minutes")
+        how = f", with {option('start', run.path)} to train its encoder further" if further else ""
+        raise InputError(
+            f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
+            f"{how}"
+        )
+
+
+def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version kept it, with the defaults of what has been added since."""
+    now = Recipe().model_dump(mode="json")
+    return {
+        name: now[name] | value if isinstance(value, dict) and name in now else value
+        for name, value in recipe.items()
+    }
+
+
+def recipe_for(data: str) -> str:
+    """The shipped recipe that fits a source of images.
+
+    Folders, lists and the hub's sets are mostly of real photographs; parquet files and arrays
+    mostly of data sets of small pictures, such as CIFAR-10's.
+    """
+    if data == "digits":
+        return "digits"
+    return "photos" if named(data).startswith(("folder:", "csv:", "hub:")) else "laptop"
+
+
+def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") -> Path:
+    """The newest run folder of this kind when going on, else the next free number.
+
+    Args:
+        data: The source of the images.
+        recipe: The recipe's name.
+        resume: Whether a run is gone on with.
+        prefix: What the folder's name begins with.
+
+    Raises:
+        InputError: If there is no run to go on with.
+    """
+    kind, _, rest = named(data).partition(":")
+    stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_*?') or kind}-{recipe}"
+    alike = Path("runs").glob(f"{glob.escape(stem)}-[0-9]*")
+    held = sorted(int(p.name[len(stem) + 1 :]) for p in alike)
+    if resume and not held:
+        raise InputError(
+            f"{option('resume', True)}: no run of {stem} in runs; start one without it"
+        )
+    number = held[-1] if resume else (held[-1] + 1 if held else 1)
+    return Path("runs") / f"{stem}-{number}"
+
+
+def describe_environment(seed: int, device: str, precision: str) -> dict[str, Any]:
+    """Versions, machine, device, arithmetic and seed, as plain data."""
+    return {
+        "vicinal": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": cores.count(),
+        "threads": cores.threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "precision": precision,
+        "seed": seed,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _differences(
+    held: dict[str, Any], ours: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """The leaves in which two nested dicts differ, by dotted name."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in held.keys() | ours.keys():
+        a, b = held.get(key), ours.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found[prefix + key] = (a, b)
+    return dict(sorted(found.items()))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of a checkout that Vicinal runs from, marked if it has changes."""
+    here = Path(__file__).parents[3]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 — no word of it is a user's
+        return done.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def hold_threads(run: Path) -> None:
+    """Holds as many threads as the run was begun with, if a number was asked for then.
+
+    One that is asked for now goes before, and is kept in its place.
+    """
+    kept = _kept(run)
+    if cores.held() is None and kept["held"] is not None:
+        cores.set_threads(kept["held"])
+    if cores.held() != kept["held"] or not (run / "threads.json").is_file():
+        write_json(run / "threads.json", kept | {"held": cores.held()})
+
+
+def choose_threads(run: Path, stage: str) -> int:
+    """Chooses a stage's threads, or takes those that it was begun with, and keeps their number."""
+    begun = _kept(run)["stages"].get(stage)
+    number = cores.look() if begun is None else cores.take(begun)
+    note_threads(run, stage, number)
+    return number
+
+
+def note_threads(run: Path, stage: str, number: int) -> None:
+    """Keeps how many threads a stage has."""
+    kept = _kept(run)
+    if kept["stages"].get(stage) != number:
+        write_json(run / "threads.json", kept | {"stages": kept["stages"] | {stage: number}})
+
+
+def _kept(run: Path) -> dict[str, Any]:
+    path = run / "threads.json"
+    found: dict[str, Any] = {"held": None, "stages": {}}
+    return found | read_json(path) if path.is_file() else found
+
+
+def run_stage(
+    run: RunFolder, name: str, makes: Iterable[Path], work: Callable[[], None], *, width: int = 20
+) -> None:
+    """Runs a stage unless it is finished and what it ``makes`` is there; tells how long it took.
+
+    It has as many threads as fit the machine now, or, if it was begun before, as it had then.
+
+    Args:
+        run: The run folder.
+        name: What its ``stages.json`` calls the stage.
+        makes: Files without which it is not finished.
+        work: What it does.
+        width: Characters that the lines of this run give to the name.
+    """
+    with run.stage(name, makes) as due:
+        if not due:
+            return
+        choose_threads(run.path, name)
+        work()
+    tell(run, name, width=width)
+
+
+def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
+    """Says how long a finished stage took."""
+    say(f"{name:<{width}}{run.seconds()[name]:>9.1f} s")
+
+
+def say(line: str) -> None:
+    """Prints a line about the run, on standard error."""
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+
+
+def asked_recipe(
+    data: str,
+    recipe: str | None,
+    settings: Sequence[str],
+    ignore: Sequence[str] | None = None,
+) -> Recipe:
+    """The recipe asked for, or the one that fits, with its settings and its start's network.
+
+    Args:
+        data: Source of the images.
+        recipe: A shipped recipe's name or a file; None for ``pretrained`` where a setting names
+            weights to go on from, else for the one that fits the data.
+        settings: ``section.field=value`` overrides.
+        ignore: What views should differ in, see `vicinal.recipes.differences`; None for what
+            the recipe's do.
+
+    Raises:
+        InputError: If a name, a value or the start's weights cannot be used.
+    """
+    starts = any(one.partition("=")[0].strip() == "encoder.start" for one in settings)
+    name = recipe or ("pretrained" if starts else recipe_for(data))
+    chosen = override(read_recipe(name), settings)
+    return with_start(chosen if ignore is None else ignoring(chosen, ignore))
