@@ -127,11 +127,11 @@ LONGEST = 630  # a file is one subject, read from top to bottom
 
 # Functions that may be longer, with the reason beside.
 LONG = {
-    "vicinal.cli.start.study": 95,  # one option a line: the command's whole interface
-    "vicinal.cli.start.embed": 75,  # likewise
-    "vicinal.cli.start.explore": 90,  # likewise
-    "vicinal.cli.start.train": 75,  # likewise
-    "vicinal.cli.questions.duplicates": 80,  # one option a line, and what each pair of them does
+    "vicinal.cli.study.study": 95,  # one option a line: the command's whole interface
+    "vicinal.cli.embed.embed": 75,  # likewise
+    "vicinal.cli.explore.explore": 90,  # likewise
+    "vicinal.cli.train.train": 75,  # likewise
+    "vicinal.cli.duplicates.duplicates": 80,  # one option a line, and what each pair of them does
     "vicinal.evaluations.duplicates.find_duplicates": 72,  # half of it says what can be asked
     "vicinal.training.loop.pretrain": 120,  # the page everybody reads: one piece on purpose
     "vicinal.study.choose.choose": 95,  # likewise, with what its rounds share

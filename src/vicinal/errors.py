@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _MARKED = re.compile("\x01([^\x01-\x03]*)\x02([^\x01-\x03]*)\x03")
 
 
 def option(name: str, value: object = None, command: str | None = None) -> str:
-    """A parameter in an `InputError`'s message, which reads for whom it is shown to.
+    """A parameter in a message, for an `InputError` or for `readable`.
 
     ``option("false_alarms", 2)`` reads ``false_alarms=2`` in Python and ``--false-alarms 2`` on the
     command line; a setting, ``option("settings", "training.epochs=4")``, reads
@@ -36,6 +38,25 @@ def option(name: str, value: object = None, command: str | None = None) -> str:
 def _marked(*forms: str) -> str:
     python, command = (re.sub("[\x01-\x03]", "", form) for form in forms)
     return f"\x01{python}\x02{command}\x03"
+
+
+_readers = ["python"]
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Within it, `readable` names options: the command line's main function runs in it."""
+    _readers.append("command line")
+    try:
+        yield
+    finally:
+        _readers.pop()
+
+
+def readable(text: str) -> str:
+    """A line for a person: `option` reads as an option on the command line, else as a parameter."""
+    group = 2 if _readers[-1] == "command line" else 1
+    return _MARKED.sub(lambda found: found[group], text)
 
 
 class InputError(ValueError):

@@ -13,21 +13,27 @@ import typer
 from rich.console import Console
 
 from vicinal import __version__
-from vicinal.cli.more import bench, export, index, report, shard
-from vicinal.cli.questions import (
-    anomalies,
-    cluster,
-    compare,
-    duplicates,
-    labels,
-    map_,
-    probe,
-    select,
-    similar,
-)
+from vicinal.cli.anomalies import anomalies
+from vicinal.cli.bench import bench
+from vicinal.cli.choose import choose
+from vicinal.cli.cluster import cluster
+from vicinal.cli.compare import compare
+from vicinal.cli.duplicates import duplicates
+from vicinal.cli.embed import embed
+from vicinal.cli.explore import explore
+from vicinal.cli.export import export
+from vicinal.cli.index import index
+from vicinal.cli.labels import labels
+from vicinal.cli.map import map_
+from vicinal.cli.probe import probe
+from vicinal.cli.report import report
 from vicinal.cli.screen import OneScreen
-from vicinal.cli.start import choose, embed, explore, study, train
-from vicinal.errors import InputError
+from vicinal.cli.select import select
+from vicinal.cli.shard import shard
+from vicinal.cli.similar import similar
+from vicinal.cli.study import study
+from vicinal.cli.train import train
+from vicinal.errors import InputError, on_command_line
 
 app = typer.Typer(
     cls=OneScreen,
@@ -97,7 +103,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     console = Console(stderr=True, highlight=False)
     try:
-        app(prog_name="vicinal")
+        with on_command_line():
+            app(prog_name="vicinal")
     except InputError as error:
         console.print(
             f"vicinal: {error.on_command_line()}", style="red", markup=False, soft_wrap=True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import typer
 
 from vicinal.cores import set_threads
 from vicinal.errors import InputError, option
+from vicinal.files import check_new
 
 
 def complete_source(incomplete: str) -> list[str]:
@@ -58,6 +59,15 @@ SOURCES = (
     "train and test), an .npy or .npz; hub:NAME, digits, cifar10, cifar100, mnist or "
     "fashion-mnist. Where the name does not say what it is: folder:, csv:, parquet:, numpy:."
 )
+
+
+def new_csv(help: str) -> Any:
+    """The option of a table to write, refused at once where it cannot be."""
+
+    def check(out: Path | None) -> Path | None:
+        return None if out is None else check_new(out, "out", ".csv")
+
+    return typer.Option(help=help, callback=check)
 
 
 def _threads(number: int | None) -> None:

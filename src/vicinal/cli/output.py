@@ -1,29 +1,75 @@
-"""What a command prints: a table for people, or JSON for programs."""
+"""What every command ends with: a CSV where one is asked for, then a table or JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vicinal.files import as_json
+from vicinal.errors import readable
+from vicinal.files import as_json as json_text
+from vicinal.files import write_csv
 
-_RIGHT = ("rank", "distance", "score", "p_value", "size", "probability")
+Row = Mapping[str, Any]
+
+SHOWN = 20
+"""Rows of a table in the terminal; files and JSON have them all."""
+
+_RIGHT = ("rank", "distance", "score", "p_value", "size", "probability", "epochs")
+_UNITS = (", images/s", " take")
+
+
+def answer(
+    as_json: bool,
+    data: Callable[[], Any],
+    *lines: str | None,
+    header: Sequence[str] = (),
+    rows: Iterable[Row] = (),
+    warning: str | None = None,
+) -> None:
+    """Prints what a command found.
+
+    Args:
+        as_json: Whether for a program, as one JSON document.
+        data: Makes what the document holds.
+        lines: Sentences for a person, below the table.
+        header: The table's columns; none where there is no table.
+        rows: Its rows, by the columns' names.
+        warning: A line above the table.
+    """
+    if as_json:
+        print_json(data())
+        return
+    if warning is not None:
+        say(f"warning: {warning}")
+    if header:
+        print_table(header, ([row[name] for name in header] for row in rows))
+    for line in lines:
+        if line is not None:
+            say(line)
+
+
+def save_rows(out: Path | None, header: Sequence[str], rows: Iterable[Row]) -> None:
+    """Writes the rows into a CSV, if one is asked for; a column that a row lacks stays empty."""
+    if out is not None:
+        write_csv(out, header, ([row.get(name) for name in header] for row in rows))
 
 
 def print_json(data: Any) -> None:
     """Prints plain data as one JSON document, to which standard output is kept."""
-    print(as_json(data))
+    print(json_text(data))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Prints rows under a header; numbers with four digits."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in header:
-        table.add_column(title, justify="right" if title in _RIGHT else "left", overflow="fold")
+        right = title in _RIGHT or title.endswith(_UNITS)
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a file may be called [red].jpg.
         table.add_row(*(Text(f"{c:.4g}" if isinstance(c, float) else str(c)) for c in row))
@@ -31,5 +77,5 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def say(line: str) -> None:
-    """Prints a line below a table."""
-    Console(highlight=False).print(line, markup=False, soft_wrap=True)
+    """Prints a line."""
+    Console(highlight=False).print(readable(line), markup=False, soft_wrap=True)

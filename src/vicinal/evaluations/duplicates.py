@@ -21,7 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vicinal import cores
-from vicinal.errors import InputError, option
+from vicinal.errors import InputError, option, readable
 from vicinal.evaluations.same_picture import (
     Compared,
     SamePictures,
@@ -253,7 +253,7 @@ class Duplicates:
             return None
         if self.by_pixels:
             return f"{self.doubt}; look at the pairs"
-        return (
+        return readable(
             f"the threshold, {self.threshold:.4g}, is not sure: {self.doubt}; look at the pairs, "
             f"and choose one by {option('threshold')}"
         )

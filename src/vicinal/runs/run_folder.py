@@ -23,7 +23,7 @@ from rich.console import Console
 
 from vicinal import __version__, cores
 from vicinal.encoder.pretrained import with_start
-from vicinal.errors import InputError, StorageError, option
+from vicinal.errors import InputError, StorageError, option, readable
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import named
 from vicinal.recipes import override, read_recipe, to_toml
@@ -367,7 +367,7 @@ def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
 
 def say(line: str) -> None:
     """Prints a line about the run, on standard error."""
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False).print(readable(line), markup=False, soft_wrap=True)
 
 
 def asked_recipe(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from vicinal import cores
 from vicinal.encoder import build_encoder
@@ -152,6 +151,13 @@ class Speeds:
     precision: tuple[str, ...]
     speeds: tuple[Speed, ...]
 
+    def rows(self, images: int) -> list[dict[str, Any]]:
+        """A row for each recipe, with the minutes that so many training images would take."""
+        return [
+            asdict(speed) | {"precision": precision, "minutes": speed.minutes(images)}
+            for speed, precision in zip(self.speeds, self.precision, strict=True)
+        ]
+
 
 @cores.shared()
 def measure_recipes(recipes: Sequence[Recipe], device: str) -> Speeds:
@@ -182,36 +188,3 @@ def _work(recipe: Recipe, engine: Engine) -> tuple[object, ...]:
     training = recipe.training
     networks = (recipe.views, recipe.encoder, recipe.projector, engine.precision)
     return (*networks, training.optimizer, training.batch_size)
-
-
-def print_speeds(measured: Speeds, images: int, *, as_json: bool) -> None:
-    """Prints the rates, and the minutes that ``images`` training images would take."""
-    if as_json:
-        rows = [
-            asdict(speed) | {"precision": precision, "minutes": speed.minutes(images)}
-            for speed, precision in zip(measured.speeds, measured.precision, strict=True)
-        ]
-        print(json.dumps({"device": measured.device, "images": images, "recipes": rows}))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("recipe")
-    for title in ("trains, images/s", "embeds, images/s", "epochs", f"{images:,} images take"):
-        table.add_column(title, justify="right")
-    for speed in measured.speeds:
-        table.add_row(
-            speed.recipe,
-            f"{speed.training:,.0f}",
-            f"{speed.embedding:,.0f}",
-            str(speed.epochs),
-            _duration(speed.minutes(images)),
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"{measured.device}, {' / '.join(sorted(set(measured.precision)))}, "
-        f"{cores.said()}; one encoder: a study trains two of them"
-    )
-
-
-def _duration(minutes: float) -> str:
-    return f"{minutes / 60:,.1f} h" if minutes >= 90 else f"{minutes:,.1f} min"

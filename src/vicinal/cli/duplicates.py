@@ -1,0 +1,102 @@
+"""`vicinal duplicates`: pictures that are the same, and test pictures in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vicinal.cli.options import (
+    AsJson,
+    DataDir,
+    Exclude,
+    IndexFolder,
+    MaxMegapixels,
+    Threads,
+    new_csv,
+    reading,
+)
+from vicinal.cli.output import SHOWN, answer, save_rows
+from vicinal.errors import InputError
+
+if TYPE_CHECKING:
+    from vicinal.evaluations.leaks import Leaked
+
+
+def duplicates(
+    pictures: Annotated[
+        str,
+        typer.Argument(metavar="PICTURES", help="Embeddings, or pictures: a folder, a .csv, …"),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(help="Which of these, embeddings or pictures, are copies of the first?"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="The greatest distance of a pair. (default: the pixels decide)"),
+    ] = None,
+    index: IndexFolder = None,
+    out: Annotated[Path | None, new_csv("Write all pairs into this CSV.")] = None,
+    exclude: Exclude = None,
+    max_megapixels: MaxMegapixels = None,
+    data_dir: DataDir = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find pictures that are the same, or nearly, and test pictures that are in training.
+
+    Copies may be resized, re-compressed, mirrored, brightened and slightly cropped. Pixels decide
+    where they can be had; else, or by --threshold or --index, distances of embeddings do.
+
+    \b
+    vicinal duplicates PHOTOS/ --out pairs.csv
+    vicinal duplicates TRAIN/ --against TEST/
+    vicinal duplicates photos.parquet --threshold 0.5
+    """
+    from vicinal.evaluations.duplicates import find_duplicates
+    from vicinal.evaluations.leaks import Pictures, leaks_between, leaks_within, read_pictures
+    from vicinal.representations.pairing import load_with
+
+    if against is not None and (threshold is not None or index is not None):
+        raise InputError("--against: takes no --threshold and no --index; leave them out")
+    how: dict[str, Any] = {**reading(exclude, max_megapixels), "data_dir": data_dir}
+    if threshold is None and index is None:
+        known, opened = read_pictures(pictures, **how), None
+    else:
+        whole, opened = load_with(Path(pictures), index)
+        known = Pictures(whole, None, True)
+    if against is not None:
+        _answer_leaks(leaks_between(known, read_pictures(against, **how)), out, as_json)
+        return
+    whole = known.embeddings
+    found = find_duplicates(whole, threshold, opened, small=known.small)
+    between = None if known.small is None else leaks_within(known)
+    listed = found.listed(whole)
+    names = [f"{name}_{end}" for end in "ab" for name in whole.columns()]
+    save_rows(out, ["group", "distance", *names], listed)
+    parts = {} if between is None else {"between_parts": between.to_json()}
+    answer(
+        as_json,
+        lambda: found.to_json(whole) | parts,
+        *found.told(),
+        *([] if between is None else between.told()),
+        header=("group", "distance", "id_a", "id_b"),
+        rows=listed[:SHOWN],
+        warning=found.warning(),
+    )
+
+
+def _answer_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
+    """Writes and prints copies between two sets."""
+    listed = leaked.listed()
+    save_rows(out, leaked.header(), listed)
+    answer(
+        as_json,
+        leaked.to_json,
+        *leaked.told(),
+        header=("difference", "id_a", "id_b"),
+        rows=listed[:SHOWN],
+        warning=leaked.warning(),
+    )

@@ -1,0 +1,49 @@
+"""`vicinal labels`: labels that look wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
+from vicinal.cli.output import SHOWN, answer
+from vicinal.files import write_csv
+
+
+def labels(
+    embeddings: EmbeddingsFile,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns id (or path) and label. (default: the set's own)"),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="Labelled neighbours that are asked.")] = 10,
+    out: Annotated[Path | None, new_csv("Write all of them into this CSV.")] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Find labels that look wrong, with the label to put there.
+
+    Ranked by what a picture's neighbours and a classifier fitted without it say against its label.
+
+    \b
+    vicinal labels photos.parquet --out doubtful.csv
+    vicinal labels photos.parquet --labels labels.csv
+    """
+    from vicinal.evaluations.wrong_labels import doubt_labels
+    from vicinal.representations.embeddings import Embeddings
+
+    whole = Embeddings.load(embeddings)
+    found = doubt_labels(whole, labels, k=k)
+    if out is not None:
+        write_csv(out, found.header(whole), found.rows(whole))
+    listed = found.listed(whole)[:SHOWN]
+    shown = ("rank", "id", "label", "suggested", "confidence", "neighbours_agree", "like")
+    answer(
+        as_json,
+        lambda: found.to_json(whole),
+        found.told(),
+        header=shown,
+        rows=[one | {"like": next(iter(one["neighbours"]), "")} for one in listed],
+    )

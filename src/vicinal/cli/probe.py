@@ -1,0 +1,47 @@
+"""`vicinal probe`: labels for the rest of a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
+from vicinal.cli.output import SHOWN, answer, save_rows
+
+
+def probe(
+    embeddings: EmbeddingsFile,
+    labels: Annotated[
+        Path, typer.Option(help="CSV with columns id (or path) and label, for a few pictures.")
+    ],
+    out: Annotated[Path | None, new_csv("Write predictions into this CSV.")] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Label the rest of a set from the labels of a few.
+
+    \b
+    vicinal probe photos.parquet --labels labels.csv --out predictions.csv
+    """
+    from vicinal.evaluations.label_probe import predict
+    from vicinal.representations.embeddings import Embeddings
+
+    whole = Embeddings.load(embeddings)
+    found = predict(whole, labels)
+    listed = found.listed(whole)
+    header = [*whole.columns(), "prediction", "probability"]
+    save_rows(out, header, listed)
+    accuracy = found.probe.accuracy
+    assert accuracy.interval is not None
+    low, high = accuracy.interval
+    answer(
+        as_json,
+        lambda: found.to_json(whole),
+        f"{accuracy.n} labels of {len(found.class_names)} classes, {len(listed):,} predictions; "
+        f"accuracy by {found.probe.folds}-fold cross-validation {accuracy.value:.1%} "
+        f"({low:.1%} to {high:.1%}; the largest class has {accuracy.chance:.1%})",
+        header=header,
+        rows=listed[:SHOWN],
+    )
