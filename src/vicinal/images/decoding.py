@@ -132,7 +132,7 @@ def square(
     Raises:
         BadPictureError: If the picture cannot be decoded; an InputError.
     """
-    image, width, height = _decoded(picture, where, size, most_pixels)
+    image, width, height = _decoded(picture, where, int(_REDUCING_GAP * size), most_pixels)
     deep = image.mode == "F"
     if channels is not None and not deep:
         image = image.convert("L" if channels == 1 else "RGB")
@@ -153,6 +153,35 @@ def square(
     return Square(pixels, width, height)
 
 
+def decode_whole(
+    picture: Picture,
+    where: str,
+    side: int,
+    *,
+    span: Span | None = None,
+    most_pixels: int = MOST_PIXELS,
+) -> Image.Image:
+    """The whole picture in mode RGB, upright and opaque, reduced to at most ``side`` pixels a side.
+
+    Args:
+        picture: As in `square`.
+        where: What an error message calls the picture.
+        side: The longest side of the result, in pixels.
+        span: As in `square`; None for the picture's own range.
+        most_pixels: As in `square`.
+
+    Raises:
+        BadPictureError: If the picture cannot be decoded; an InputError.
+    """
+    image, _, _ = _decoded(picture, where, side, most_pixels)
+    if image.mode == "F":
+        values = np.asarray(image)
+        image = Image.fromarray(eight_bits(values, span or span_of(values)))
+    image = image.convert("RGB")
+    image.thumbnail((side, side))
+    return image
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The decoded picture turned as its EXIF data say, in mode L or RGB, or F if it is deep."""
     large = image.width * image.height > _LARGE
@@ -165,9 +194,12 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _decoded(
-    picture: Picture, where: str, size: int, most_pixels: int
+    picture: Picture, where: str, side: int, most_pixels: int
 ) -> tuple[Image.Image, int, int]:
-    """The upright picture, in mode L, RGB or F, and the original's width and height."""
+    """The upright picture, in mode L, RGB or F, and the original's width and height.
+
+    A large JPEG comes at a fraction of its size, its shorter side at least ``side`` pixels.
+    """
     if isinstance(picture, np.ndarray):
         flat = picture.ndim == 3 and picture.shape[2] == 1
         image = _plain(Image.fromarray(picture[:, :, 0] if flat else picture))
@@ -176,7 +208,6 @@ def _decoded(
         if isinstance(picture, Image.Image):
             image = upright(picture)
             return image, *image.size
-        side = int(_REDUCING_GAP * size)
         with opened(picture, side, most_pixels) as (held, (width, height)):
             image = upright(held)
             lying = _turn(held) in _SWAP_SIDES

@@ -14,12 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from vicinal.errors import InputError
-from vicinal.images.decoding import Span, eight_bits, span_of, upright
-from vicinal.images.formats import opened
+from vicinal.images.decoding import Span, decode_whole
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.report.explorer.page import Page, build_page
 
@@ -27,7 +23,16 @@ HOST = "127.0.0.1"
 MOST_AT_ONCE = 32
 """Connections that are answered at the same time; more wait."""
 DECODERS = threading.Semaphore(2)  # large pictures in memory at the same time
+LONGEST_LINE = 2_048
+LARGEST_HEAD = 16_384
+SECONDS = 5.0
+"""For the whole head of a request: a client that sends a byte now and then keeps no thread."""
 SECONDS_TO_SEND = 30.0
+LONGEST_SIDE = 1024
+"""Pixels; larger pictures are reduced."""
+MOST_PIXELS = 100_000_000
+"""Pixels that are decoded; of a JPEG, at the fraction of its size that is needed."""
+MOST_BYTES = 200_000_000
 HEADERS = {
     "Cache-Control": "no-store",
     "Connection": "close",
@@ -86,7 +91,7 @@ class ExplorerServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever closes a connection early is no news."""
+        """Says nothing: a client may close its connection at any time."""
 
     def find(self, path: str) -> Found:
         """What lies at a path, below the token.
@@ -105,9 +110,8 @@ class ExplorerServer(ThreadingHTTPServer):
             return Found(self.page.columns, "application/octet-stream")
         if len(rest) != 1 or not (rest[0].isascii() and rest[0].isdigit() and len(rest[0]) < 10):
             raise Refused(404)
-        content = {"sheets": self._sheet, "originals": self._original}.get(kind, _nothing)(
-            int(rest[0])
-        )
+        read = {"sheets": self._sheet, "originals": self._original}.get(kind)
+        content = None if read is None else read(int(rest[0]))
         if content is None:
             raise Refused(404)
         return Found(content, "image/webp")
@@ -130,45 +134,72 @@ class ExplorerServer(ThreadingHTTPServer):
             return read_original(path, None if span is None else (span[0], span[1]))
 
 
-def _nothing(number: int) -> None:
-    """What lies in a folder that there is not."""
+class Refused(Exception):  # noqa: N818, an answer rather than an error
+    """A request that gets an error status instead of what it asks for.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _RequestHead(io.RawIOBase):
+    """A connection's bytes up to the limits of a head: 431 beyond its size, 408 beyond its time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._until = connection, time.monotonic() + SECONDS
+        self._left = LARGEST_HEAD
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        seconds = self._until - time.monotonic()
+        if self._left <= 0 or seconds <= 0:
+            raise Refused(431 if self._left <= 0 else 408)
+        self._connection.settimeout(seconds)
+        try:
+            count = self._connection.recv_into(buffer)
+        except TimeoutError:
+            raise Refused(408) from None
+        self._left -= count
+        return count
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request a connection."""
+    """Answers one request a connection; `http.server` reads it."""
 
     server: ExplorerServer
     server_version = "Vicinal"
     sys_version = ""
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_RequestHead(self.connection))
+        self.command = self.requestline = ""
+        self.request_version = self.protocol_version
+
     def handle(self) -> None:
-        """Reads a request within limits and answers it."""
-        connection: socket.socket = self.connection
-        self.command, self.request_version, self.requestline = "", "HTTP/1.0", ""
-        self.close_connection = True
         try:
-            head = read_head(connection)
-            if not head:
-                return
-            self.rfile = io.BufferedReader(io.BytesIO(head))
-            self.raw_requestline = self.rfile.readline()
-            connection.settimeout(SECONDS_TO_SEND)
-            if not self.parse_request():
-                return
-            self._check()
-            self._answer(200, self.server.find(self.path))
+            self.handle_one_request()
         except Refused as refused:
-            connection.settimeout(SECONDS_TO_SEND)
             self.send_error(refused.status)
         except OSError:
             return  # the other side went away
 
-    def _check(self) -> None:
-        """Refuses what no page of ours asks.
+    def parse_request(self) -> bool:
+        """Reads the head, and refuses what our page never asks for.
 
         Raises:
-            Refused: For another method, a body, or another page's request.
+            Refused: For another method, a body, another host, or a request by another page.
         """
+        if len(self.raw_requestline) > LONGEST_LINE:
+            raise Refused(414)
+        if not super().parse_request():
+            return False
         if self.command not in ("GET", "HEAD"):
             raise Refused(405)
         if not self.request_version.startswith("HTTP/1."):
@@ -183,8 +214,15 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(403)
         if self.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             raise Refused(403)
+        return True
+
+    def do_GET(self) -> None:
+        self._answer(200, self.server.find(self.path))
+
+    do_HEAD = do_GET  # noqa: N815
 
     def _answer(self, status: int, found: Found) -> None:
+        self.connection.settimeout(SECONDS_TO_SEND)
         self.send_response(status)
         self.send_header("Content-Type", found.kind)
         self.send_header("Content-Length", str(len(found.content)))
@@ -197,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers with the status alone, and nothing of what was asked."""
-        self.request_version = "HTTP/1.0"  # a head even to those who asked without a version
+        self.request_version = self.protocol_version  # a head even to HTTP/0.9
         text = self.responses.get(code, ("refused", ""))[0]
         with contextlib.suppress(OSError):
             self._answer(code, Found(f"{code} {text}\n".encode(), "text/plain; charset=utf-8"))
@@ -253,63 +291,8 @@ def serve_explorer(run: str | Path, *, port: int = 0, show: bool = False) -> Non
             server.serve_forever()
 
 
-LONGEST_LINE = 2_048
-LARGEST_HEAD = 16_384
-SECONDS = 5.0
-"""For the whole head: one byte now and then keeps no thread."""
-
-
-class Refused(Exception):  # noqa: N818, an answer rather than an error
-    """A request that gets an error status instead of what it asks for.
-
-    Attributes:
-        status: The HTTP status.
-    """
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def read_head(connection: socket.socket) -> bytes:
-    """Reads up to the empty line that ends a head; empty where the other side closed first.
-
-    Raises:
-        Refused: If the first line (414), the head (431) or the time it takes (408) is beyond its
-            limit, or something follows the head (413): no request here has a body.
-    """
-    until = time.monotonic() + SECONDS
-    head = b""
-    while b"\r\n\r\n" not in head:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise Refused(408)
-        connection.settimeout(left)
-        try:
-            more = connection.recv(4096)
-        except TimeoutError:
-            raise Refused(408) from None
-        if not more:
-            return b""
-        head += more
-        if len(head.split(b"\r\n", 1)[0]) > LONGEST_LINE:
-            raise Refused(414)
-        if len(head) > LARGEST_HEAD:
-            raise Refused(431)
-    if not head.endswith(b"\r\n\r\n"):
-        raise Refused(413)
-    return head
-
-
-LONGEST_SIDE = 1024
-"""Pixels; larger pictures are reduced."""
-MOST_PIXELS = 100_000_000
-"""Pixels that are decoded; of a JPEG, at the fraction of its size that is needed."""
-MOST_BYTES = 200_000_000
-
-
 def read_original(path: str | Path, span: Span | None = None) -> bytes | None:
-    """The picture in a file as WebP, upright and opaque as the encoder saw it, but whole.
+    """The picture in a file as WebP: upright, opaque and whole, at most 1,024 pixels a side.
 
     Args:
         path: The file.
@@ -320,18 +303,12 @@ def read_original(path: str | Path, span: Span | None = None) -> bytes | None:
         None where there is none to be had.
     """
     path = Path(path)
+    content = io.BytesIO()
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        with opened(path, LONGEST_SIDE, MOST_PIXELS) as (image, _):
-            shown = upright(image)
-        if shown.mode == "F":
-            values = np.asarray(shown)
-            shown = Image.fromarray(eight_bits(values, span or span_of(values)))
-        shown = shown.convert("RGB")
-        shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-        content = io.BytesIO()
+        shown = decode_whole(path, path.name, LONGEST_SIDE, span=span, most_pixels=MOST_PIXELS)
         shown.save(content, "WEBP", quality=90, method=2)
-    except Exception:  # Pillow's decoders raise whatever they stumble over
+    except (InputError, OSError, MemoryError):
         return None
     return content.getvalue()
