@@ -15,7 +15,7 @@ from gpu import arguments, parsed, sitting, where
 from measuring import say, table
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
-from vicinal.study.claims import ROWS
+from vicinal.study.claims import HEADLINES
 from vicinal.study.learners import Data
 from vicinal.study.systems import SYSTEMS
 
@@ -68,8 +68,9 @@ def report(out: Path, devices: list[str]) -> None:
     sums = [f"{sum(one[n]['seconds'] for n in TIMED if n in one):.2f}" for one in kept]
     print(table(("system, s", *devices), [*rows, (f"all (goal ≤ {GOAL} on a GPU)", *sums)]) + "\n")
     figures = []
-    for _, what, (system, *path) in ROWS:
-        values = [found(one.get(system, {}).get("figures"), path) for one in kept]
+    for system, what, path, _ in HEADLINES:
+        places = [one.get(system, {}).get("figures") for one in kept]
+        values = [found(place, path.split(".")) for place in places]
         if system in TIMED and any(value is not None for value in values):
             figures.append(
                 (system, what, *("–" if value is None else f"{value:.4f}" for value in values))

@@ -12,7 +12,7 @@ from typing import Any
 from gpu import arguments, cifar10, parsed, sitting, where
 from measuring import table
 from vicinal.files import read_json, read_rows
-from vicinal.study.claims import AUROC, PROBE, ROWS, SILHOUETTE
+from vicinal.study.claims import AUROC, HEADLINES, PROBE, SILHOUETTE
 from vicinal.study.run import Request, run_study
 
 STUDY = {
@@ -62,7 +62,8 @@ def report(runs: list[Path], device: str) -> None:
         return
     seeds = [f"seed {one['recipe']['seed']}" for one in results]
     rows = []
-    for system, what, path in ROWS:
+    for system, what, dotted, _ in HEADLINES:
+        path = (system, *dotted.split("."))
         values = [at(one["systems"], path) for one in results]
         known = [value for value in values if value is not None]
         spread = f"{statistics.mean(known):.4f}" if known else "–"

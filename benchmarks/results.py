@@ -46,8 +46,8 @@ def section(run: Path) -> str:
         "| system | figure | this run | the study | beside it |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {figure['system']} | {figure['what']} | {as_text(figure['value'], figure['name'])} "
-            f"| {as_text(figure['study'], figure['name'])} | {figure['beside'] or '–'} |"
+            f"| {figure['system']} | {figure['what']} | {as_text(figure['value'], figure['kind'])} "
+            f"| {as_text(figure['study'], figure['kind'])} | {figure['beside'] or '–'} |"
             for figure in headline(run)["figures"]
         ),
         "",

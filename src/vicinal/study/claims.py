@@ -8,10 +8,10 @@ Source: the study's protocol, systems S1 to S9; fractions, not percentages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -338,47 +338,86 @@ def in_words(compared: dict[str, Any], *, share: bool) -> str:
     return f"below by {number(compared['by'])}{unit}{span}"
 
 
-# System, what is measured, where the figure lies in results.json's "systems".
-ROWS = (
-    ("S1", "effective rank (RankMe)", ("S1", "rankme")),
-    ("S2", "t-SNE: neighbours of the same class", ("S2", "tsne", "class_agreement")),
-    ("S3", "linear probe, converged", ("S3", "probe_accuracy")),
-    ("S3", "linear probe, short", ("S3", "probe_accuracy_short")),
-    ("S4", "no spread term: probe, converged", ("S4", "probe_accuracy")),
-    ("S4", "no spread term: probe, short", ("S4", "probe_accuracy_short")),
-    ("S5", "mined neighbours: probe, converged", ("S5", "probe_accuracy")),
-    ("S5", "mined neighbours: probe, short", ("S5", "probe_accuracy_short")),
-    ("S6", "Laplacian Eigenmaps: probe, converged", ("S6", "probe_accuracy")),
-    ("S6", "Laplacian Eigenmaps: probe, short", ("S6", "probe_accuracy_short")),
-    ("S7", "class precision of the nearest, S1", ("S7", "generated", "precision_at_k")),
-    ("S7", "class precision of the nearest, S5", ("S7", "mined", "precision_at_k")),
-    ("S8", "anomaly AUROC, S1", ("S8", "generated", "auroc")),
-    ("S8", "anomaly AUROC, S5", ("S8", "mined", "auroc")),
-    ("S9", "silhouette, S1", ("S9", "generated", "silhouette")),
-    ("S9", "silhouette, S5", ("S9", "mined", "silhouette")),
+class Headline(NamedTuple):
+    """A figure that the summary, the report's opening table and the model card show.
+
+    Attributes:
+        system: S1 to S9.
+        what: What is measured.
+        path: Where it lies in the system's results, with dots.
+        kind: How it is written: "percent", "four" decimals, "short" or "yes" and "no".
+    """
+
+    system: str
+    what: str
+    path: str
+    kind: str = "percent"
+
+
+HEADLINES = (
+    Headline("S1", "all losses fall", "curves_fall", "yes"),
+    Headline("S1", "effective rank (RankMe)", "rankme", "short"),
+    Headline("S2", "t-SNE: neighbours of the same class", "tsne.class_agreement"),
+    Headline("S2", "PCA: neighbours of the same class", "pca.class_agreement"),
+    Headline("S3", "linear probe, converged", "probe_accuracy"),
+    Headline("S3", "linear probe, short", "probe_accuracy_short"),
+    Headline("S4", "no spread term: probe, converged", "probe_accuracy"),
+    Headline("S4", "no spread term: probe, short", "probe_accuracy_short"),
+    Headline("S5", "mined neighbours: probe, converged", "probe_accuracy"),
+    Headline("S5", "mined neighbours: probe, short", "probe_accuracy_short"),
+    Headline("S6", "Laplacian Eigenmaps: probe, converged", "probe_accuracy"),
+    Headline("S6", "Laplacian Eigenmaps: probe, short", "probe_accuracy_short"),
+    Headline("S7", "class precision of the nearest, S1", "generated.precision_at_k"),
+    Headline("S7", "class precision of the nearest, S5", "mined.precision_at_k"),
+    Headline("S8", "anomaly AUROC, S1", "generated.auroc", "four"),
+    Headline("S8", "anomaly AUROC, S5", "mined.auroc", "four"),
+    Headline("S9", "silhouette, S1", "generated.silhouette", "four"),
+    Headline("S9", "silhouette, S5", "mined.silhouette", "four"),
 )
-ACCURACIES = ("probe_accuracy", "probe_accuracy_short", "class_agreement", "precision_at_k")
+
+
+def headline_figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `HEADLINES` of a study's results.
+
+    Returns:
+        For each ``system``, ``what``, ``name`` (the path's last part), ``kind``, ``value`` (None
+        where it could not be measured), ``needs`` (what was lacking then, None where that is not
+        known), ``study`` (the study's own figure, on CIFAR-10 only), ``beside`` (how the two
+        compare, in words) and ``spread`` over seeds (None for one seed).
+    """
+    found, seeds = [], results.get("seeds") or {}
+    for system, what, path, kind in HEADLINES:
+        *parts, name = path.split(".")
+        place = results["systems"].get(system) or {}
+        for part in parts:
+            place = place.get(part) or {}
+        compared = (place.get("study_beside") or {}).get(name)
+        found.append(
+            {
+                "system": system,
+                "what": what,
+                "name": name,
+                "kind": kind,
+                "value": place.get(name),
+                "needs": place.get("needs"),
+                "study": place.get("study_figure"),
+                "beside": in_words(compared, share=kind == "percent") if compared else None,
+                "spread": seeds.get(f"{system}.{path}"),
+            }
+        )
+    return found
 
 
 def headline(run: Path) -> dict[str, Any]:
     """The figures and verdicts of a run as plain data, and where its results and pages lie."""
     explorer = run / "explore.html"
     results = read_json(run / "results.json")
-    found = []
-    for system, what, path in ROWS:
-        place = results["systems"]
-        for key in path[:-1]:
-            place = place.get(key) or {}
-        figure = {"system": system, "what": what, "name": path[-1], "value": place.get(path[-1])}
-        compared = (place.get("study_beside") or {}).get(path[-1])
-        words = compared and in_words(compared, share=path[-1] in ACCURACIES)
-        found.append(figure | {"study": place.get("study_figure"), "beside": words})
     return {
         "run": str(run),
         "results": str(run / "results.json"),
         "report": str(run / "report.html"),
         "explore": str(explorer) if explorer.is_file() else None,
-        "figures": found,
+        "figures": headline_figures(results),
         "claims": results["claims"],
     }
 
@@ -391,7 +430,7 @@ def print_summary(run: Path) -> None:
     for title in ("", "figure", "this run", *(["the study"] if on_cifar else [])):
         table.add_column(title, justify="right" if title.startswith("th") else "left")
     for figure in found["figures"]:
-        texts = [as_text(figure[key], figure["name"]) for key in ("value", "study")]
+        texts = [as_text(figure[key], figure["kind"]) for key in ("value", "study")]
         texts += [figure["beside"] or ""]
         table.add_row(figure["system"], figure["what"], *texts[: 3 if on_cifar else 1])
     console = Console(highlight=False)
@@ -404,10 +443,12 @@ def print_summary(run: Path) -> None:
         console.print(f"its test images, to explore: {found['explore']}", soft_wrap=True)
 
 
-def as_text(figure: float | None, name: str) -> str:
-    """A figure for people: shares as percentages, a dash where there is none."""
+def as_text(figure: float | None, kind: str) -> str:
+    """A figure for people, by the kind of its `Headline`; a dash where there is none."""
     if figure is None:
         return "–"
-    if name in ACCURACIES:
+    if kind == "yes":
+        return "yes" if figure else "no"
+    if kind == "percent":
         return f"{100 * figure:.1f} %"
-    return f"{figure:.1f}" if name == "rankme" else f"{figure:.4f}"
+    return f"{figure:.1f}" if kind == "short" else f"{figure:.4f}"

@@ -119,7 +119,7 @@ def _figures(run: Path) -> str:
     """A study's figures of this encoder, or a training's last losses."""
     if (run / "results.json").is_file():
         found = [
-            (figure["what"], as_text(figure["value"], figure["name"]))
+            (figure["what"], as_text(figure["value"], figure["kind"]))
             for figure in headline(run)["figures"]
             if figure["system"] in ("S1", "S2", "S3") or figure["what"].endswith(", S1")
         ]
