@@ -175,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ExplorerServer
     server_version = "Vicinal"
     sys_version = ""
+    raw_requestline: bytes
 
     def setup(self) -> None:
         super().setup()
