@@ -36,8 +36,8 @@ from vicinal.explore.run import explore
 from vicinal.images import ImageSet, load_parts
 from vicinal.images.in_memory import squares
 from vicinal.recipes import read_recipe
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import nearest, unit_length
+from vicinal.representations.representations import Representations
 
 SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
 Pixels = NDArray[np.uint8]

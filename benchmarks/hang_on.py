@@ -26,8 +26,8 @@ from vicinal.evaluations.clusters import cluster
 from vicinal.evaluations.probe import short_probe
 from vicinal.evaluations.score import Score
 from vicinal.files import write_json
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import unit_length
+from vicinal.representations.representations import Representations
 from vicinal.study.claims import AUROC, PROBE, SILHOUETTE, is_cifar10
 from vicinal.study.learners import read_learned
 from vicinal.study.systems import Measure

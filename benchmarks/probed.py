@@ -11,7 +11,7 @@ import vicinal
 from vicinal.files import read_rows
 from vicinal.images import Splits
 from vicinal.recipes.recipe import Recipe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.study.learners import Data, Learners
 from vicinal.training.device import open_engine
 

@@ -29,8 +29,8 @@ from vicinal.encoder.projector import projector
 from vicinal.files import replacing
 from vicinal.images import decoding
 from vicinal.recipes import override, read_recipe
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index, build_index, exact
+from vicinal.representations.representations import Representations
 from vicinal.views import Augment
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
@@ -79,7 +79,7 @@ def indexed(width: int) -> dict[str, float]:
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "all.parquet"
-        Embeddings(array, np.array([f"{i:09d}.jpg" for i in range(INDEXED)])).save(source)
+        Representations(array, np.array([f"{i:09d}.jpg" for i in range(INDEXED)])).save(source)
         found["representation"] = source.stat().st_size / INDEXED
         found["vector"] = 4.0 * width
         for kind in ("hnsw", "ivfpq"):

@@ -21,7 +21,7 @@ from vicinal.images.pieces import pieces
 from vicinal.recipes.recipe import Encoder
 from vicinal.representations.embed import embed_source
 from vicinal.representations.embed_in_pieces import PieceEmbedder, embed_pieces
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 SIZE = 8
 
@@ -70,7 +70,7 @@ def parquet(path: Path, count: int, first: int = 0, names: tuple[str, ...] = ())
     return path
 
 
-def same(one: Embeddings, other: Embeddings, *, paths: bool = True) -> None:
+def same(one: Representations, other: Representations, *, paths: bool = True) -> None:
     for name in ("ids", "labels", "splits", *(["paths"] if paths else [])):
         a, b = getattr(one, name), getattr(other, name)
         assert (a is None) == (b is None), name
@@ -98,7 +98,7 @@ def test_parts_hold_what_the_one_file_holds(kind: str, encoder: Path, tmp_path: 
         source = f"parquet:{tmp_path / pattern}"
     said = embed_pieces(source, encoder, str(tmp_path / "out"), piece_images=4)
     whole = embed_source(source, encoder, data_dir=tmp_path / "data")
-    found = Embeddings.load(tmp_path / "out")
+    found = Representations.load(tmp_path / "out")
     assert said.images == len(whole) == len(found)
     assert said.parts == len(list((tmp_path / "out").glob("*.parquet"))) > 2
     same(found, whole)
@@ -111,7 +111,7 @@ def test_a_folder_elsewhere_is_read_and_written(encoder: Path, tmp_path: Path) -
     memory.pipe("/far/photos/.hidden/x.png", b"no picture")
     embed_pieces("folder:memory://far/photos", encoder, "memory://far/out", piece_images=5)
     memory.get("/far/out", str(tmp_path / "out"), recursive=True)
-    found = Embeddings.load(tmp_path / "out")
+    found = Representations.load(tmp_path / "out")
     assert found.paths is not None
     assert found.paths[0] == "memory:///far/photos/cat/001.png"
     whole = embed_source(f"folder:{tmp_path / 'photos'}", encoder, data_dir=tmp_path / "data")
@@ -125,7 +125,7 @@ def test_a_folder_elsewhere_is_read_and_written(encoder: Path, tmp_path: Path) -
     whole = embed_source(
         f"parquet:{tmp_path}/{{split}}.parquet", encoder, data_dir=tmp_path / "data"
     )
-    same(Embeddings.load(tmp_path / "again"), whole)
+    same(Representations.load(tmp_path / "again"), whole)
     assert len(pieces("parquet:memory://far/set", SIZE)) == 2
     with pytest.raises(InputError, match="no images in it"):
         pieces("folder:memory://nowhere", SIZE)
@@ -150,7 +150,7 @@ def test_a_bucket_is_read(encoder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         held.stop()
     whole = embed_source(f"folder:{tmp_path / 'photos'}", encoder, data_dir=tmp_path / "data")
-    same(Embeddings.load(tmp_path / "out"), whole, paths=False)
+    same(Representations.load(tmp_path / "out"), whole, paths=False)
 
 
 def test_a_bad_picture_is_left_out_and_named(encoder: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_bad_picture_is_left_out_and_named(encoder: Path, tmp_path: Path) -> N
     assert (said.images, len(said.skipped)) == (9, 2)
     lines = (tmp_path / "out" / "skipped.csv").read_text("utf-8").splitlines()
     assert lines[1:] == [f"{folder}/00{i}.png,not an image of a known format" for i in (3, 4)]
-    found = Embeddings.load(tmp_path / "out")
+    found = Representations.load(tmp_path / "out")
     assert not {"003.png", "004.png"} & set(found.ids.tolist())
     assert len(found) == 9
     for i in range(7):
@@ -186,7 +186,7 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
         with pytest.raises(KeyboardInterrupt):
             embed_pieces(source, encoder, str(out), piece_images=3)
     with pytest.raises(InputError, match="2 of 4 parts"):
-        Embeddings.load(out)
+        Representations.load(out)
     before = (out / "part-000000.parquet").stat().st_mtime_ns
     (out / "part-000003.parquet.77.partial").write_text("half")  # of a worker that died
     with pytest.raises(InputError, match="begun from another source"):
@@ -194,7 +194,7 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
     assert embed_pieces(source, encoder, str(out), piece_images=3).images == 12
     assert (out / "part-000000.parquet").stat().st_mtime_ns == before
     assert not list(out.glob("*.partial"))
-    assert len(Embeddings.load(out)) == 12
+    assert len(Representations.load(out)) == 12
     with pytest.raises(InputError, match="is there already, finished"):
         embed_pieces(source, encoder, str(out), piece_images=3)
     (tmp_path / "mine").mkdir()

@@ -25,7 +25,7 @@ from vicinal.recipes.recipe import Encoder
 from vicinal.representations import embed_in_pieces
 from vicinal.representations.embed import embed_source
 from vicinal.representations.embed_in_pieces import embed_pieces
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 SECONDS = 600  # a busy machine takes minutes to start a Ray
 
@@ -53,7 +53,7 @@ def photos(folder: Path, count: int, side: int = 12) -> Path:
 
 def holds_all(out: Path, source: str, encoder: Path, data_dir: Path) -> None:
     """Exactly one row an image, with what the command without Ray makes of it."""
-    found, whole = Embeddings.load(out), embed_source(source, encoder, data_dir=data_dir)
+    found, whole = Representations.load(out), embed_source(source, encoder, data_dir=data_dir)
     assert found.ids.tolist() == whole.ids.tolist()
     assert len(set(found.ids.tolist())) == len(found)
     assert found.labels is not None

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from test_verbs import answer, refused, table, vicinal
 from vicinal import load
 from vicinal.files import read_json
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 FLIPPED = np.arange(0, 1797, 20)
@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("follow-up")
     texts = LABELS.copy()
     texts[FLIPPED] = (texts[FLIPPED] + 3) % 10
-    whole = Embeddings(
+    whole = Representations(
         IMAGES.astype(np.float32),
         np.array([f"d/{row:04}" for row in range(1797)]),
         labels=texts.astype(np.str_),
@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def part(whole: Embeddings, rows: np.ndarray) -> Embeddings:
+def part(whole: Representations, rows: np.ndarray) -> Representations:
     assert whole.labels is not None
     return replace(whole, array=whole.array[rows], ids=whole.ids[rows], labels=whole.labels[rows])
 
@@ -102,7 +102,7 @@ def test_what_is_selected_is_filled_in_and_read_by_probe(place: Path) -> None:
 
 
 def test_what_has_a_label_in_the_file_is_left_alone(place: Path) -> None:
-    whole = Embeddings.load(place / "all.parquet")
+    whole = Representations.load(place / "all.parquet")
     assert whole.labels is not None
     some = replace(whole, labels=np.where(np.arange(1797) < 1700, whole.labels, ""))
     some.save(place / "some.parquet")
@@ -126,7 +126,7 @@ def test_compare_says_what_is_new(place: Path) -> None:
     shown = vicinal("compare", "old.parquet", "new.parquet", cwd=place).stdout
     assert "not alike: p = 0.001" in shown
     assert f"{len(new)} of 897 pictures of B are like nothing in A; 9 would be by chance" in shown
-    few = part(Embeddings.load(place / "old.parquet"), np.arange(20))
+    few = part(Representations.load(place / "old.parquet"), np.arange(20))
     few.save(place / "few.parquet")
     shown = vicinal("compare", "few.parquet", "few.parquet", cwd=place).stdout
     assert "no difference found" in shown
@@ -135,7 +135,7 @@ def test_compare_says_what_is_new(place: Path) -> None:
 
 def test_both_sets_are_on_one_page(place: Path) -> None:
     digits = load("digits", size=8)
-    whole = Embeddings(
+    whole = Representations(
         IMAGES[:150].astype(np.float32),
         np.concatenate([digits.train.ids[:90], digits.test.ids[:60]]),
         labels=LABELS[:150].astype(np.str_),
@@ -181,7 +181,7 @@ def test_both_sets_are_on_one_page(place: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(arguments: str, said: str, tmp_path: Path) -> None:
-    one = Embeddings(
+    one = Representations(
         IMAGES[:30].astype(np.float32),
         np.arange(30).astype(np.str_),
         labels=np.full(30, "same"),

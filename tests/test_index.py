@@ -16,10 +16,10 @@ import forked
 from vicinal.cli import main
 from vicinal.errors import InputError
 from vicinal.representations import index
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index, add_to_index, build_index, exact
 from vicinal.representations.neighbours import nearest, nearest_and_farthest
 from vicinal.representations.pairing import load_with
+from vicinal.representations.representations import Representations
 
 pytest.importorskip("faiss", reason="an index needs faiss-cpu")
 KINDS = ("flat", "hnsw", "ivfpq")
@@ -29,7 +29,7 @@ COUNT, WIDTH = 3000, 16
 def save(path: Path, array: NDArray[np.floating], prefix: str = "n", **more: Any) -> Path:
     ids = np.array([f"{prefix}{i}" for i in range(len(array))])
     origin = more.pop("origin", {"encoder_sha256": "abc"})
-    Embeddings(array.astype(np.float32), ids, origin=origin, **more).save(path)
+    Representations(array.astype(np.float32), ids, origin=origin, **more).save(path)
     return path
 
 
@@ -234,7 +234,7 @@ def test_duplicates_by_index_are_pairs_and_identical_ones_are_all_found(
     build_index(source, tmp_path / "index", kind)
     whole, index = load_with(source, tmp_path / "index")
     for threshold in (None, 1.5):
-        truth = find_duplicates(Embeddings.load(source), threshold)
+        truth = find_duplicates(Representations.load(source), threshold)
         found = find_duplicates(whole, threshold, index)
         assert found.threshold == pytest.approx(truth.threshold, rel=0.05)
         pairs = {tuple(pair) for pair in found.pairs.tolist()}
@@ -251,8 +251,8 @@ def test_a_reference_is_searched_by_its_index(
 ) -> None:
     from vicinal.evaluations.anomalies import rank_anomalies
 
-    new = Embeddings.load(save(tmp_path / "new.parquet", array[:200] + 0.5, "m"))
-    truth = rank_anomalies(new, Embeddings.load(folder / "all.parquet"), false_alarms=0.05)
+    new = Representations.load(save(tmp_path / "new.parquet", array[:200] + 0.5, "m"))
+    truth = rank_anomalies(new, Representations.load(folder / "all.parquet"), false_alarms=0.05)
     reference, index = load_with(folder / "all.parquet", folder / "flat")
     found = rank_anomalies(new, reference, false_alarms=0.05, index=index)
     np.testing.assert_allclose(found.scores, truth.scores, rtol=1e-6)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_image
 from vicinal.cli import main
 from vicinal.errors import InputError
 from vicinal.evaluations.leaks import leaks_between, leaks_within, read_pictures
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_parts_of_one_set(sets: Path, tmp_path: Path) -> None:
 def test_vectors_alone_find_exact_copies_and_say_that_they_are_alone(tmp_path: Path) -> None:
     array = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     for name, rows in (("a", range(200)), ("b", range(190, 300))):
-        Embeddings(array[list(rows)], np.array([f"{row}" for row in rows])).save(
+        Representations(array[list(rows)], np.array([f"{row}" for row in rows])).save(
             tmp_path / f"{name}.parquet"
         )
     a, b = (read_pictures(str(tmp_path / f"{name}.parquet")) for name in "ab")
@@ -84,6 +84,6 @@ def test_vectors_alone_find_exact_copies_and_say_that_they_are_alone(tmp_path: P
         str(row) for row in range(190, 200)
     ]
     assert "representations alone" in str(found.warning())
-    Embeddings(array[:, :4], np.arange(300).astype(str)).save(tmp_path / "c.parquet")
+    Representations(array[:, :4], np.arange(300).astype(str)).save(tmp_path / "c.parquet")
     with pytest.raises(InputError, match="neither pixels nor representations of one encoder"):
         leaks_between(a, read_pictures(str(tmp_path / "c.parquet")))

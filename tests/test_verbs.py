@@ -25,8 +25,8 @@ from vicinal.cli import main
 from vicinal.evaluations import duplicates, groups
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.groups import group
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
 
 QUICK = (
     "training.epochs=2",
@@ -163,7 +163,7 @@ def test_anomalies_of_a_set_are_ranked_leave_one_out(
 
 def save(path: Path, array: NDArray[np.floating], prefix: str = "n", **more: Any) -> None:
     ids = np.array([f"{prefix}{i}" for i in range(len(array))])
-    Embeddings(array.astype(np.float32), ids, **more).save(path)
+    Representations(array.astype(np.float32), ids, **more).save(path)
 
 
 def test_anomalies_against_a_reference_are_conformal(tmp_path: Path) -> None:
@@ -214,13 +214,13 @@ def test_of_many_pictures_groups_are_found_on_draws(monkeypatch: pytest.MonkeyPa
         (groups, "_DRAWN", 400), (groups, "_SEEDS", 120), (groups, "_DRAWN", 600)
     ):  # fmt: skip
         monkeypatch.setattr(module, name, count)
-    found = group(Embeddings(array, np.arange(1050).astype(str)))
+    found = group(Representations(array, np.arange(1050).astype(str)))
     assert found.chosen == 5
     assert found.sizes[found.by_size()].tolist() == [400, 300, 200, 100, 50]
     assert found.silhouette == pytest.approx(silhouette_score(array, truth), abs=1e-4)
     array[:] = array[0]
     array[-2:] += 1  # in no draw of a few
-    found = group(Embeddings(array, np.arange(1050).astype(str)))
+    found = group(Representations(array, np.arange(1050).astype(str)))
     assert found.sizes.tolist() == [1048, 2]
 
 
@@ -281,7 +281,7 @@ def test_known_neighbours_spare_a_search_and_change_no_pair(
 ) -> None:
     array = np.random.default_rng(5).normal(size=(60, 2)).astype(np.float32)
     array[:copies] = array[60 - copies :]
-    pictures = Embeddings(array, np.arange(60).astype(str))
+    pictures = Representations(array, np.arange(60).astype(str))
     expected = find_duplicates(pictures, threshold)
     near, asked = nearest(array, array, 10, exclude_self=True), []
 

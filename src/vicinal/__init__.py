@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from vicinal.recipes.recipe import Recipe, Views
     from vicinal.report import show, write_report
     from vicinal.representations.embed import embed
-    from vicinal.representations.embeddings import Representations
     from vicinal.representations.neighbours import nearest, nearest_and_farthest
+    from vicinal.representations.representations import Representations
     from vicinal.representations.spectral import LaplacianEigenmaps
     from vicinal.study.publish import from_pretrained, push_to_hub
     from vicinal.study.run import Request, run_study
@@ -76,7 +76,7 @@ _HOMES = {
     "vicreg": "objectives",
     "Material": "training.loop",
     "pretrain": "training.loop",
-    "Representations": "representations.embeddings",
+    "Representations": "representations.representations",
     "embed": "representations.embed",
     "nearest": "representations.neighbours",
     "nearest_and_farthest": "representations.neighbours",

@@ -157,6 +157,15 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
             (quoting if returns else writer).writerow(cells)
 
 
+def write_parquet(path: Path, table: Any) -> None:
+    """Writes an Arrow table, or columns by name, as parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as partial:
+        pq.write_table(pa.table(table) if isinstance(table, dict) else table, partial)
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file whose first line names the columns, such as ``losses.csv``."""
     with path.open(newline="", encoding="utf-8") as file:

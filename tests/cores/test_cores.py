@@ -17,8 +17,8 @@ from vicinal import cores
 from vicinal.cli import PANELS, app
 from vicinal.cores import Reading
 from vicinal.errors import InputError
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
 
 COMPUTING = {
     "study",
@@ -183,7 +183,7 @@ def test_the_option_reaches_what_computes(tmp_path: Any, monkeypatch: pytest.Mon
 
     array = np.random.default_rng(0).random((40, 3), np.float32)
     file = tmp_path / "some.parquet"
-    Embeddings(array, np.arange(40).astype(np.str_)).save(file)
+    Representations(array, np.arange(40).astype(np.str_)).save(file)
     had = []
     grow_tree = groups.grow_tree
 

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import AnomalyResult, anomaly_scores, detect
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 CLASSES = ("0", "1", "2")
 

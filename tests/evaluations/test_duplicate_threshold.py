@@ -6,13 +6,15 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from vicinal.evaluations.duplicates import Duplicates, find_duplicates
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 Floats = NDArray[np.float32]
 
 
 def found(array: NDArray[np.floating]) -> Duplicates:
-    return find_duplicates(Embeddings(array.astype(np.float32), np.arange(len(array)).astype(str)))
+    return find_duplicates(
+        Representations(array.astype(np.float32), np.arange(len(array)).astype(str))
+    )
 
 
 def copied(

@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from vicinal.errors import InputError
 from vicinal.evaluations.probe import knn_probe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 CLASSES = ("a", "b", "c", "d")
 

@@ -20,8 +20,8 @@ from vicinal.evaluations.maps import class_agreement, exact_tsne, trustworthines
 from vicinal.evaluations.on_gpu import SoftmaxLoss, distance_sums, lloyd, rotated, spectrum
 from vicinal.evaluations.probe import converged_probe, knn_probe, short_probe
 from vicinal.representations import neighbours
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import full_float32, nearest_and_farthest
+from vicinal.representations.representations import Representations
 
 Array = NDArray[np.float32]
 STAND_IN = "cpu:0"

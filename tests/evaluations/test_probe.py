@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from vicinal.errors import InputError
 from vicinal.evaluations.probe import converged_probe, few_label_probe, short_probe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 Array = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from sklearn.metrics import pairwise_distances
 
 from vicinal.errors import InputError
 from vicinal.evaluations.retrieval import colour_gap, one_query_per_class, retrieve
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 CLASSES = ("a", "b", "c")
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_sample_image
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.leaks import find_leaks
 from vicinal.evaluations.same_picture import SAME, Compared, differences, made_small, same_pictures
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 Pixels = NDArray[np.uint8]
 
@@ -87,7 +87,7 @@ def test_pixels_decide_whatever_an_encoder_says(
     rng = np.random.default_rng(0)
     array = rng.normal(size=(len(pixels), 16)).astype(np.float32)
     array[1] = array[0] + np.float32(1e-3)  # the encoder takes two distinct ones for the same
-    embeddings = Embeddings(array, np.arange(len(array)).astype(str))
+    embeddings = Representations(array, np.arange(len(array)).astype(str))
     found = find_duplicates(embeddings, small=pixels)
     assert all(b - a == len(chosen) for a, b in found.pairs.tolist())
     assert len(found.pairs) >= 0.95 * len(chosen)
@@ -103,9 +103,9 @@ def test_what_was_compared_is_not_compared_again(
     # Pictures come before their copies and after; of four both were there.
     pixels = small(chosen + copies)
     array = np.random.default_rng(0).normal(size=(len(pixels), 16)).astype(np.float32)
-    whole = Embeddings(array, np.arange(len(array)).astype(str))
+    whole = Representations(array, np.arange(len(array)).astype(str))
     was = np.r_[:12, 28:40]
-    before = find_duplicates(Embeddings(array[was], whole.ids[was]), small=pixels[was])
+    before = find_duplicates(Representations(array[was], whole.ids[was]), small=pixels[was])
     earlier = before.compared
     assert earlier is not None
     assert len(before.pairs) >= 3

@@ -25,7 +25,7 @@ from vicinal.evaluations.maps import class_agreement, pca_map, trustworthiness, 
 from vicinal.evaluations.probe import converged_probe, few_label_probe, knn_probe, short_probe
 from vicinal.evaluations.retrieval import colour_gap, one_query_per_class, retrieve
 from vicinal.evaluations.score import Score
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 NAMES = ("a", "b", "c")
 

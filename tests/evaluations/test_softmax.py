@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from vicinal.evaluations import clusters, collapse, on_gpu, probe, softmax
 from vicinal.evaluations.clusters import silhouette
 from vicinal.evaluations.probe import converged_probe, short_probe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 
 Array = NDArray[np.float32]
 

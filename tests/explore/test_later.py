@@ -30,8 +30,8 @@ from vicinal.explore import Request, explore, update
 from vicinal.files import read_rows
 from vicinal.images.store import Stored
 from vicinal.recipes.recipe import Encoder
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest, nearest_and_farthest
+from vicinal.representations.representations import Representations
 
 PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest")
 
@@ -106,7 +106,7 @@ def test_new_pictures_are_placed_and_old_ones_stay(
     assert np.isfinite([new[name][60:] for name in PLACES]).all()
     assert new["split"] == ["old"] * 60 + ["new"] * 3
     assert new["id"][60:] == ["new/03.jpg", "new/11.jpg", "new/plain.png"]  # flower has these too
-    array = Embeddings.load(tmp_path / "onto" / "embeddings.parquet").array
+    array = Representations.load(tmp_path / "onto" / "embeddings.parquet").array
     scores = nearest(array[60:], array[:60], 2).distances.mean(axis=1)
     p_values = conformal_p_values(scores, np.array(old["score"], np.float32))
     np.testing.assert_allclose(new["p_value"][60:], p_values, rtol=1e-6)
@@ -203,8 +203,8 @@ def test_only_new_and_changed_files_are_read(
     assert "torn.jpg" in (run / "skipped.csv").read_text("utf-8")
     assert (run / "notes.csv").read_text() == "tag,note,id\n"
     fresh = explore(replace(again, update=None, encoder=_encoder(run), run=run.parent / "fresh"))
-    expected = Embeddings.load(fresh.run / "embeddings.parquet")
-    found = Embeddings.load(run / "embeddings.parquet")
+    expected = Representations.load(fresh.run / "embeddings.parquet")
+    found = Representations.load(run / "embeddings.parquet")
     assert found.ids.tolist() == expected.ids.tolist()
     np.testing.assert_allclose(found.array, expected.array, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(new["score"], columns(fresh.run)["score"], rtol=1e-4)
@@ -235,7 +235,7 @@ def test_an_update_finds_what_a_comparison_of_all_finds(again: Request, photos: 
     (folder / "20.jpg").unlink()
     explore(again)
     assert pq.read_table(run / "parts" / "compared.parquet").num_rows
-    new, ids = columns(run), Embeddings.load(run / "embeddings.parquet")
+    new, ids = columns(run), Representations.load(run / "embeddings.parquet")
     near, far = nearest_and_farthest(ids.array, ids.array, 10, exclude_self=True)
     assert new["neighbors"] == near.indices.tolist()
     assert new["distances"] == near.distances.tolist()
@@ -266,7 +266,7 @@ def test_a_file_that_lost_its_time_has_not_changed(again: Request, decodes: list
 
 
 def _encoder(run: Path) -> Path:
-    return Path(Embeddings.load(run / "embeddings.parquet").origin["encoder"])
+    return Path(Representations.load(run / "embeddings.parquet").origin["encoder"])
 
 
 class Killed(BaseException):
@@ -311,7 +311,7 @@ def test_killed_at_any_file_nothing_is_lost(
     assert not (run / "update").exists()
     assert "aa.jpg" in columns(run)["id"]
     assert "09.jpg" not in columns(run)["id"]
-    assert len(Embeddings.load(run / "embeddings.parquet")) == 60
+    assert len(Representations.load(run / "embeddings.parquet")) == 60
     assert json.loads((run / "explore.json").read_text())["data"]["count"] == 60
 
 

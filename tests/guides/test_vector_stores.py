@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import forked
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "vector-stores.md").read_text("utf-8")
 LANCE, QDRANT = (part.split("```")[0] for part in GUIDE.split("```python\n")[1:])
@@ -25,7 +25,7 @@ def test_a_store_finds_what_the_exact_search_finds(
     array = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
     ids = np.array([f"beach/{i:04d}.jpg" for i in range(len(array))])
     labels = np.array(["sea", "sand"] * 150)
-    Embeddings(array, ids, labels=labels).save(tmp_path / "photos.parquet")
+    Representations(array, ids, labels=labels).save(tmp_path / "photos.parquet")
     done = forked.run(program=program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]

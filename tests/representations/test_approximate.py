@@ -9,8 +9,8 @@ from vicinal.errors import InputError
 from vicinal.recipes import override
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.approximate import _without, nearest_approximate, neighbours_by
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.study.learners import mined_neighbours
 

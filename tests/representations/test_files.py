@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vicinal.errors import InputError
-from vicinal.representations.embeddings import (
-    Embeddings,
+from vicinal.representations.representations import (
+    Representations,
     batches,
     claim,
     embedding_files,
@@ -24,9 +24,9 @@ from vicinal.representations.embeddings import (
 PLAN = {"plan": {"source": "folder:x"}, "finished": False, "parts": 3}
 
 
-def some(count: int = 5, **more: Any) -> Embeddings:
+def some(count: int = 5, **more: Any) -> Representations:
     array = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
-    return Embeddings(array, np.array([f"n{i}" for i in range(count)]), **more)
+    return Representations(array, np.array([f"n{i}" for i in range(count)]), **more)
 
 
 def test_what_is_told_of_a_picture_is_what_there_is() -> None:
@@ -34,8 +34,8 @@ def test_what_is_told_of_a_picture_is_what_there_is() -> None:
     assert bare.columns() == list(bare.describe(0)) == ["id"]
     assert full.columns() == ["id", "path", "label"]
     assert full.describe(3) == {"id": "n3", "path": "y", "label": "b"}
-    assert full.representations().ids.tolist() == bare.ids.tolist()
-    assert full.representations().array is full.array
+    assert full.classes() == ["a", "b"]
+    assert (full.labelled_count, bare.labelled_count) == (5, 0)
 
 
 def test_columns_origin_and_empty_cells_go_there_and_back(tmp_path: Path) -> None:
@@ -46,13 +46,15 @@ def test_columns_origin_and_empty_cells_go_there_and_back(tmp_path: Path) -> Non
     assert table.column_names == ["id", "path", "label", "split", "representation"]
     assert table["split"].to_pylist() == ["train", "test", None, None, None]
     assert table.schema.field("representation").type == pa.list_(pa.float32(), 2)
-    found = Embeddings.load(tmp_path / "a.parquet")
+    found = Representations.load(tmp_path / "a.parquet")
     assert found.splits is not None
     assert found.labels is not None
-    assert (found.splits.tolist(), found.labels.tolist()) == (splits.tolist(), labels.tolist())
+    assert found.labels.tolist() == [0, -1, 1, 1, -1]
+    assert found.label_names is not None
+    assert (found.splits.tolist(), found.label_names.tolist()) == (splits.tolist(), labels.tolist())
     assert found.paths is None  # every cell is empty
     assert found.origin == origin_of(tmp_path / "a.parquet") == {"seed": 3}
-    ids = Embeddings.load(tmp_path / "a.parquet", vectors=False)
+    ids = Representations.load(tmp_path / "a.parquet", vectors=False)
     assert ids.array.shape == (5, 0)
     assert ids.array.dtype == np.float32
 
@@ -62,9 +64,9 @@ def test_a_folder_is_read_by_name_and_its_own_name_says_nothing(tmp_path: Path) 
     folder.mkdir()
     whole = some()
     for name, rows in (("b", slice(2, 5)), ("a", slice(0, 2))):
-        Embeddings(whole.array[rows], whole.ids[rows]).save(folder / f"{name}.parquet")
+        Representations(whole.array[rows], whole.ids[rows]).save(folder / f"{name}.parquet")
     (folder / ".hidden.parquet").write_bytes(b"nothing")
-    found = Embeddings.load(folder)
+    found = Representations.load(folder)
     assert found.ids.tolist() == whole.ids.tolist()
     assert found.labels is None
     np.testing.assert_array_equal(found.array, whole.array)
@@ -83,10 +85,10 @@ def test_another_tools_file_needs_representations_and_a_path(tmp_path: Path) -> 
     )
     said = {"vicinal": "[1]", "class_names": '["cat", "dog"]'}
     pq.write_table(table.replace_schema_metadata(said), tmp_path / "other.parquet")
-    found = Embeddings.load(tmp_path / "other.parquet")
+    found = Representations.load(tmp_path / "other.parquet")
     assert found.ids.tolist() == ["a.jpg", "b.jpg", "c.jpg"]
-    assert found.labels is not None
-    assert found.labels.tolist() == ["dog", "", "cat"]
+    assert found.label_names is not None
+    assert found.label_names.tolist() == ["dog", "", "cat"]
     assert found.origin == {}
     ((ids, array),) = batches(tmp_path / "other.parquet")
     assert ids.tolist() == found.ids.tolist()
@@ -101,7 +103,7 @@ def write(path: Path, **columns: Any) -> Path:
 def two_encoders(folder: Path) -> Path:
     for name in "ab":
         origin = {"encoder_sha256": name}
-        Embeddings(np.ones((1, 2), np.float32), np.array([name]), origin=origin).save(
+        Representations(np.ones((1, 2), np.float32), np.array([name]), origin=origin).save(
             folder / f"{name}.parquet"
         )
     return folder
@@ -150,7 +152,7 @@ def test_what_is_no_set_of_embeddings_is_this_line(
 ) -> None:
     place = make(tmp_path)
     with pytest.raises(InputError) as caught:
-        Embeddings.load(place)
+        Representations.load(place)
     assert str(caught.value).startswith(line.format(tmp_path))
     assert line.endswith(("(", "<")) or str(caught.value) == line.format(tmp_path)
     assert "\n" not in str(caught.value)

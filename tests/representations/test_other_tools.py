@@ -10,22 +10,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from vicinal.evaluations.maps import map_of, write_map
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 N, F = 24, 5
 NEIGHBOURS = 15
 
 
 @pytest.fixture(scope="module")
-def embeddings() -> Embeddings:
+def embeddings() -> Representations:
     array = np.random.default_rng(0).normal(size=(N, F)).astype(np.float32)
     names = np.array([f"beach/{i:03}.jpg" for i in range(N)])
     labels = np.array(["beach" if i % 2 else "" for i in range(N)])
-    return Embeddings(array, names, paths=names, labels=labels)
+    return Representations(array, names, paths=names, labels=labels)
 
 
 @pytest.fixture(scope="module")
-def files(embeddings: Embeddings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def files(
+    embeddings: Representations, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
     """What `vicinal embed` and `vicinal map --method pca` write."""
     folder = tmp_path_factory.mktemp("files")
     embeddings.save(folder / "photos.parquet")
@@ -37,7 +39,7 @@ def distances(array: np.ndarray) -> np.ndarray:
     return np.linalg.norm(array[:, None] - array[None], axis=-1)
 
 
-def test_pandas(files: tuple[Path, Path], embeddings: Embeddings) -> None:
+def test_pandas(files: tuple[Path, Path], embeddings: Representations) -> None:
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     photos, maps = map(pandas.read_parquet, files)
     np.testing.assert_array_equal(np.stack(photos["representation"]), embeddings.array)
@@ -49,7 +51,7 @@ def test_pandas(files: tuple[Path, Path], embeddings: Embeddings) -> None:
     np.testing.assert_allclose(first["distances"], expected, rtol=1e-4)
 
 
-def test_polars(files: tuple[Path, Path], embeddings: Embeddings) -> None:
+def test_polars(files: tuple[Path, Path], embeddings: Representations) -> None:
     polars = pytest.importorskip("polars", reason="needs polars")
     photos, maps = map(polars.read_parquet, files)
     assert photos.schema["representation"] == polars.Array(polars.Float32, F)
@@ -61,7 +63,7 @@ def test_polars(files: tuple[Path, Path], embeddings: Embeddings) -> None:
 
 
 def test_hugging_face_datasets(
-    files: tuple[Path, Path], embeddings: Embeddings, tmp_path: Path
+    files: tuple[Path, Path], embeddings: Representations, tmp_path: Path
 ) -> None:
     datasets = pytest.importorskip("datasets", reason="needs datasets")
     photos, maps = (
@@ -73,7 +75,9 @@ def test_hugging_face_datasets(
     assert len(maps[3]["neighbors"]["ids"]) == NEIGHBOURS
 
 
-def test_embedding_atlas(files: tuple[Path, Path], embeddings: Embeddings, tmp_path: Path) -> None:
+def test_embedding_atlas(
+    files: tuple[Path, Path], embeddings: Representations, tmp_path: Path
+) -> None:
     reason = "needs embedding-atlas, too heavy for the dev extra"
     atlas = pytest.importorskip("embedding_atlas.cli", reason=reason)
     from click.testing import CliRunner

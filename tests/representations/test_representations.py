@@ -3,13 +3,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.errors import InputError
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations, joined
 
 
 def some(count: int = 7, features: int = 3, labels: bool = True) -> Representations:
@@ -60,13 +61,51 @@ def test_another_program_can_read_the_file(tmp_path: Path) -> None:
     saved = some()
     saved.save(tmp_path / "representations.parquet")
     table = pq.read_table(tmp_path / "representations.parquet")
-    assert table.column_names == ["id", "representation", "label"]
+    assert table.column_names == ["id", "label", "representation"]
     rows = table.to_pylist()
     assert [row["id"] for row in rows] == saved.ids.tolist()
     np.testing.assert_array_equal([row["representation"] for row in rows], saved.array)
     assert saved.labels is not None
-    assert [row["label"] for row in rows] == saved.labels.tolist()
-    assert json.loads(table.schema.metadata[b"class_names"]) == ["cat", "dög"]
+    assert [row["label"] for row in rows] == [saved.class_names[code] for code in saved.labels]
+
+
+def test_the_order_of_classes_stays_where_it_is_no_natural_one(tmp_path: Path) -> None:
+    labels = np.array([2, 0, -1])
+    saved = Representations(
+        np.ones((3, 2), np.float32), np.array(list("abc")), labels, ("z", "y", "x")
+    )
+    saved.save(tmp_path / "a.parquet")
+    assert json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"class_names"]) == [
+        "z",
+        "y",
+        "x",
+    ]
+    found = Representations.load(tmp_path / "a.parquet")
+    assert found.class_names == saved.class_names
+    assert found.labels is not None
+    assert found.labels.tolist() == labels.tolist()
+    part = joined([found.take(np.array([1])), found.take(np.array([0, 2]))])
+    assert part.class_names == saved.class_names
+    assert part.labels is not None
+    assert part.labels.tolist() == [0, 2, -1]
+
+
+def test_a_study_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    saved = some()
+    flat = pa.array(saved.array.ravel())
+    columns = {
+        "id": saved.ids.tolist(),
+        "representation": pa.FixedSizeListArray.from_arrays(flat, saved.array.shape[1]),
+        "label": saved.labels,
+    }
+    names = {"class_names": json.dumps(list(saved.class_names))}
+    pq.write_table(pa.table(columns).replace_schema_metadata(names), tmp_path / "a.parquet")
+    found = Representations.load(tmp_path / "a.parquet")
+    assert found.class_names == saved.class_names
+    assert found.labels is not None
+    assert saved.labels is not None
+    assert found.labels.tolist() == saved.labels.tolist()
+    np.testing.assert_array_equal(found.array, saved.array)
 
 
 def test_half_a_file_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipes import read_recipe
 from vicinal.report import write_report
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.study.probes import needed, probes
 from vicinal.study.run import Request, run_study
 

@@ -34,11 +34,11 @@ def anomalies(
     vicinal anomalies new.parquet --reference good.parquet --false-alarms 0.05
     """
     from vicinal.evaluations.anomalies import rank_anomalies
-    from vicinal.representations.embeddings import Embeddings
     from vicinal.representations.pairing import load_with
+    from vicinal.representations.representations import Representations
 
     searched, opened = load_with(reference or embeddings, index)
-    whole = searched if reference is None else Embeddings.load(embeddings)
+    whole = searched if reference is None else Representations.load(embeddings)
     normal = None if reference is None else searched
     found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k, index=opened)
     listed = found.listed(whole)

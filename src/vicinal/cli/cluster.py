@@ -30,9 +30,9 @@ def cluster(
     vicinal cluster photos.parquet --clusters 12
     """
     from vicinal.evaluations.groups import group
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    whole = Embeddings.load(embeddings)
+    whole = Representations.load(embeddings)
     found = group(whole, clusters)
     data = found.to_json(whole)
     save_rows(out, found.header(whole), data["pictures"])

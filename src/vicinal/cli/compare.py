@@ -33,9 +33,9 @@ def compare(
     vicinal compare old.parquet new.parquet --run runs/both
     """
     from vicinal.evaluations.two_sets import compare_sets
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    sets = (Embeddings.load(one), Embeddings.load(other))
+    sets = (Representations.load(one), Representations.load(other))
     found = compare_sets(*sets, names=(str(one), str(other)), false_alarms=false_alarms)
     of_b, of_a = found.listed(1), found.listed(0)
     save_rows(out, found.header(), [*of_b, *of_a])

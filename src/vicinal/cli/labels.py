@@ -32,9 +32,9 @@ def labels(
     vicinal labels photos.parquet --labels labels.csv
     """
     from vicinal.evaluations.wrong_labels import doubt_labels
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    whole = Embeddings.load(embeddings)
+    whole = Representations.load(embeddings)
     found = doubt_labels(whole, labels, k=k)
     if out is not None:
         write_csv(out, found.header(whole), found.rows(whole))

@@ -27,9 +27,9 @@ def map_(
     """
     check_new(out, "out", ".parquet")
     from vicinal.evaluations.maps import map_of, write_map
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    whole = Embeddings.load(embeddings)
+    whole = Representations.load(embeddings)
     found = map_of(whole, method)
     write_map(out, whole, found)
     answer(

@@ -26,9 +26,9 @@ def probe(
     vicinal probe photos.parquet --labels labels.csv --out predictions.csv
     """
     from vicinal.evaluations.label_probe import predict
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    whole = Embeddings.load(embeddings)
+    whole = Representations.load(embeddings)
     found = predict(whole, labels)
     listed = found.listed(whole)
     header = [*whole.columns(), "prediction", "probability"]

@@ -36,9 +36,9 @@ def select(
     vicinal select photos.parquet --labels labels.csv --out more.csv
     """
     from vicinal.evaluations.selection import select_pictures
-    from vicinal.representations.embeddings import Embeddings
+    from vicinal.representations.representations import Representations
 
-    whole = Embeddings.load(embeddings)
+    whole = Representations.load(embeddings)
     found = select_pictures(whole, count, labels=labels, method=method, seed=seed)
     listed, header = found.listed(whole), found.header(whole)
     save_rows(out, header, listed)

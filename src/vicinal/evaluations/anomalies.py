@@ -18,10 +18,10 @@ from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.probe import wilson_interval
 from vicinal.evaluations.score import Score
-from vicinal.representations.embeddings import Embeddings, Representations
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, mean_distances
 from vicinal.representations.pairing import check_one_encoder
+from vicinal.representations.representations import Representations
 
 _CURVE_POINTS = 500  # as many as a chart can show
 
@@ -269,8 +269,7 @@ def _most(
         ids=np.array([s.ids[p] for s, p in zip(sets, positions, strict=True)], dtype=np.str_),
         scores=scores[top],
         classes=tuple(
-            None if s.labels is None else s.class_names[s.labels[p]]
-            for s, p in zip(sets, positions, strict=True)
+            s.describe(int(p)).get("label") or None for s, p in zip(sets, positions, strict=True)
         ),
     )
 
@@ -361,7 +360,7 @@ class Ranked:
     calibration: int
     measured: dict[str, Any] | None
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Every picture as plain data, the oddest first."""
         return [
             {
@@ -374,7 +373,7 @@ class Ranked:
             for rank, row in enumerate(self.order.tolist(), 1)
         ]
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         listed = self.listed(embeddings)
         return {
@@ -389,8 +388,8 @@ class Ranked:
 
 @cores.shared()
 def rank_anomalies(
-    embeddings: Embeddings,
-    reference: Embeddings | None = None,
+    embeddings: Representations,
+    reference: Representations | None = None,
     *,
     false_alarms: float = 0.01,
     k: int = 2,
@@ -420,11 +419,11 @@ def rank_anomalies(
     _check_apart(embeddings, reference)
     bank, calibration, further = _parted(reference)
     if index is None:
-        everything = reference.representations()
+        everything = reference
         normal = everything.take(bank)
         held_out = anomaly_scores(normal, everything.take(calibration), k=k)
         judged = anomaly_scores(normal, everything.take(further), k=k)
-        scores = anomaly_scores(normal, embeddings.representations(), k=k)
+        scores = anomaly_scores(normal, embeddings, k=k)
     else:
         among = np.zeros(len(index), dtype=np.bool_)
         among[bank] = True
@@ -448,11 +447,11 @@ def rank_anomalies(
     )
 
 
-def _own_scores(embeddings: Embeddings, k: int, index: Index | None) -> NDArray[np.float32]:
+def _own_scores(embeddings: Representations, k: int, index: Index | None) -> NDArray[np.float32]:
     """Scores (N,) of a set's pictures, each against all others."""
     if index is not None:
         return _means(index.nearest_of(np.arange(len(index)), k))
-    own = embeddings.representations()
+    own = embeddings
     return anomaly_scores(own, own, k=k, exclude_self=True)
 
 
@@ -497,7 +496,7 @@ def rank_beside(
 
 
 def _parted(
-    reference: Embeddings,
+    reference: Representations,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the bank, of the calibration and of what measures."""
     shuffled = np.random.default_rng(_SEED).permutation(len(reference))
@@ -517,7 +516,7 @@ def _parted(
     return np.sort(bank), held_out[:half], held_out[half:]
 
 
-def _check_apart(embeddings: Embeddings, reference: Embeddings) -> None:
+def _check_apart(embeddings: Representations, reference: Representations) -> None:
     """Refuses pictures that are in both sets: a picture is no judge of itself."""
     check_one_encoder(embeddings, reference, ("the set", option("reference")))
     _, mine, theirs = np.intersect1d(

@@ -28,9 +28,9 @@ from vicinal.evaluations.same_picture import (
     first_equal,
     same_pictures,
 )
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest
+from vicinal.representations.representations import Representations
 
 FEWEST = 10
 """Pictures below which distances say nothing."""
@@ -266,7 +266,7 @@ class Duplicates:
             how = f"at most {self.threshold:.4g} apart{usual}"
         return [f"{len(self.pairs):,} pairs in {len(self.groups):,} groups, {how}"]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each pair as plain data."""
         number = {row: i for i, rows in enumerate(self.groups) for row in rows.tolist()}
         listed = []
@@ -277,7 +277,7 @@ class Duplicates:
             listed.append({"group": number[a], "distance": distance, **both})
         return listed
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "threshold": self.threshold,
@@ -290,7 +290,7 @@ class Duplicates:
 
 @cores.shared()
 def find_duplicates(
-    embeddings: Embeddings,
+    embeddings: Representations,
     threshold: float | None = None,
     index: Index | None = None,
     near: Neighbours | None = None,

@@ -16,8 +16,8 @@ from sklearn.metrics import adjusted_mutual_info_score, pairwise_distances_argmi
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.clusters import silhouette
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import Representations
 
 FINEST = 100
 """Groups at the finest level, where there are as many distinct images."""
@@ -381,11 +381,11 @@ class Grouped:
         counts = [count for count in LEVELS if count <= len(self.tree)]
         return {f"cluster_{count}": self.tree.level(count) for count in counts}
 
-    def header(self, embeddings: Embeddings) -> list[str]:
+    def header(self, embeddings: Representations) -> list[str]:
         """Names of what `listed` says of a picture."""
         return ["cluster", *embeddings.columns(), "distance", *self.levels()]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Every picture as plain data, group by group, those nearest its mean first."""
         levels = self.levels()
         return [
@@ -398,8 +398,9 @@ class Grouped:
             for row in np.lexsort((self.distances, self.assignment)).tolist()
         ]
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
+        labels = embeddings.label_names
         return {
             "silhouette": self.silhouette,
             "tried": [{"clusters": k, "score": value} for k, value in self.tried.items()],
@@ -411,7 +412,7 @@ class Grouped:
                 {
                     "cluster": group,
                     "size": int(self.sizes[group]),
-                    **commonest(embeddings.labels, self.assignment == group),
+                    **commonest(labels, self.assignment == group),
                     "representatives": [
                         embeddings.describe(row) for row in self.representatives(group).tolist()
                     ],
@@ -442,7 +443,7 @@ def commonest(labels: NDArray[np.str_] | None, rows: NDArray[np.bool_]) -> dict[
 
 
 @cores.shared()
-def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0) -> Grouped:
+def group(embeddings: Representations, clusters: int | None = None, *, seed: int = 0) -> Grouped:
     """A tree of groups, with the level that is shown first given or chosen.
 
     Args:
@@ -470,7 +471,12 @@ def group(embeddings: Embeddings, clusters: int | None = None, *, seed: int = 0)
 
 
 def grouped(
-    embeddings: Embeddings, tree: GroupTree, chosen: int, tried: dict[int, float], *, seed: int = 0
+    embeddings: Representations,
+    tree: GroupTree,
+    chosen: int,
+    tried: dict[int, float],
+    *,
+    seed: int = 0,
 ) -> Grouped:
     """The groups of a tree that is there, with the pictures that stand for each.
 

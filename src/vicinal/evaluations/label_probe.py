@@ -23,8 +23,8 @@ from vicinal.evaluations.softmax import (
     probabilities,
     standardisation,
 )
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.pairing import read_labels
+from vicinal.representations.representations import Representations
 
 PENALTY = 1e-2
 """Weight of ½‖W‖², that of the few-label probe: a handful of labels cannot choose it."""
@@ -148,7 +148,7 @@ class Predicted:
     given: tuple[int, ...]
     rest: NDArray[np.int64]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each picture of the rest as plain data, in the set's order."""
         return [
             {
@@ -159,7 +159,7 @@ class Predicted:
             for row in self.rest.tolist()
         ]
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "accuracy": self.probe.accuracy.to_json(),
@@ -170,7 +170,7 @@ class Predicted:
 
 
 @cores.shared()
-def predict(embeddings: Embeddings, labels: Path, *, seed: int = 0) -> Predicted:
+def predict(embeddings: Representations, labels: Path, *, seed: int = 0) -> Predicted:
     """Fits a classifier to the labelled pictures and applies it to the others.
 
     Args:

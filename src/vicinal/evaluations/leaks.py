@@ -20,9 +20,9 @@ from vicinal.files import as_path, read_json
 from vicinal.images import MOST_PIXELS, decoding, load_parts, named
 from vicinal.images.skipped import BadPictureError
 from vicinal.progress import counted
-from vicinal.representations.embed import joined
-from vicinal.representations.embeddings import PLAN, Embeddings, Representations
+from vicinal.representations.embed import from_parts
 from vicinal.representations.neighbours import nearest
+from vicinal.representations.representations import PLAN, Representations
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Pictures:
         why: Why there are no pixels, for the user; None where there are.
     """
 
-    embeddings: Embeddings
+    embeddings: Representations
     small: NDArray[np.uint8] | None
     encoded: bool
     why: str | None = None
@@ -123,12 +123,7 @@ class Pictures:
     def take(self, rows: NDArray[np.int64]) -> Pictures:
         """The pictures at ``rows`` (K,)."""
         small = None if self.small is None else self.small[rows]
-        whole = self.embeddings
-        columns: dict[str, Any] = {
-            name: None if getattr(whole, name) is None else getattr(whole, name)[rows]
-            for name in ("array", "ids", "paths", "labels", "splits", "sizes")
-        }
-        return replace(self, embeddings=replace(whole, **columns), small=small)
+        return replace(self, embeddings=self.embeddings.take(rows), small=small)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +210,7 @@ def read_pictures(
         InputError: If it is neither, or cannot be read.
     """
     if holds_embeddings(Path(source)):
-        whole = Embeddings.load(source)
+        whole = Representations.load(source)
         small, why = _pixels_behind(whole)
         return Pictures(whole, small, True, why)
     parts = load_parts(
@@ -230,7 +225,7 @@ def read_pictures(
     small = np.concatenate([made_small(part.images.pixels) for part in parts])
     fields = small.reshape(len(small), _FIELDS, 4, _FIELDS, 4, 3).mean(axis=(2, 4)) / 255
     array = fields.reshape(len(small), -1).astype(np.float32)
-    return Pictures(joined(parts, array, {"source": named(source)}), small, False)
+    return Pictures(from_parts(parts, array, {"source": named(source)}), small, False)
 
 
 def holds_embeddings(path: Path) -> bool:
@@ -250,7 +245,7 @@ def holds_embeddings(path: Path) -> bool:
         return True
 
 
-def _pixels_behind(whole: Embeddings) -> tuple[NDArray[np.uint8] | None, str | None]:
+def _pixels_behind(whole: Representations) -> tuple[NDArray[np.uint8] | None, str | None]:
     """The pictures of embeddings made small, or why they cannot be had."""
     if whole.paths is not None:
         found = []
@@ -304,9 +299,9 @@ def leaks_within(pictures: Pictures) -> Leaked | None:
     return leaks_between(*(pictures.take(np.flatnonzero(rows)) for rows in (teaches, ~teaches)))
 
 
-def _by_vectors(one: Embeddings, other: Embeddings) -> Leaks:
+def _by_vectors(one: Representations, other: Representations) -> Leaks:
     array = np.concatenate([one.array, other.array])
-    found = find_duplicates(Embeddings(array, np.arange(len(array)).astype(np.str_)))
+    found = find_duplicates(Representations(array, np.arange(len(array)).astype(np.str_)))
     ends, lengths = [], []
     for rows in found.groups:  # equal rows are paired with the first of them alone
         ours, theirs = rows[rows < len(one)], rows[rows >= len(one)]
@@ -322,21 +317,26 @@ def _by_vectors(one: Embeddings, other: Embeddings) -> Leaks:
 
 
 def _accuracy(
-    one: Embeddings, other: Embeddings, leaked: NDArray[np.int64], seed: int, comparable: bool
+    one: Representations,
+    other: Representations,
+    leaked: NDArray[np.int64],
+    seed: int,
+    comparable: bool,
 ) -> dict[str, float] | None:
     """What a probe is right in, with and without copies; None without labels on both sides."""
-    if not comparable or not len(leaked) or one.labels is None or other.labels is None:
+    given, wanted = one.label_names, other.label_names
+    if not comparable or not len(leaked) or given is None or wanted is None:
         return None
-    ours, theirs = np.flatnonzero(one.labels != ""), np.flatnonzero(other.labels != "")
-    theirs = theirs[np.isin(other.labels[theirs], one.labels[ours])]
-    names, labels = np.unique(one.labels[ours], return_inverse=True)
+    ours, theirs = np.flatnonzero(given != ""), np.flatnonzero(wanted != "")
+    theirs = theirs[np.isin(wanted[theirs], given[ours])]
+    names, labels = np.unique(given[ours], return_inverse=True)
     copy = np.isin(theirs, leaked)
     if len(names) < 2 or len(ours) < 10 or copy.all() or not copy.any():
         return None
-    answers = np.searchsorted(names, other.labels[theirs])
+    answers = np.searchsorted(names, wanted[theirs])
     known = [
-        Representations(set_.array[rows], set_.ids[rows], wanted, tuple(names.tolist()))
-        for set_, rows, wanted in ((one, ours, labels), (other, theirs, answers))
+        Representations(set_.array[rows], set_.ids[rows], codes, tuple(names.tolist()))
+        for set_, rows, codes in ((one, ours, labels), (other, theirs, answers))
     ]
     right = converged_probe(known[0], known[1], seed=seed).predictions == answers
     return {

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
@@ -20,9 +19,9 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.score import Score, checked
-from vicinal.files import replacing
-from vicinal.representations.embeddings import Embeddings
+from vicinal.files import write_parquet
 from vicinal.representations.neighbours import Neighbours, nearest
+from vicinal.representations.representations import Representations
 
 FEWEST = 4
 """Points that t-SNE needs."""
@@ -319,7 +318,7 @@ class Map:
 
 
 @cores.shared()
-def map_of(embeddings: Embeddings, method: str = "tsne") -> Map:
+def map_of(embeddings: Representations, method: str = "tsne") -> Map:
     """Lays pictures out by t-SNE or PCA, seed 0.
 
     Raises:
@@ -335,30 +334,19 @@ def map_of(embeddings: Embeddings, method: str = "tsne") -> Map:
     return Map(points, near, trustworthiness(array, points).value)
 
 
-def write_map(path: Path, embeddings: Embeddings, found: Map) -> None:
+def write_map(path: Path, embeddings: Representations, found: Map) -> None:
     """Writes parquet: id, path, label, split (those there are), x, y and neighbors.
 
     ``neighbors`` holds ``{"ids": [row, …], "distances": [L2, …]}``, rows counted from 0, nearest
     first: what embedding-atlas reads by ``--x x --y y --neighbors neighbors``.
     """
-    known = {
-        "id": embeddings.ids,
-        "path": embeddings.paths,
-        "label": embeddings.labels,
-        "split": embeddings.splits,
-    }
-    columns = {
-        name: pa.array([text or None for text in column.tolist()], pa.string())
-        for name, column in known.items()
-        if column is not None
-    }
+    columns = embeddings.text_columns()
     columns |= {"x": pa.array(found.points[:, 0]), "y": pa.array(found.points[:, 1])}
     columns["neighbors"] = pa.StructArray.from_arrays(
         [lists(found.neighbours.indices), lists(found.neighbours.distances)],
         ["ids", "distances"],
     )
-    with replacing(path) as partial:
-        pq.write_table(pa.table(columns), partial)
+    write_parquet(path, columns)
 
 
 def lists(rows: NDArray[np.generic]) -> pa.ListArray:

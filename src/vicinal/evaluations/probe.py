@@ -23,8 +23,8 @@ from vicinal.evaluations.softmax import (
     principal_axes,
     standardisation,
 )
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import nearest, unit_length
+from vicinal.representations.representations import Representations
 
 
 @dataclass(frozen=True, eq=False)

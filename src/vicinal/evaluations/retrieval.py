@@ -22,9 +22,9 @@ from vicinal.evaluations.score import Score
 from vicinal.files import as_path, as_text, replacing
 from vicinal.images import ImageSet, decoding, load_parts
 from vicinal.representations.embed import embed
-from vicinal.representations.embeddings import Embeddings, Representations
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
+from vicinal.representations.representations import Representations
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ class Similar:
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each picture found, as plain data."""
         pairs = zip(self.rows.tolist(), self.distances.tolist(), strict=True)
         return [
@@ -253,7 +253,7 @@ class Similar:
 
 @cores.shared()
 def similar(
-    embeddings: Embeddings,
+    embeddings: Representations,
     query: str,
     *,
     k: int = 10,
@@ -296,7 +296,7 @@ def similar(
     return Similar(name, row, others[found.indices[0]], found.distances[0])
 
 
-def _row_of(embeddings: Embeddings, query: str) -> int | None:
+def _row_of(embeddings: Representations, query: str) -> int | None:
     """The row whose id, or else whose path, the query is."""
     path = as_text(os.path.abspath(query))
     for column, text in ((embeddings.ids, query), (embeddings.paths, path)):
@@ -305,7 +305,7 @@ def _row_of(embeddings: Embeddings, query: str) -> int | None:
     return None
 
 
-def _encoded(embeddings: Embeddings, query: str, encoder: Path | None) -> NDArray[np.float32]:
+def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> NDArray[np.float32]:
     """The representation (1, F) of a picture that is not in the set."""
     path = Path(query)
     if not path.is_file():
@@ -346,7 +346,11 @@ _ACROSS = 6
 
 
 def write_grid(
-    path: Path, embeddings: Embeddings, query: int | Path, rows: Sequence[int], captions: list[str]
+    path: Path,
+    embeddings: Representations,
+    query: int | Path,
+    rows: Sequence[int],
+    captions: list[str],
 ) -> None:
     """Writes the query and the pictures at ``rows``, row by row, each over its caption.
 
@@ -383,7 +387,7 @@ def write_grid(
 
 
 def pictures_of(
-    embeddings: Embeddings, rows: Sequence[int], parameter: str, side: int = _CELL
+    embeddings: Representations, rows: Sequence[int], parameter: str, side: int = _CELL
 ) -> Iterator[Image.Image]:
     """The pictures at ``rows``, square and in colour, from their files or else from their source.
 
@@ -413,7 +417,7 @@ def pictures_of(
         yield square.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
 
 
-def _source_pixels(embeddings: Embeddings, parameter: str) -> dict[str, NDArray[np.uint8]]:
+def _source_pixels(embeddings: Representations, parameter: str) -> dict[str, NDArray[np.uint8]]:
     """Pictures by id, from the source that the embeddings were made from."""
     origin = embeddings.origin
     if not {"source", "size", "channels"} <= set(origin):

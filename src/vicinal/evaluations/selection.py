@@ -17,9 +17,9 @@ from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.score import checked
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.pairing import read_labels
+from vicinal.representations.representations import Representations
 
 _STEPS = 20  # of k-means
 _MOST = 2_000  # groups made for the sake of what is labelled already: more take minutes
@@ -164,11 +164,11 @@ class ToLabel:
     found: Selected
     method: str
 
-    def header(self, embeddings: Embeddings) -> list[str]:
+    def header(self, embeddings: Representations) -> list[str]:
         """Names of what `listed` says of a picture; `vicinal probe` reads id and label of it."""
         return ["rank", "id", *(["path"] if embeddings.paths is not None else []), *_LAST]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each picture as plain data, with an empty label to be filled in."""
         return [
             {
@@ -182,7 +182,7 @@ class ToLabel:
             )
         ]
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "method": self.method,
@@ -196,7 +196,7 @@ _LAST = ("label", "stands_for")
 
 @cores.shared()
 def select_pictures(
-    embeddings: Embeddings,
+    embeddings: Representations,
     count: int,
     *,
     labels: str | Path | None = None,
@@ -222,7 +222,7 @@ def select_pictures(
     elif str(labels) == OWN:
         if embeddings.labels is None:
             raise InputError(f"{option('labels', OWN)}: the embeddings have no labels")
-        held = np.flatnonzero(embeddings.labels != "")
+        held = np.flatnonzero(embeddings.labels >= 0)
     else:
         named = read_labels(Path(labels), embeddings, needed=False)
         held = np.array(sorted(named), dtype=np.int64)

@@ -17,9 +17,9 @@ from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.label_probe import PENALTY, out_of_fold
 from vicinal.evaluations.score import Score, checked
 from vicinal.evaluations.softmax import Array32, Array64, standardisation
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.pairing import check_one_encoder
+from vicinal.representations.representations import Representations
 
 MOST = 1_000
 """Images of each set that the test takes, a seeded draw: more find smaller differences."""
@@ -201,7 +201,7 @@ class Compared:
     """
 
     test: TwoSample
-    sets: tuple[Embeddings, Embeddings]
+    sets: tuple[Representations, Representations]
     names: tuple[str, str]
     new: tuple[New, New]
     false_alarms: float
@@ -283,8 +283,8 @@ class Compared:
 
 @cores.shared()
 def compare_sets(
-    one: Embeddings,
-    other: Embeddings,
+    one: Representations,
+    other: Representations,
     *,
     names: tuple[str, str] = ("A", "B"),
     false_alarms: float = 0.01,

@@ -22,9 +22,9 @@ from vicinal.evaluations.softmax import (
     principal_axes,
     standardisation,
 )
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.representations.pairing import read_labels
+from vicinal.representations.representations import Representations
 
 NEIGHBOURS = 10
 """Labelled neighbours that are asked."""
@@ -190,11 +190,11 @@ class Doubted:
         """How many labels both the classifier and the neighbours contradict."""
         return int(self.found.contradicted.sum())
 
-    def header(self, embeddings: Embeddings) -> list[str]:
+    def header(self, embeddings: Representations) -> list[str]:
         """Names of what `listed` says of a picture."""
         return ["rank", *dict.fromkeys([*embeddings.columns(), "label"]), *COLUMNS]
 
-    def listed(self, embeddings: Embeddings) -> list[dict[str, Any]]:
+    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Every judged picture as plain data, the most doubtful label first.
 
         ``neighbours`` are the ids of the nearest pictures whose label is the suggested one.
@@ -218,12 +218,12 @@ class Doubted:
             for place, row in enumerate(found.rows.tolist())
         ]
 
-    def rows(self, embeddings: Embeddings) -> Iterator[list[Any]]:
+    def rows(self, embeddings: Representations) -> Iterator[list[Any]]:
         """Those pictures as rows of a CSV, several ids in one cell."""
         for one in self.listed(embeddings):
             yield list((one | {"neighbours": "; ".join(one["neighbours"])}).values())
 
-    def to_json(self, embeddings: Embeddings) -> dict[str, Any]:
+    def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "judged": len(self.found.rows),
@@ -254,7 +254,7 @@ class Doubted:
 
 @cores.shared()
 def doubt_labels(
-    embeddings: Embeddings, labels: Path | None = None, *, k: int = 10, seed: int = 0
+    embeddings: Representations, labels: Path | None = None, *, k: int = 10, seed: int = 0
 ) -> Doubted:
     """Ranks labelled pictures by how much speaks against their label.
 
@@ -268,7 +268,7 @@ def doubt_labels(
     Raises:
         InputError: If there are no labels, or too few pictures of two classes.
     """
-    texts = embeddings.labels
+    texts = embeddings.label_names
     if labels is not None:
         given = read_labels(labels, embeddings)
         width = max(map(len, given.values()), default=1)

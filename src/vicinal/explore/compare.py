@@ -18,9 +18,9 @@ from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import Compared, first_equal, made_small
 from vicinal.evaluations.wrong_labels import doubt_labels
 from vicinal.explore.points import PARTS, rows_of
-from vicinal.files import replacing, write_csv
-from vicinal.representations.embeddings import Embeddings
+from vicinal.files import write_csv, write_parquet
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest, updated_neighbours
+from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
 
 NEAR = 10
@@ -80,12 +80,11 @@ def _keep_compared(folder: Path, compared: Compared) -> None:
     a, b = compared.pairs.T.astype(np.int32)
     columns = {"a": a, "b": b, "difference": compared.differences}
     (folder / _COMPARED).parent.mkdir(exist_ok=True)
-    with replacing(folder / _COMPARED) as partial:
-        pq.write_table(pa.table(columns), partial)
+    write_parquet(folder / _COMPARED, columns)
 
 
 def compare(
-    embeddings: Embeddings,
+    embeddings: Representations,
     pixels: Pixels,
     folder: Path,
     *,
@@ -172,7 +171,9 @@ def _small(pixels: Pixels) -> NDArray[np.uint8]:
     return np.concatenate([made_small(pixels[start : start + _BLOCK]) for start in starts])
 
 
-def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) -> NDArray[np.int32]:
+def _write_duplicates(
+    folder: Path, embeddings: Representations, same: Duplicates
+) -> NDArray[np.int32]:
     """Writes the pairs, and gives each picture's group, −1 for none."""
     group = np.full(len(embeddings), -1, np.int32)
     for number, rows in enumerate(same.groups):
@@ -183,8 +184,7 @@ def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) ->
         "distance": pa.array(same.distances.astype(np.float32)),
         "group": pa.array(group[same.pairs[:, 0]]),
     }
-    with replacing(folder / "duplicates.parquet") as partial:
-        pq.write_table(pa.table(pairs), partial)
+    write_parquet(folder / "duplicates.parquet", pairs)
     write_csv(
         folder / "duplicates.csv",
         ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in embeddings.columns())],
@@ -193,12 +193,14 @@ def _write_duplicates(folder: Path, embeddings: Embeddings, same: Duplicates) ->
     return group
 
 
-def _write_anomalies(path: Path, embeddings: Embeddings, listed: list[dict[str, Any]]) -> None:
+def _write_anomalies(path: Path, embeddings: Representations, listed: list[dict[str, Any]]) -> None:
     header = ["rank", *embeddings.columns(), "score", "p_value", "flagged"]
     write_csv(path, header, (list(picture.values()) for picture in listed))
 
 
-def find_doubts(embeddings: Embeddings, folder: Path) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+def find_doubts(
+    embeddings: Representations, folder: Path
+) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Columns of labels that are contradicted, and what is said of all; writes ``doubtful.csv``.
 
     ``suggested``, ``confidence``, ``agree`` and ``doubt``, the place in the list from 0; null, NaN

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from vicinal.evaluations.groups import Grouped, GroupTree, group, grouped, reduced
 from vicinal.files import write_csv
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 
 
 def find_groups(
-    embeddings: Embeddings, folder: Path, clusters: int | None = None
+    embeddings: Representations, folder: Path, clusters: int | None = None
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """The columns ``cluster`` and ``finest``, and the groups' figures; writes ``clusters.csv``.
 
@@ -36,7 +36,7 @@ def find_groups(
 
 
 def keep_groups(
-    embeddings: Embeddings, folder: Path, finest: NDArray[np.int64], told: dict[str, Any]
+    embeddings: Representations, folder: Path, finest: NDArray[np.int64], told: dict[str, Any]
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """As `find_groups`, of a tree that is there; grown anew where fewer than two groups are left.
 
@@ -55,7 +55,7 @@ def keep_groups(
 
 
 def _told(
-    embeddings: Embeddings, folder: Path, found: Grouped
+    embeddings: Representations, folder: Path, found: Grouped
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     rows = (list(picture.values()) for picture in found.listed(embeddings))
     write_csv(folder / "clusters.csv", found.header(embeddings), rows)

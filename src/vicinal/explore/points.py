@@ -17,13 +17,12 @@ from vicinal.evaluations.own_view import read_kept
 from vicinal.explore.health import health, hold_against_rivals
 from vicinal.explore.reasons import looks, odd_shapes, reasons, unusual
 from vicinal.explore.request import Request
-from vicinal.files import read_json, read_rows, replacing, write_json
+from vicinal.files import read_json, read_rows, write_json, write_parquet
 from vicinal.images import ImageSet, Part, Skipped, named
-from vicinal.images.tables import in_order
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe
-from vicinal.representations.embeddings import Embeddings, size_columns
 from vicinal.representations.neighbours import Neighbours
+from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
 from vicinal.runs.run_folder import RunFolder
 
@@ -45,8 +44,7 @@ def write_part(run: Path, name: str, found: Found) -> None:
     columns, figures = found
     table, plain = part_files(run, name)
     table.parent.mkdir(exist_ok=True)
-    with replacing(table) as partial:
-        pq.write_table(pa.table(columns), partial)
+    write_parquet(table, columns)
     write_json(plain, figures)
 
 
@@ -77,29 +75,18 @@ def neighbours_of(table: pa.Table) -> Neighbours:
 
 
 def write_points(
-    run: Path, embeddings: Embeddings, reasons: list[str], names: tuple[str, ...]
+    run: Path, embeddings: Representations, reasons: list[str], names: tuple[str, ...]
 ) -> None:
     """Joins all columns into ``points.parquet``; a row's number is the picture's permanent id."""
-    known = {
-        "id": embeddings.ids,
-        "path": embeddings.paths,
-        "label": embeddings.labels,
-        "split": embeddings.splits,
-    }
-    columns = {
-        name: pa.nulls(len(embeddings), pa.string())
-        if texts is None
-        else pa.array([text or None for text in texts.tolist()], pa.string())
-        for name, texts in known.items()
-    }
-    columns |= size_columns(embeddings.sizes)
+    none = pa.nulls(len(embeddings), pa.string())
+    columns = dict.fromkeys(("id", "path", "label", "split"), none)
+    columns |= embeddings.text_columns() | embeddings.size_columns()
     for name in names:
         table = read_part(run, name)
         columns |= dict(zip(table.column_names, table.columns, strict=True))
     columns["reason"] = pa.array(reasons, pa.string())
     columns |= _sketches(embeddings.array)
-    with replacing(run / "points.parquet") as partial:
-        pq.write_table(pa.table(columns), partial)
+    write_parquet(run / "points.parquet", columns)
 
 
 def _sketches(array: NDArray[np.float32]) -> dict[str, pa.Array]:
@@ -120,7 +107,7 @@ WITH_COLUMNS = ("compare", "map", "group", "labels")
 
 def describe(
     run: Path,
-    everything: Embeddings,
+    everything: Representations,
     pixels: Pixels,
     encoder: Path | None,
     worth: dict[str, Any] | None = None,
@@ -153,7 +140,7 @@ def describe(
 
 def described_data(
     images: ImageSet,
-    everything: Embeddings,
+    everything: Representations,
     *,
     source: str,
     classes: Sequence[str],
@@ -168,7 +155,6 @@ def described_data(
         classes: The classes, in the order in which they get their colours.
         skipped: How many pictures could not be used.
     """
-    labels = everything.labels
     return {
         "source": source,
         "span": None if images.span is None else list(images.span),
@@ -177,7 +163,7 @@ def described_data(
         "size": images.size,
         "channels": images.channels,
         "classes": list(classes),
-        "labelled": 0 if labels is None else int((labels != "").sum()),
+        "labelled": everything.labelled_count,
         "skipped": skipped,
     }
 
@@ -185,18 +171,17 @@ def described_data(
 def run_figures(
     folder: RunFolder,
     parts: tuple[Part, ...],
-    everything: Embeddings,
+    everything: Representations,
     request: Request,
     recipe: Recipe | None,
 ) -> dict[str, Any]:
     """What ``explore.json`` says."""
-    labels = everything.labels
     seconds = folder.seconds()
     data = described_data(
         parts[0].images,
         everything,
         source=named(request.data),
-        classes=[] if labels is None else in_order(set(labels.tolist()) - {""}),
+        classes=everything.classes(),
         skipped=len(skipped_in(parts)),
     )
     return {

@@ -36,7 +36,7 @@ from vicinal.images import ImageSet, Part, keep_skipped, named
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embed import embed_parts
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import write_pictures
 from vicinal.runs.run_folder import (
     RunFolder,
@@ -162,7 +162,7 @@ def _stages(
             own = run / "encoder.safetensors"
             _stage(folder, "encoder", [own], lambda: _copied(named, own))
     _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
-    everything = Embeddings.load(run / "embeddings.parquet")
+    everything = Representations.load(run / "embeddings.parquet")
     rate = request.false_alarms
     pixels = Joined([part.images.pixels for part in parts])
     _part(folder, "compare", lambda: compare(everything, pixels, run, false_alarms=rate))

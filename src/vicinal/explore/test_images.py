@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from vicinal.explore.request import Request
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import STUDY_PART
-from vicinal.representations.embeddings import Embeddings, Representations
+from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import write_pictures
 from vicinal.runs.run_folder import RunFolder
 from vicinal.study.learners import Data
@@ -65,20 +67,14 @@ def _drawn(run: RunFolder) -> tuple[list[str], dict[str, NDArray[np.float32]]]:
     return tables["pca"].column("id").to_pylist(), points
 
 
-def _shown(run: RunFolder, data: Data, rows: NDArray[np.int64]) -> Embeddings:
+def _shown(run: RunFolder, data: Data, rows: NDArray[np.int64]) -> Representations:
     """S1's representations of the test images at ``rows`` (N,), with their classes' names."""
     test = Representations.load(run / "generated" / "representations-test.parquet").take(rows)
-    names = np.array(test.class_names, dtype=np.str_)
     sizes = data.test.sizes
-    return Embeddings(
-        test.array,
-        test.ids,
-        labels=None if test.labels is None else names[test.labels],
-        sizes=None if sizes is None else sizes[rows],
-    )
+    return replace(test, sizes=None if sizes is None else sizes[rows])
 
 
-def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Embeddings) -> None:
+def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Representations) -> None:
     """Writes ``explore.json``, last of all: with it the folder is one to draw a page from."""
     described = described_data(
         data.test,

@@ -29,9 +29,8 @@ from vicinal.explore.points import (
 )
 from vicinal.files import write_csv, write_json
 from vicinal.images import ImageSet
-from vicinal.images.tables import in_order
 from vicinal.report import MOST_PICTURES, write_explorer
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations, joined
 from vicinal.runs.pictures import LARGEST_TILE, write_pictures
 
 
@@ -83,37 +82,13 @@ def show_two_sets(found: Compared, folder: Path) -> Path:
     return write_explorer(folder)
 
 
-def _joined(found: Compared) -> Embeddings:
+def _joined(found: Compared) -> Representations:
     """Both sets as one, ids beginning with A/ or B/."""
-
-    def texts(name: str) -> NDArray[np.str_] | None:
-        columns = [getattr(one, name) for one in found.sets]
-        if all(column is None for column in columns):
-            return None
-        return np.concatenate(
-            [
-                np.full(len(one), "", np.str_) if column is None else column
-                for one, column in zip(found.sets, columns, strict=True)
-            ]
-        )
-
-    sizes = [one.sizes for one in found.sets if one.sizes is not None]
     parts = [np.full(len(one), letter) for one, letter in zip(found.sets, "AB", strict=True)]
-    return Embeddings(
-        np.concatenate([one.array for one in found.sets]),
-        np.array(
-            [
-                f"{part[0]}/{name}"
-                for one, part in zip(found.sets, parts, strict=True)
-                for name in one.ids
-            ]
-        ),
-        paths=texts("paths"),
-        labels=texts("labels"),
-        splits=np.concatenate(parts),
-        sizes=np.concatenate(sizes) if len(sizes) == 2 else None,
-        origin=found.sets[0].origin,
-    )
+    ids = [
+        f"{part[0]}/{name}" for one, part in zip(found.sets, parts, strict=True) for name in one.ids
+    ]
+    return joined(found.sets, ids=np.array(ids), splits=np.concatenate(parts))
 
 
 def _pictures(found: Compared) -> Any:
@@ -152,15 +127,14 @@ def _reasons(found: Compared, flagged: NDArray[np.bool_]) -> list[str]:
 
 
 def _figures(
-    found: Compared, both: Embeddings, pixels: NDArray[np.uint8], folder: Path
+    found: Compared, both: Representations, pixels: NDArray[np.uint8], folder: Path
 ) -> dict[str, Any]:
     """What ``explore.json`` says."""
-    labels = both.labels
     data = described_data(
         ImageSet(" and ".join(Path(name).stem for name in found.names), pixels, both.ids),
         both,
         source=" and ".join(found.names),
-        classes=[] if labels is None else in_order(set(labels.tolist()) - {""}),
+        classes=both.classes(),
         skipped=0,
     )
     return {

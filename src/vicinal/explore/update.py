@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -33,16 +32,15 @@ from vicinal.explore.points import (
     write_part,
 )
 from vicinal.explore.request import Request
-from vicinal.files import read_json, replacing, write_csv, write_json
+from vicinal.files import read_json, write_csv, write_json, write_parquet
 from vicinal.images import Part, Skipped, keep_skipped, lists_files, load_parts, named
 from vicinal.images.folder import FolderImages
 from vicinal.images.store import Listed
-from vicinal.images.tables import in_order
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
-from vicinal.representations.embeddings import Embeddings
 from vicinal.representations.neighbours import Neighbours, nearest
+from vicinal.representations.representations import Representations, joined
 from vicinal.runs.pictures import Pixels, add_pictures
 from vicinal.runs.run_folder import RunFolder, hold_run, say, tell
 
@@ -58,58 +56,47 @@ def add_onto(folder: RunFolder, held: Held, parts: tuple[Part, ...], request: Re
     origin = np.concatenate([np.arange(len(held.embeddings)), np.full(len(new), -1)])
     pixels = Joined([part.images.pixels for part in parts])
     rate = request.false_alarms
-    joined = join(run, held, everything, origin, pixels, false_alarms=rate, apart=True)
+    counts = join(run, held, everything, origin, pixels, false_alarms=rate, apart=True)
     name = f"{parts[0].images.name} on {held.explored.figures['data']['name']}"
     data = {"source": named(request.data), "name": name, "skipped": len(skipped_in(parts))}
-    _write_figures(run, held, everything, joined, data | {"colour": "split"})
+    _write_figures(run, held, everything, counts, data | {"colour": "split"})
 
 
-def _embedded(parts: tuple[Part, ...], held: Held, request: Request) -> Embeddings:
+def _embedded(parts: tuple[Part, ...], held: Held, request: Request) -> Representations:
     """The pictures' embeddings by the run's encoder; of no parts, none."""
     if not parts:
         width = held.embeddings.array.shape[1]
-        return Embeddings(np.empty((0, width), np.float32), np.empty(0, np.str_))
+        return Representations(np.empty((0, width), np.float32), np.empty(0, np.str_))
     how: dict[str, Any] = {"device": request.device, "data_dir": request.data_dir}
     return embed_parts(parts, held.encoder, named(request.data), **how)
 
 
-def _beside(old: Embeddings, new: Embeddings) -> Embeddings:
+def _beside(old: Representations, new: Representations) -> Representations:
     """Two sets in one; where an id is in both, the new ones' begin with ``new/``."""
     taken = np.isin(new.ids, old.ids).any()
     ids = np.array([f"new/{name}" for name in new.ids.tolist()]) if taken else new.ids
     if np.isin(ids, old.ids).any():
         raise InputError(f"{ids[np.isin(ids, old.ids)][0]}: is in both sets; rename the folder")
-    paths, labels, splits = (_texts(old, new, name) for name in ("paths", "labels", "splits"))
-    sizes = None
-    if old.sizes is not None and new.sizes is not None:
-        sizes = np.concatenate([old.sizes, new.sizes])
-    array = np.concatenate([old.array, new.array])
-    both = np.concatenate([old.ids, ids])
-    return Embeddings(array, both, paths, labels, splits, sizes, origin=new.origin)
-
-
-def _texts(old: Embeddings, new: Embeddings, name: str) -> NDArray[np.str_] | None:
-    columns = [getattr(each, name) for each in (old, new)]
-    if all(column is None for column in columns):
-        return None
-    lengths = (len(old), len(new))
-    filled = [np.full(n, "") if c is None else c for c, n in zip(columns, lengths, strict=True)]
-    return np.concatenate(filled)
+    return joined([old, new], ids=np.concatenate([old.ids, ids]), origin=new.origin)
 
 
 def _write_figures(
-    folder: Path, held: Held, everything: Embeddings, joined: dict[str, Any], told: dict[str, Any]
+    folder: Path,
+    held: Held,
+    everything: Representations,
+    counts: dict[str, Any],
+    told: dict[str, Any],
 ) -> None:
     """Writes ``explore.json``: what the held run's says, but of these pictures."""
-    figures, labels = held.explored.figures, everything.labels
+    figures = held.explored.figures
     data = figures["data"] | {
         **told,
         "count": len(everything),
-        "classes": [] if labels is None else in_order(set(labels.tolist()) - {""}),
-        "labelled": 0 if labels is None else int((labels != "").sum()),
+        "classes": everything.classes(),
+        "labelled": everything.labelled_count,
     }
     found = read_figures(folder, WITH_COLUMNS)
-    write_json(folder / "explore.json", figures | {"data": data, "joined": joined} | found)
+    write_json(folder / "explore.json", figures | {"data": data, "joined": counts} | found)
 
 
 def update(request: Request) -> None:
@@ -181,10 +168,10 @@ def _made(
     rate = held.explored.figures["anomalies"]["false_alarms"]
     shape = (0, 8, 8, 3)
     pixels = Joined([p.images.pixels for p in parts] or [np.empty(shape, np.uint8)])
-    joined = join(staged, held, everything, origin, pixels, false_alarms=rate, apart=False)
+    joint = join(staged, held, everything, origin, pixels, false_alarms=rate, apart=False)
     skipped = len({*listing.skipped, *skipped_in(parts)})
     data = {"source": named(request.data), "name": listing.name, "skipped": skipped}
-    _write_figures(staged, held, everything, joined, data)
+    _write_figures(staged, held, everything, joint, data)
     keep_files(staged, listing)
     if len(everything) <= MOST_PICTURES:
         write_explorer(staged)
@@ -194,8 +181,8 @@ def _made(
 
 
 def _as_listed(
-    listing: Listing, old: Embeddings, new: Embeddings
-) -> tuple[Embeddings, NDArray[np.int64]]:
+    listing: Listing, old: Representations, new: Representations
+) -> tuple[Representations, NDArray[np.int64]]:
     """Pictures old and new in the order of their files, and each one's row among the old."""
     fresh = {name: row for row, name in enumerate(new.ids.tolist())}
     held = {name: row for row, name in enumerate(old.ids.tolist())}
@@ -225,6 +212,7 @@ def _as_listed(
         ids=np.array(ids, np.str_),
         paths=texts("path"),
         labels=texts("label"),
+        class_names=(),
         splits=texts("split"),
         sizes=sizes,
     )
@@ -268,7 +256,7 @@ class Held:
 
     run: Path
     explored: ExploreRun
-    embeddings: Embeddings
+    embeddings: Representations
     encoder: Path
 
     def column(self, name: str) -> NDArray[Any]:
@@ -286,7 +274,7 @@ def read_held(run: Path) -> Held:
     explored = read_explored(run)
     if explored.folder != run or not (run / "embeddings.parquet").is_file():
         raise InputError(f"{run}: no embeddings.parquet in it; name a finished run of explore")
-    embeddings = Embeddings.load(run / "embeddings.parquet")
+    embeddings = Representations.load(run / "embeddings.parquet")
     if len(embeddings) != len(explored):
         raise InputError(
             f"{run}: {len(embeddings):,} embeddings and {len(explored):,} points; explore anew"
@@ -303,7 +291,7 @@ def read_held(run: Path) -> Held:
 def join(
     folder: Path,
     held: Held,
-    everything: Embeddings,
+    everything: Representations,
     origin: NDArray[np.int64],
     pixels: Pixels,
     *,
@@ -408,7 +396,7 @@ def _aside(points: NDArray[np.float32], extent: float) -> NDArray[np.float32]:
 
 def _grouped(
     held: Held,
-    everything: Embeddings,
+    everything: Representations,
     origin: NDArray[np.int64],
     found: Neighbours,
     folder: Path,
@@ -427,7 +415,7 @@ def _grouped(
 
 def _write_new(
     path: Path,
-    everything: Embeddings,
+    everything: Representations,
     known: NDArray[np.bool_],
     scores: NDArray[np.float32],
     p_values: NDArray[np.float64],
@@ -518,8 +506,7 @@ def keep_files(run: Path, listing: Listing) -> None:
         return  # its pictures are no files
     columns = {name: [row[name] for row in listing.rows] for name in ("id", "stamp")}
     columns["hash"] = [row.get("hash") or _content(row["path"]) for row in listing.rows]
-    with replacing(run / FILES) as partial:
-        pq.write_table(pa.table(columns), partial)
+    write_parquet(run / FILES, columns)
 
 
 def known_files(held: Held) -> dict[str, tuple[str, str]]:

@@ -18,7 +18,7 @@ from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.images.imageset import ImageSet
 from vicinal.progress import counted
-from vicinal.representations.embeddings import Embeddings, Representations
+from vicinal.representations.representations import Representations, joined
 from vicinal.training.device import resolve_device
 from vicinal.views import normalise
 
@@ -84,7 +84,7 @@ def embed_source(
     data_dir: Path | None = None,
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
-) -> Embeddings:
+) -> Representations:
     """Embeds every image of a source that can be used; training part first where it has parts.
 
     Args:
@@ -121,7 +121,7 @@ def embed_parts(
     *,
     device: str = "auto",
     data_dir: Path | None = None,
-) -> Embeddings:
+) -> Representations:
     """Embeds every image of a source that is loaded already, as `embed_source` does.
 
     Args:
@@ -149,23 +149,30 @@ def embed_parts(
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder),
     }
-    return joined(parts, np.concatenate(arrays), origin | _span(parts))
+    return from_parts(parts, np.concatenate(arrays), origin | _span(parts))
 
 
-def joined(parts: Sequence[Part], array: NDArray[np.float32], origin: dict[str, Any]) -> Embeddings:
+def from_parts(
+    parts: Sequence[Part], array: NDArray[np.float32], origin: dict[str, Any]
+) -> Representations:
     """Representations (N, F) of all parts together, with what is known of each picture."""
-    paths = [part.paths for part in parts if part.paths is not None]
-    splits = [np.full(len(part.images), part.split) for part in parts if part.split is not None]
-    labels = [_labels(part) for part in parts]
-    return Embeddings(
-        array,
-        np.concatenate([part.images.ids for part in parts]),
-        paths=np.concatenate(paths) if len(paths) == len(parts) else None,
-        labels=np.concatenate(labels) if any((part != "").any() for part in labels) else None,
-        splits=np.concatenate(splits) if splits else None,
-        sizes=_sizes(parts),
+    ends = np.cumsum([len(part.images) for part in parts])[:-1]
+    return joined(
+        [
+            Representations(
+                rows,
+                part.images.ids,
+                part.images.labels,
+                part.images.class_names,
+                paths=None if part.paths is None else np.array(part.paths),
+                splits=None if part.split is None else np.full(len(part.images), part.split),
+                sizes=part.images.sizes,
+                skipped=part.images.skipped,
+            )
+            for part, rows in zip(parts, np.split(array, ends), strict=True)
+        ],
+        array=array,
         origin=origin,
-        skipped=tuple(dict.fromkeys(one for part in parts for one in part.images.skipped)),
     )
 
 
@@ -173,17 +180,3 @@ def _span(parts: Sequence[Part]) -> dict[str, Any]:
     """How pictures of more than 8 bits were scaled, if there are any."""
     span = next((part.images.span for part in parts if part.images.span is not None), None)
     return {} if span is None else {"span": list(span)}
-
-
-def _sizes(parts: Sequence[Part]) -> NDArray[np.int32] | None:
-    """Width and height of every picture, if they are known."""
-    sizes = [part.images.sizes for part in parts if part.images.sizes is not None]
-    return np.concatenate(sizes) if len(sizes) == len(parts) else None
-
-
-def _labels(part: Part) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    """The class name of each image, empty where the part has no labels."""
-    images = part.images
-    if images.labels is None:
-        return np.full(len(images), "", dtype=np.str_)
-    return np.array(images.class_names, dtype=np.str_)[images.labels]

@@ -38,8 +38,8 @@ from vicinal.images import MOST_PIXELS, ImageSet, named
 from vicinal.images.pieces import Decoded, Decoding, Piece, decode, pieces
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.representations.embed import embed
-from vicinal.representations.embeddings import (
-    Embeddings,
+from vicinal.representations.representations import (
+    Representations,
     claim,
     part_names,
     replacing_in,
@@ -140,7 +140,7 @@ class PieceEmbedder:
         images = ImageSet("piece", pixels, ids)
         array = embed(self.encoder, images, self.preparation, device=self.device).array
         count = len(decoded.ids)
-        found = Embeddings(
+        found = Representations(
             array[:count],
             decoded.ids,
             paths=decoded.paths,

@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.errors import InputError, option
-from vicinal.files import read_json, replacing, write_json
-from vicinal.representations.embeddings import batches, origin_of
+from vicinal.files import read_json, replacing, write_json, write_parquet
 from vicinal.representations.neighbours import (
     Neighbours,
     nearest,
     nearest_and_farthest,
     squared_distances,
 )
+from vicinal.representations.representations import batches, check_unique, origin_of
 
 Kind = Literal["flat", "hnsw", "ivfpq"]
 FORMAT = 1
@@ -507,17 +506,13 @@ def _take_in(
         file.flush()
         os.fsync(file.fileno())
     whole = np.concatenate(named)
-    distinct, counts = np.unique(whole, return_counts=True)
-    if len(distinct) < len(whole):
-        twice = distinct[counts > 1][0]
-        raise InputError(f"{embeddings}: the id {str(twice)!r} repeats; make ids unique")
-    if index is not None and len(both := np.intersect1d(distinct, index.ids)):
+    check_unique(whole, embeddings)
+    if index is not None and len(both := np.intersect1d(whole, index.ids)):
         raise InputError(
             f"{embeddings}: {len(both)} ids are in the index already, such as {str(both[0])!r}; "
             "leave these out"
         )
-    with replacing(folder / f"ids-{before}.parquet") as partial:
-        pq.write_table(pa.table({"id": pa.array(whole.tolist(), pa.string())}), partial)
+    write_parquet(folder / f"ids-{before}.parquet", {"id": whole.tolist()})
     assert width is not None
     return whole, width
 

@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
 from vicinal.files import plain_cell
-from vicinal.representations.embeddings import Embeddings, batches
 from vicinal.representations.index import Index
+from vicinal.representations.representations import Representations, batches
 
 
-def load_with(embeddings: Path, index: Path | None) -> tuple[Embeddings, Index | None]:
+def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, Index | None]:
     """A set of embeddings and, where one is named, the index of it, row for row.
 
     With an index only ids, paths and labels of the set are read, in the order of the index, whose
@@ -26,9 +25,9 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Embeddings, Index |
         InputError: If a file cannot be read or the two do not belong together.
     """
     if index is None:
-        return Embeddings.load(embeddings), None
+        return Representations.load(embeddings), None
     opened = Index.open(index)
-    known = Embeddings.load(embeddings, vectors=False)
+    known = Representations.load(embeddings, vectors=False)
     made_by = known.origin.get("encoder_sha256")
     if made_by != opened.description["encoder_sha256"]:
         raise InputError(
@@ -59,22 +58,10 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Embeddings, Index |
             "the same "
             "ids; build one of that file"
         )
-    return replace(
-        known,
-        array=opened.vectors,
-        ids=opened.ids,
-        paths=_in_order(known.paths, rows),
-        labels=_in_order(known.labels, rows),
-        splits=_in_order(known.splits, rows),
-    ), opened
+    return replace(known.take(rows), array=opened.vectors), opened
 
 
-def _in_order(column: NDArray[np.str_] | None, rows: NDArray[np.int64]) -> NDArray[np.str_] | None:
-    """A column (N,), if there is one, in the order of ``rows`` (N,)."""
-    return None if column is None else column[rows]
-
-
-def check_one_encoder(one: Embeddings, other: Embeddings, names: tuple[str, str]) -> None:
+def check_one_encoder(one: Representations, other: Representations, names: tuple[str, str]) -> None:
     """Refuses two sets whose representations cannot be compared.
 
     Args:
@@ -100,7 +87,7 @@ def check_one_encoder(one: Embeddings, other: Embeddings, names: tuple[str, str]
         )
 
 
-def read_labels(path: Path, embeddings: Embeddings, *, needed: bool = True) -> dict[int, str]:
+def read_labels(path: Path, embeddings: Representations, *, needed: bool = True) -> dict[int, str]:
     """The label of each row that a CSV gives one.
 
     Args:
@@ -147,7 +134,7 @@ def read_labels(path: Path, embeddings: Embeddings, *, needed: bool = True) -> d
     return labels
 
 
-def _places(embeddings: Embeddings, name: str, labels: Path) -> dict[str, int]:
+def _places(embeddings: Representations, name: str, labels: Path) -> dict[str, int]:
     """Rows by id or by path."""
     column = embeddings.ids if name == "id" else embeddings.paths
     if column is None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.files import replacing
+from vicinal.files import replacing, write_parquet
 
 SHEET_SIDE = 2048
 LARGEST_TILE = 64  # shown at up to 96 px; larger tiles would make the page heavy
@@ -64,7 +64,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
         old.unlink()
     rows = sorted({str(name): row for row, name in reversed(list(enumerate(ids)))}.values())
     table = _sheets(folder, [str(ids[row]) for row in rows], pixels, rows, 0)
-    _write_index(index, table)
+    write_parquet(index, table)
 
 
 def add_pictures(
@@ -99,7 +99,7 @@ def add_pictures(
         for name in set(kept["sheet"].to_pylist()):
             shutil.copyfile(earlier / name, folder / name)
     table = pa.concat_tables(tables)
-    _write_index(folder / "index.parquet", table)
+    write_parquet(folder / "index.parquet", table)
     return _cut(folder, table)
 
 
@@ -155,11 +155,6 @@ def _sheets(
             "size": pa.array([tile] * len(rows), small),
         }
     )
-
-
-def _write_index(path: Path, table: pa.Table) -> None:
-    with replacing(path) as partial:
-        pq.write_table(table, partial)
 
 
 def _sheet(

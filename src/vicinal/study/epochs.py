@@ -12,7 +12,7 @@ from vicinal.evaluations.score import Score
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder, run_stage
 from vicinal.study.learners import Data, kept_encoder, read_learned
 from vicinal.study.probes import anomalies, probes

@@ -31,7 +31,7 @@ from vicinal.objectives import without_spread
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.approximate import neighbours_by
 from vicinal.representations.embed import embed
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.runs.run_folder import RunFolder
 from vicinal.training.device import Engine

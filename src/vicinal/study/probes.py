@@ -17,7 +17,7 @@ from vicinal.evaluations.probe import (
 )
 from vicinal.evaluations.retrieval import Retrieved, colour_gap, one_query_per_class, retrieve
 from vicinal.recipes.recipe import Recipe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.study.claims import CIFAR10, VEHICLES
 from vicinal.study.learners import Data
 

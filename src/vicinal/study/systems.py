@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal import cores
@@ -31,10 +29,10 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
-from vicinal.files import read_json, read_rows, replacing, write_json
+from vicinal.files import read_json, read_rows, write_json, write_parquet
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes.recipe import Evaluation, Recipe
-from vicinal.representations.embeddings import Representations
+from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder, note_threads, run_stage, say, tell
 from vicinal.study.learners import Data, mined_neighbours, read_learned
 from vicinal.study.probes import anomalies, full_probe, needed, probes, retrieval, several_classes
@@ -244,8 +242,7 @@ class Measure:
         if assignment is not None:
             columns["cluster"] = assignment
         (self.run / "maps").mkdir(exist_ok=True)
-        with replacing(self.run / "maps" / f"{name}.parquet") as partial:
-            pq.write_table(pa.table(columns), partial)
+        write_parquet(self.run / "maps" / f"{name}.parquet", columns)
 
     def _read(self, learner: str, part: str) -> Representations:
         return read_learned(self.run, self.data, learner, part)

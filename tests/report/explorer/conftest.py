@@ -17,7 +17,7 @@ from sklearn.manifold import TSNE, trustworthiness
 
 from vicinal.explore.groups import find_groups
 from vicinal.report import write_explorer
-from vicinal.representations.embeddings import Embeddings
+from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import write_pictures
 
 DIGITS = 240
@@ -115,7 +115,7 @@ def write_run(
     figures = None
     if count > clusters > 0:
         names = np.array([f"{row}" for row in range(count)])
-        pictures = Embeddings(h.astype(np.float32), names)
+        pictures = Representations(h.astype(np.float32), names)
         grouping, grouped = find_groups(pictures, folder, clusters)
         figures = grouped["clusters"]
     plain = [

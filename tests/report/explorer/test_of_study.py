@@ -18,8 +18,8 @@ from vicinal.explore import TEST_IMAGES, test_images
 from vicinal.report import page as report_page
 from vicinal.report import write_explorer, write_report
 from vicinal.report.explorer.server import open_server
-from vicinal.representations.embeddings import Representations
 from vicinal.representations.neighbours import nearest_and_farthest
+from vicinal.representations.representations import Representations
 from vicinal.study.run import Request, run_study
 
 SHOWN = 120  # of the digits' 500 test images

@@ -1,0 +1,438 @@
+"""Representations of a set of pictures and what is known of each: as arrays and as parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.errors import InputError, option
+from vicinal.files import read_json, replacing, write_parquet
+from vicinal.images import Skipped
+from vicinal.images.tables import in_order
+
+SIZES = ("width", "height")
+_TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
+
+
+@dataclass(frozen=True, eq=False)
+class Representations:
+    """Representations of a set of pictures, and what is known of each picture.
+
+    Attributes:
+        array: Array (N, F) float32, one representation a row.
+        ids: Array (N,) of strings, the ids of the pictures.
+        labels: Array (N,) int64 of positions in ``class_names``, −1 for a picture without a label;
+            None without labels. Given as strings, empty for none, they become that.
+        class_names: The names of the classes; empty without labels.
+        paths: Array (N,) of strings, where the files lie; None for pictures that are no files.
+        splits: Array (N,) of strings, the part of the source; None where it has none.
+        sizes: Array (N, 2) int32, width and height of the original pictures in pixels, upright;
+            None where nobody knows.
+        origin: What they were made from and with, as plain data; may be empty.
+        skipped: Pictures of the source that could not be used; `save` leaves these to
+            `vicinal.images.keep_skipped`.
+
+    Raises:
+        InputError: If the array is not (N, F) with N ids.
+    """
+
+    array: NDArray[np.float32]
+    ids: NDArray[np.str_]
+    labels: NDArray[Any] | None = None
+    class_names: tuple[str, ...] = ()
+    paths: NDArray[np.str_] | None = None
+    splits: NDArray[np.str_] | None = None
+    sizes: NDArray[np.int32] | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 2 or len(self.array) != len(self.ids):
+            raise InputError(
+                f"representations must be (N, F) with N ids, found {self.array.shape} "
+                f"and {len(self.ids)}"
+            )
+        if self.labels is not None and self.labels.dtype.kind == "U":
+            labels, names = _coded(self.labels, self.class_names)
+            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "class_names", names)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def label_names(self) -> NDArray[np.str_] | None:
+        """Array (N,) of strings, the name of each picture's class, empty for none; or None."""
+        if self.labels is None:
+            return None
+        names = self.class_names or range(int(self.labels.max(initial=-1)) + 1)
+        texts: NDArray[np.str_] = np.array([*map(str, names), ""], dtype=np.str_)[self.labels]
+        return texts
+
+    def take(self, rows: NDArray[np.int64]) -> Representations:
+        """The pictures at ``rows`` (K,) int64, in that order."""
+        columns = ("array", "ids", "labels", "paths", "splits", "sizes")
+        there = {name: getattr(self, name) for name in columns}
+        return replace(self, **{n: c[rows] for n, c in there.items() if c is not None})
+
+    def describe(self, row: int) -> dict[str, str]:
+        """What is known of a picture: ``id``, and ``path`` and ``label`` where there are any."""
+        known = {"id": str(self.ids[row])}
+        if self.paths is not None:
+            known["path"] = str(self.paths[row])
+        if self.labels is not None:
+            code = int(self.labels[row])
+            known["label"] = "" if code < 0 else (*self.class_names, str(code))[code]
+        return known
+
+    def classes(self) -> list[str]:
+        """The names of the classes that pictures are of, in their natural order."""
+        names = self.label_names
+        return [] if names is None else list(_coded(names)[1])
+
+    @property
+    def labelled_count(self) -> int:
+        """How many pictures have a label."""
+        return 0 if self.labels is None else int((self.labels >= 0).sum())
+
+    def columns(self) -> list[str]:
+        """The names that `describe` gives."""
+        there = {"id": self.ids, "path": self.paths, "label": self.labels}
+        return [name for name, column in there.items() if column is not None]
+
+    def text_columns(self) -> dict[str, Any]:
+        """Arrow columns id, path, label and split, those that there are; null for empty."""
+        known = {name: getattr(self, attribute) for name, attribute in _TEXTS.items()}
+        return {
+            name: pa.array([text or None for text in column.tolist()], pa.string())
+            for name, column in known.items()
+            if column is not None
+        }
+
+    def size_columns(self) -> dict[str, Any]:
+        """Arrow columns ``width`` and ``height``, int32 pixels, and ``aspect_ratio``, float32.
+
+        That is the width divided by the height; none of them without sizes.
+        """
+        if self.sizes is None:
+            return {}
+        width, height = (np.ascontiguousarray(column) for column in self.sizes.T)
+        columns = {"width": width, "height": height, "aspect_ratio": np.float32(width / height)}
+        return {name: pa.array(column) for name, column in columns.items()}
+
+    def table(self) -> Any:
+        """An Arrow table: id, path, label, split (those there are), sizes and representation.
+
+        Sizes are those of `size_columns`. A representation is a fixed-size list of float32. In
+        the schema's metadata ``vicinal`` is ``origin`` as JSON, and ``class_names`` the classes in
+        their order, where that is not the natural one of the labels there are.
+        """
+        columns = self.text_columns() | self.size_columns()
+        flat = pa.array(np.ascontiguousarray(self.array, dtype=np.float32).ravel())
+        columns["representation"] = pa.FixedSizeListArray.from_arrays(flat, self.array.shape[1])
+        said = {"vicinal": json.dumps(self.origin)}
+        names = self.label_names
+        if names is not None and self.class_names not in ((), _coded(names)[1]):
+            said["class_names"] = json.dumps(list(self.class_names))
+        return pa.table(columns).replace_schema_metadata(said)
+
+    def table_columns(self) -> list[str]:
+        """The names of the columns of `table`."""
+        split = ["split"] if self.splits is not None else []
+        return [*self.columns(), *split, *self.size_columns(), "representation"]
+
+    def save(self, path: str | Path) -> None:
+        """Writes `table` as parquet."""
+        write_parquet(Path(path), self.table())
+
+    @classmethod
+    def load(cls, path: str | Path, *, vectors: bool = True) -> Representations:
+        """Reads what `save` wrote, now or in an earlier version, or another tool's parquet.
+
+        Needed are a column ``representation`` of equally long lists of numbers and a column
+        ``id`` or ``path``; ``path``, ``label``, ``split``, ``width`` and ``height`` are read where
+        they are.
+
+        Args:
+            path: A parquet file, or a folder of them, which are read in the order of their names.
+            vectors: False leaves the representations where they are: the array is then (N, 0).
+
+        Raises:
+            InputError: If the file is missing, is no such file, or ids repeat.
+        """
+        path = Path(path)
+        parts = [_read(file, vectors) for file in embedding_files(path)]
+        metadata = [part.schema.metadata or {} for part in parts]
+        if len({_origin(said).get("encoder_sha256") for said in metadata}) > 1:
+            raise InputError(f"{path}: its files were made by different encoders; keep them apart")
+        try:
+            table = pa.concat_tables(parts, promote_options="default")
+        except pa.ArrowException as error:
+            raise InputError(f"{path}: its files do not fit together ({error})") from None
+        names = json.loads(metadata[0].get(b"class_names", b"[]"))
+        texts = {name: _texts(table, name, names) for name in _TEXTS if name in table.column_names}
+        ids = texts["id"] if "id" in texts else texts["path"]
+        check_unique(ids, path)
+        there = {name: column for name, column in texts.items() if (column != "").any()}
+        labels: Any = there.get("label")
+        return cls(
+            matrix(table.column("representation"), path)
+            if vectors
+            else np.empty((len(ids), 0), np.float32),
+            ids,
+            labels,
+            tuple(names) if labels is not None else (),
+            paths=there.get("path"),
+            splits=there.get("split"),
+            sizes=_sizes(table),
+            origin=_origin(metadata[0]),
+        )
+
+
+def joined(sets: Sequence[Representations], **changes: Any) -> Representations:
+    """The pictures of several sets in one, set after set, with the first one's origin.
+
+    A text is empty where a set has no such column; sizes are kept where all sets have them.
+
+    Args:
+        sets: Of as many features each.
+        changes: What the result has instead, such as other ids.
+    """
+
+    def texts(name: str) -> Any:
+        columns = [getattr(each, name) for each in sets]
+        if all(column is None for column in columns):
+            return None
+        pairs = zip(sets, columns, strict=True)
+        return np.concatenate([np.full(len(s), "") if c is None else c for s, c in pairs])
+
+    sizes = [each.sizes for each in sets if each.sizes is not None]
+    names = {each.class_names for each in sets if each.labels is not None}
+    columns = {
+        "array": np.concatenate([each.array for each in sets]),
+        "ids": np.concatenate([each.ids for each in sets]),
+        "labels": texts("label_names"),
+        "class_names": names.pop() if len(names) == 1 else (),
+        "paths": texts("paths"),
+        "splits": texts("splits"),
+        "sizes": np.concatenate(sizes) if len(sizes) == len(sets) else None,
+        "origin": sets[0].origin,
+        "skipped": tuple(dict.fromkeys(one for each in sets for one in each.skipped)),
+    }
+    return Representations(**columns | changes)
+
+
+def _coded(
+    texts: NDArray[Any], names: Sequence[str] = ()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Codes (N,) of labels (N,), and the classes: ``names`` if they have all, else those there."""
+    distinct, inverse = np.unique(texts, return_inverse=True)
+    there = set(distinct.tolist()) - {""}
+    classes = tuple(names) if there <= set(names) else tuple(in_order(there))
+    place = {name: code for code, name in enumerate(classes)} | {"": -1}
+    codes = np.array([place[text] for text in distinct.tolist()], np.int64)
+    return codes[inverse], classes
+
+
+def check_unique(ids: NDArray[np.str_], path: Path) -> None:
+    """Raises InputError where an id (N,) repeats."""
+    distinct, counts = np.unique(ids, return_counts=True)
+    if len(distinct) < len(ids):
+        twice = str(distinct[counts > 1][0])
+        raise InputError(f"{path}: the id {twice!r} repeats; make ids unique")
+
+
+def embedding_files(path: Path) -> list[Path]:
+    """The parquet files of a set of embeddings: the file itself, or those in the folder, by name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if path.is_dir():
+        if (path / PLAN).is_file() and not (plan := read_json(path / PLAN))["finished"]:
+            there = len(list(path.glob("*.parquet")))
+            raise InputError(
+                f"{path}: unfinished, {there} of {plan['parts']} parts; the same `vicinal embed` "
+                "goes on with it"
+            )
+        found = sorted(p for p in path.glob("*.parquet") if not p.name.startswith("."))
+        if not found:
+            raise InputError(f"{path}: no parquet file in this folder; `vicinal embed` makes one")
+        return found
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `vicinal embed` makes one")
+    return [path]
+
+
+def batches(
+    path: Path, rows: int = 16_384
+) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
+    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time.
+
+    Args:
+        path: As for `Representations.load`, in whose order the rows come.
+        rows: The most rows at a time.
+
+    Raises:
+        InputError: If a file cannot be read or does not hold what is needed.
+    """
+    for file in embedding_files(path):
+        name = "id" if "id" in _checked_names(file) else "path"
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(rows, columns=[name, "representation"]):
+                table = pa.Table.from_batches([batch])
+                yield _texts(table, name), matrix(table.column("representation"), file)
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """`Representations.origin` of a set, without reading its rows."""
+    return _origin(pq.read_schema(embedding_files(path)[0]).metadata or {})
+
+
+def matrix(column: Any, path: Path) -> NDArray[np.float32]:
+    """A column of equally long lists of numbers as an array (N, F) float32.
+
+    Raises:
+        InputError: If it is another, names ``path``.
+    """
+    kind = column.type
+    lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
+    if not any(is_kind(kind) for is_kind in lists):
+        raise InputError(f"{path}: representation must hold lists of numbers, found {kind}")
+    widths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(widths) != 1 or not widths[0]:
+        raise InputError(
+            f"{path}: representations must be equally long and there must be some, "
+            f"found lengths {sorted(str(width) for width in widths)[:5]}"
+        )
+    try:
+        flat = pc.cast(pc.list_flatten(column), pa.float32(), safe=False)
+    except pa.ArrowException:
+        raise InputError(f"{path}: representation must hold numbers, found {kind}") from None
+    # A copy, for arrow's own memory is read-only and torch wants arrays it could write to.
+    array: NDArray[np.float32] = flat.to_numpy().reshape(-1, widths[0]).copy()
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: a representation holds NaN or infinity; leave that row out")
+    return array
+
+
+def _read(file: Path, vectors: bool) -> Any:
+    """The columns that are needed of one file."""
+    known = [*_TEXTS, *SIZES, *(["representation"] if vectors else [])]
+    names = [name for name in _checked_names(file) if name in known]
+    try:
+        return pq.read_table(file, columns=names, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from None
+
+
+def _checked_names(file: Path) -> list[str]:
+    """The names of a file's columns, those that are needed among them."""
+    try:
+        names: list[str] = pq.read_schema(file).names
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from None
+    if "representation" not in names or not set(names) & {"id", "path"}:
+        raise InputError(
+            f"{file}: needs columns representation and id (or path), found "
+            f"{', '.join(names)}; `vicinal embed` makes such a file"
+        )
+    return names
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file}: cannot be read as parquet ({' '.join(str(error).split())})")
+
+
+def _sizes(table: Any) -> NDArray[np.int32] | None:
+    """Width and height of every picture, (N, 2), if the table has whole columns of them."""
+    if not set(SIZES) <= set(table.column_names):
+        return None
+    columns = [table.column(name) for name in SIZES]
+    if any(column.null_count or not pa.types.is_integer(column.type) for column in columns):
+        return None
+    return np.stack([column.to_numpy() for column in columns], axis=1).astype(np.int32)
+
+
+def _texts(table: Any, name: str, classes: Sequence[str] = ()) -> NDArray[np.str_]:
+    """A column as strings, empty for null; an earlier version's class numbers become names."""
+    values = table.column(name).to_pylist()
+    if name == "label" and classes and all(v is None or isinstance(v, int) for v in values):
+        values = [None if value is None else classes[value] for value in values]
+    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+
+
+def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    """What `save` noted; nothing for a file of another tool."""
+    found = json.loads(metadata.get(b"vicinal", b"{}"))
+    return found if isinstance(found, dict) else {}
+
+
+PLAN = "embed.json"
+"""What the parts are made from and with, and whether all of them are there."""
+
+
+def claim(where: str, plan: dict[str, Any], out: str) -> None:
+    """Makes the folder ours, or finds it begun by the same command.
+
+    Args:
+        where: The folder's address.
+        plan: What shall be done, told by its ``plan``.
+        out: What messages call the folder.
+
+    Raises:
+        InputError: If something else is there, or it is finished.
+    """
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    path = f"{folder}/{PLAN}"
+    if filesystem.exists(path):
+        said = json.loads(filesystem.cat_file(path))
+        if said.get("plan") == plan["plan"] and not said["finished"]:
+            return
+        state = "finished" if said.get("finished") else "begun from another source or encoder"
+        raise InputError(
+            f"{option('out', out)}: is there already, {state}; remove it or give another name"
+        )
+    if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
+        raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
+    filesystem.makedirs(folder, exist_ok=True)
+    write_plan(where, plan)
+
+
+def write_plan(where: str, plan: dict[str, Any]) -> None:
+    """Writes ``embed.json``."""
+    with replacing_in(where, PLAN) as file:
+        file.write((json.dumps(plan, indent=1) + "\n").encode("utf-8"))
+
+
+@contextmanager
+def replacing_in(where: str, name: str) -> Iterator[IO[bytes]]:
+    """Yields an open file that is in the folder under its name once all of it is written."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    if "file" in filesystem.protocol:
+        with replacing(Path(folder) / name) as partial, partial.open("wb") as file:
+            yield file
+    else:  # an object is there when its upload ends
+        with filesystem.open(f"{folder}/{name}", "wb") as file:
+            yield file
+
+
+def part_names(where: str) -> list[str]:
+    """The names of the parts there are; what dead workers left half written is cleared away."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    found = [str(path).rsplit("/", 1)[-1] for path in filesystem.ls(folder, detail=False)]
+    for name in found:
+        if name.endswith(".partial"):
+            filesystem.rm_file(f"{folder}/{name}")
+    return sorted(name for name in found if name.endswith(".parquet"))
