@@ -27,7 +27,7 @@ import plain
 from data import source
 from vicinal.encoder import build_encoder, projector
 from vicinal.images import load
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Precision, open_engine

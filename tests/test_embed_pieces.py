@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from vicinal.cli import main
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
-from vicinal.images.pieces import pieces
 from vicinal.recipes.recipe import Encoder
 from vicinal.representations.embed import embed_source
-from vicinal.representations.embed_in_pieces import PieceEmbedder, embed_pieces
+from vicinal.representations.embed_in_pieces import PieceEmbedder, embed_pieces, pieces
 from vicinal.representations.representations import Representations
 
 SIZE = 8
@@ -79,6 +79,36 @@ def same(one: Representations, other: Representations, *, paths: bool = True) ->
     assert one.origin["encoder_sha256"] == other.origin["encoder_sha256"]
 
 
+def other_source(kind: str, folder: Path) -> str:
+    """A source that is neither a folder of pictures nor parquet files."""
+    if kind == "digits":
+        return "digits"
+    if kind == "numpy":
+        images = np.stack([np.asarray(picture(i)) for i in range(23)])
+        np.savez(folder / "a.npz", images=images, labels=np.arange(23) % 2)
+        return f"{folder}/a.npz"
+    photos(folder / "photos", 23)
+    if kind == "tar":
+        with tarfile.open(folder / "a.tar", "w") as tar:
+            tar.add(folder / "photos", ".")
+        return f"{folder}/a.tar"
+    names = sorted(path.relative_to(folder) for path in (folder / "photos").rglob("*.png"))
+    lines = [f"{name},{name.parent.name}" for name in names]
+    (folder / "list.csv").write_text("\n".join(["path,label", *lines]))
+    return f"{folder}/list.csv"
+
+
+@pytest.mark.parametrize("kind", ["csv", "numpy", "tar", "digits"])
+def test_every_source_is_embedded_in_parts(kind: str, encoder: Path, tmp_path: Path) -> None:
+    source = other_source(kind, tmp_path)
+    embed_pieces(
+        source, encoder, str(tmp_path / "out"), piece_images=200 if kind == "digits" else 9
+    )
+    whole = embed_source(source, encoder, data_dir=tmp_path / "data")
+    same(Representations.load(tmp_path / "out"), whole)
+    assert whole.labels is not None
+
+
 @pytest.mark.parametrize("kind", ["folder", "classes", "parts", "parquet", "splits"])
 def test_parts_hold_what_the_one_file_holds(kind: str, encoder: Path, tmp_path: Path) -> None:
     if kind in ("folder", "classes"):
@@ -126,7 +156,7 @@ def test_a_folder_elsewhere_is_read_and_written(encoder: Path, tmp_path: Path) -
         f"parquet:{tmp_path}/{{split}}.parquet", encoder, data_dir=tmp_path / "data"
     )
     same(Representations.load(tmp_path / "again"), whole)
-    assert len(pieces("parquet:memory://far/set", SIZE)) == 2
+    assert len(pieces("parquet:memory://far/set", SIZE)[0]) == 2
     with pytest.raises(InputError, match="no images in it"):
         pieces("folder:memory://nowhere", SIZE)
     memory.rm("/far", recursive=True)
@@ -206,7 +236,7 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("digits", "--out", "out"), "only parquet:PATTERN and folder:PATH"),
+        (("digitz", "--out", "out"), "did you mean digits?"),
         (("folder:nowhere", "--out", "out"), "no such folder"),
         (("parquet:nowhere/*", "--out", "out"), "no parquet file there"),
         (("folder:nowhere://x", "--out", "out"), "cannot be listed"),

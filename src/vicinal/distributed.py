@@ -108,6 +108,15 @@ def from_first(work: Callable[[], T]) -> T:
     return told[1]  # type: ignore[no-any-return]
 
 
+def gathered(value: T) -> list[T]:
+    """What each rank has, by rank, on every rank; it must be picklable."""
+    if world_size() == 1:
+        return [value]
+    found = [value] * world_size()
+    dist.all_gather_object(found, value, group=_patient_group())
+    return found
+
+
 def firsts(values: Tensor) -> Tensor:
     """Rank 0's numbers on every rank, in place: a few on the CPU, whatever is trained on."""
     if world_size() > 1:

@@ -233,6 +233,30 @@ def on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def is_address(path: str) -> bool:
+    """Whether a path is an address of fsspec's, such as ``s3://bucket/photos``."""
+    return "://" in path
+
+
+def read_address(address: str) -> bytes:
+    """The content of a file at an address of fsspec's."""
+    import fsspec  # takes a while, and most sources are here
+
+    with fsspec.open(address, "rb") as file:
+        return bytes(file.read())
+
+
+def file_stamp(file: str) -> str:
+    """A line that changes when a file, given by its path or its address, does."""
+    if is_address(file):
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(file)
+        return f"{file} {filesystem.ukey(path)}"
+    found = os.stat(file)
+    return f"{Path(file).resolve()} {found.st_size} {found.st_mtime_ns}"
+
+
 _OF_SYSTEMS = frozenset(
     {
         *("@eadir", "@recycle", "@recently-snapshot", "@synoeastream", "@synoresource", "#recycle"),

@@ -13,7 +13,7 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
 from vicinal.images import load, load_anomalies, load_parts
-from vicinal.images.decoding import decode, square
+from vicinal.images.decoding import Decoding, decode, square
 from vicinal.images.in_memory import squares
 from vicinal.recipes.recipe import Encoder
 
@@ -273,5 +273,5 @@ def test_sizes_are_those_of_the_upright_original(tmp_path: Path):
     for _ in range(2):  # decoded, and from the store
         (part,) = load_parts(tmp_path / "set", size=8, channels=3, data_dir=tmp_path)
         assert part.images.sizes.tolist() == [[300, 400], [50, 20]]
-    found = square(tmp_path / "set" / "0.jpg", "", size=8, channels=3, pad=False)
+    found = square(tmp_path / "set" / "0.jpg", "", Decoding(8, 3))
     assert (found.width, found.height) == (300, 400)

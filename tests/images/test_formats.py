@@ -9,7 +9,7 @@ from PIL import Image
 from vicinal.errors import InputError
 from vicinal.files import excluded, left_behind
 from vicinal.images import folder, formats, load, load_parts
-from vicinal.images.decoding import decode, square
+from vicinal.images.decoding import Decoding, decode, square
 
 
 def picture(path: Path, value: int = 60, **options) -> Path:
@@ -193,12 +193,12 @@ def test_a_jpeg_of_many_pixels_is_decoded_at_a_fraction(tmp_path: Path, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # a bomb from 200,000 pixels on
     path = picture(tmp_path / "a.jpg")
     Image.new("RGB", (1000, 700), (60, 5, 90)).save(path)
-    found = square(path, "a", size=8, channels=3, pad=False, most_pixels=20_000)
+    found = square(path, "a", Decoding(8, 3, max_pixels=20_000))
     assert (found.width, found.height) == (1000, 700)
     assert np.abs(found.pixels.astype(int) - (60, 5, 90)).max() < 12
     Image.new("RGB", (1000, 700)).save(path, progressive=True)  # which must be read whole
     with pytest.raises(InputError, match=r"700000 pixels, at most 20000; --max-megapixels"):
-        decode(path, "a", size=8, channels=3, pad=False, most_pixels=20_000)
+        decode(path, "a", size=8, channels=3, pad=False, max_pixels=20_000)
 
 
 def test_an_option_raises_the_limit(tmp_path: Path, monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vicinal.errors import InputError
-from vicinal.images.imageset import ImageSet, hold_out, limited
+from vicinal.images.image_set import ImageSet, hold_out, limited
 
 
 def image_set(labels: list[int] | None = None, count: int | None = None) -> ImageSet:

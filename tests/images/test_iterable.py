@@ -4,6 +4,7 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 import torch
 from PIL import Image
@@ -21,9 +22,7 @@ def made(images, **options):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch) -> Path:
-    from vicinal.images import in_memory
-
-    monkeypatch.setattr(in_memory.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
     return tmp_path / "vicinal" / "store"
 
 

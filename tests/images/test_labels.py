@@ -13,7 +13,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import folder, hub, load, load_parts, named, parquet
-from vicinal.images.tables import part_of
+from vicinal.images.labels_and_parts import part_of
 
 datasets = pytest.importorskip("datasets")
 datasets.disable_progress_bars()

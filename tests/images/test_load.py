@@ -3,14 +3,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vicinal import images
 from vicinal.errors import InputError
-from vicinal.images import ImageSet, load, load_anomalies
+from vicinal.images import ImageSet, decoding, load, load_anomalies
 
 
 def picture(path: Path, colour: int | tuple[int, int, int], size: int = 4) -> Path:
@@ -90,7 +90,7 @@ def test_the_second_load_reads_the_store(tmp_path: Path, monkeypatch):
         picture(tmp_path / "set" / f"{number}.png", number)
     source = f"folder:{tmp_path}/set"
     first = load(source, size=4, data_dir=tmp_path)
-    monkeypatch.setattr(images.fitting.fit, "square", None)
+    monkeypatch.setattr(decoding, "square", None)
     again = load(source, size=4, data_dir=tmp_path)
     assert isinstance(again.train.pixels, np.memmap)
     assert again.train.fingerprint == first.train.fingerprint
@@ -108,7 +108,7 @@ def test_a_changed_file_is_decoded_anew(tmp_path: Path):
 
 
 def test_the_cache_is_the_platforms_unless_a_folder_is_given(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(images.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
     load("digits", size=9)
     assert (tmp_path / "vicinal" / "store").is_dir()
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from vicinal.errors import InputError
-from vicinal.images import load, load_parts, numpy_file
+from vicinal.images import arrays, load, load_parts
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
 
 
 def test_an_npy_of_the_size_is_not_copied(tmp_path: Path):
     np.save(tmp_path / "set.npy", PIXELS)
-    images, _ = numpy_file.load(str(tmp_path / "set.npy"))
-    assert isinstance(images.pixels, np.memmap)
-    images.pixels[:] = 0  # never reaches the file
+    images, _ = arrays.load(str(tmp_path / "set.npy"))
+    assert isinstance(images.place.pixels, np.memmap)
+    images.place.pixels[:] = 0  # never reaches the file
     (part,) = load_parts(f"numpy:{tmp_path}/set.npy", size=8, channels=3, data_dir=tmp_path)
     np.testing.assert_array_equal(part.images.pixels, PIXELS)
     assert part.images.ids[[0, -1]].tolist() == ["000000", "000019"]
@@ -31,7 +31,7 @@ def test_an_npy_of_the_size_is_not_copied(tmp_path: Path):
 )
 def test_an_npz_has_labels(tmp_path: Path, labels, names, codes):
     np.savez_compressed(tmp_path / "set.npz", images=PIXELS, labels=labels)
-    images, _ = numpy_file.load(str(tmp_path / "set.npz"))
+    images, _ = arrays.load(str(tmp_path / "set.npz"))
     assert images.class_names == names
     assert images.labels.tolist() == codes
     splits = load(f"numpy:{tmp_path}/set.npz", size=4, data_dir=tmp_path)
@@ -91,7 +91,7 @@ def test_what_is_no_set_is_refused_in_one_line(tmp_path: Path, monkeypatch, name
     monkeypatch.chdir(tmp_path)
     write(tmp_path / name, content)
     with pytest.raises(InputError) as caught:
-        numpy_file.load(name)
+        arrays.load(name)
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"numpy:{name}: ")
     assert "\n" not in str(caught.value)
@@ -104,4 +104,4 @@ def test_a_torn_file_is_refused(tmp_path: Path):
         save(path, images=PIXELS) if name == "a.npz" else save(path, PIXELS)
         path.write_bytes(path.read_bytes()[:2000])
         with pytest.raises(InputError, match="cannot be read"):
-            numpy_file.load(str(path))
+            arrays.load(str(path))

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import decoding
+from vicinal.images.decoding import Decoding
 from vicinal.images.skipped import BadPictureError
 from vicinal.images.store import stored
 
@@ -38,12 +39,11 @@ class Listed:
 
 
 def decode(picture, where, channels, size=4):
-    return decoding.square(picture, where, size=size, channels=channels, pad=False)
+    return decoding.square(picture, where, Decoding(size, channels))
 
 
 def kept(listed, folder, **changes):
-    options = {"size": 4, "channels": None, "rule": "r", "folder": folder} | changes
-    found = stored(listed, decode, **options)
+    found = stored(listed, Decoding(4, **changes), folder)
     assert (len(found.bad), found.skipped) == (0, ())
     return found.pixels
 
@@ -98,7 +98,7 @@ def test_another_stamp_rule_or_channel_count_is_decoded_anew(tmp_path: Path):
     black, white = ([np.full((4, 4), value, np.uint8)] for value in (0, 255))
     assert kept(Listed(black), tmp_path).max() == 0
     assert kept(Listed(white, ("here 1 3",)), tmp_path).min() == 255
-    assert kept(Listed(white), tmp_path, rule="s").min() == 255
+    assert kept(Listed(white), tmp_path, max_pixels=99).min() == 255
     assert kept(Listed(white), tmp_path, channels=1).min() == 255
     assert kept(Listed(black), tmp_path).max() == 0
 
@@ -112,16 +112,19 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, damage):
     np.testing.assert_array_equal(kept(Listed(pictures), tmp_path)[..., 0], np.stack(pictures))
 
 
-def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path):
+def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch):
     listed = Listed(arrays(600, grey=True))
+    square = decoding.square
 
-    def refuse_late(picture, where, channels):
+    def refuse_late(picture, where, how):
         if where == "picture 590":
             raise InputError(f"{where}: bad")
-        return decode(picture, where, channels)
+        return square(picture, where, how)
 
+    monkeypatch.setattr(decoding, "square", refuse_late)
     with pytest.raises(InputError, match="picture 590"):
-        stored(listed, refuse_late, size=4, channels=None, rule="r", folder=tmp_path)
+        stored(listed, Decoding(4), tmp_path)
+    monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
     assert len(kept(listed, tmp_path)) == 600
 
@@ -149,17 +152,19 @@ def test_two_hundred_openings_leave_no_file_open(tmp_path: Path):
 
 
 @pytest.mark.parametrize("first", [0, 63, 64, 699])
-def test_bad_pictures_leave_no_gap(tmp_path: Path, first: int):
+def test_bad_pictures_leave_no_gap(tmp_path: Path, first: int, monkeypatch):
     pictures = [*arrays(700, grey=True), *arrays(1, grey=False)]
     bad = [first, 500]
+    square = decoding.square
 
-    def refuse_some(picture, where, channels):
+    def refuse_some(picture, where, how):
         if int(where.split()[1]) in bad:
             raise BadPictureError(where, "torn")
-        return decode(picture, where, channels)
+        return square(picture, where, how)
 
     for decoder in (refuse_some, None):  # None: the second time nothing is decoded
-        found = stored(Listed(pictures), decoder, size=4, channels=None, rule="r", folder=tmp_path)
+        monkeypatch.setattr(decoding, "square", decoder)
+        found = stored(Listed(pictures), Decoding(4), tmp_path)
         assert found.bad.tolist() == sorted(bad)
         assert [one.reason for one in found.skipped] == ["torn", "torn"]
         expected = np.stack([np.broadcast_to(p.reshape(4, 4, -1), (4, 4, 3)) for p in pictures])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.images import load, source_parts
+from vicinal.images import Skipped, load, load_parts, source_parts
+from vicinal.images.decoding import Decoding
 from vicinal.images.image_stream import Sequence, Shuffle, ahead, shuffled_batches
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.images.stream_sources import Written, open_stream, write_source
@@ -171,7 +172,7 @@ def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tar_shards_are_read_in_order(tars: Path, tmp_path: Path) -> None:
-    stream = open_tar(f"{tars}/part-{{000..002}}.tar", size=8, cache=tmp_path)
+    stream = open_tar(f"{tars}/part-{{000..002}}.tar", Decoding(8), cache=tmp_path)
     assert stream.shards.counts == (10, 10, 10)
     assert stream.channels == 3
     images = np.concatenate(list(Sequence(stream.shards, (0, 2, 1)).read(5, 25)))
@@ -189,22 +190,22 @@ def test_tar_shards_are_read_in_order(tars: Path, tmp_path: Path) -> None:
 
 
 def test_grey_tars_stay_grey(tars: Path, tmp_path: Path) -> None:
-    stream = open_tar(f"{tars}/part-002.tar", size=8, cache=tmp_path)
+    stream = open_tar(f"{tars}/part-002.tar", Decoding(8), cache=tmp_path)
     assert stream.channels == 1
     assert next(stream.shards.read(0, np.arange(10))).shape == (10, 8, 8, 1)
 
 
 def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no tar file there"):
-        open_tar(f"{tmp_path}/*.tar", size=8, cache=tmp_path)
+        open_tar(f"{tmp_path}/*.tar", Decoding(8), cache=tmp_path)
     with pytest.raises(InputError, match="no such file"):
-        open_tar(f"{tmp_path}/{{0..1}}.tar", size=8, cache=tmp_path)
+        open_tar(f"{tmp_path}/{{0..1}}.tar", Decoding(8), cache=tmp_path)
     (tmp_path / "a.tar").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(InputError, match=r"a.tar: cannot be read as a tar file"):
-        open_tar(f"{tmp_path}/a.tar", size=8, cache=tmp_path)
+        open_tar(f"{tmp_path}/a.tar", Decoding(8), cache=tmp_path)
     write_tar(tmp_path / "b.tar", {"readme.txt": b"hello"})
     with pytest.raises(InputError, match=r"b.tar: no image in it"):
-        open_tar(f"{tmp_path}/b.tar", size=8, cache=tmp_path)
+        open_tar(f"{tmp_path}/b.tar", Decoding(8), cache=tmp_path)
 
 
 def test_braces_count_with_their_zeros() -> None:
@@ -247,6 +248,37 @@ def test_a_folder_becomes_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "index.json").exists()
 
 
-def test_other_commands_say_that_a_stream_is_none_of_theirs() -> None:
-    with pytest.raises(InputError, match="read as a stream"):
+def test_other_commands_take_tar_files_and_shards_too(tars: Path, tmp_path: Path) -> None:
+    ((split, listed),) = source_parts(f"{tars}/part-{{000..002}}.tar")
+    assert (split, len(listed), listed.ids[11]) == (None, 30, "11.png")
+    assert listed.take(slice(9, 12)).ids.tolist() == ["09.png", "10.png", "11.png"]
+    splits = load(f"tar:{tars}/part-*.tar", size=8, data_dir=tmp_path)
+    assert (len(splits.train), len(splits.test)) == (24, 6)
+    for name, pixels in zip(splits.train.ids, splits.train.pixels, strict=True):
+        number = int(name.removeprefix("train/").removesuffix(".png"))
+        expected = Image.open(io.BytesIO(picture(number, grey=number >= 20))).convert("RGB")
+        assert np.array_equal(pixels, np.asarray(expected))
+    write_source(f"tar:{tars}/part-*.tar", tmp_path / "made", size=8, data_dir=tmp_path)
+    (part,) = load_parts(f"shards:{tmp_path}/made", size=8, channels=None, data_dir=tmp_path)
+    assert part.images.pixels.shape == (30, 8, 8, 3)
+    with pytest.raises(InputError, match=r"a.tar: no such file"):
         source_parts("tar:a.tar")
+
+
+def test_bad_pictures_are_left_out_of_a_stream_and_named(tmp_path: Path) -> None:
+    members = {f"{i:02d}.png": picture(i) for i in range(30)}
+    write_tar(tmp_path / "a.tar", members | {"03.png": b"", "29.png": b"no picture"})
+    stream = open_tar(f"{tmp_path}/a.tar", Decoding(8), cache=tmp_path)
+    whole = np.concatenate(list(stream.shards.read(0, np.arange(30))))
+    good = [np.asarray(Image.open(io.BytesIO(picture(i)))) for i in range(30) if i not in (3, 29)]
+    assert np.array_equal(np.delete(whole, [3, 29], axis=0), np.stack(good))
+    for bad in (3, 29):  # the same good one of the shard in its place, whatever is read with it
+        assert any(np.array_equal(whole[bad], one) for one in good[:16])
+        assert np.array_equal(next(stream.shards.read(0, np.array([bad])))[0], whole[bad])
+    reason = "not an image of a known format"
+    assert stream.skipped == tuple(
+        Skipped(f"{tmp_path}/a.tar, {name}.png", reason) for name in ("03", "29")
+    )
+    write_tar(tmp_path / "b.tar", members | {f"{i:02d}.png": b"" for i in range(20, 30)})
+    with pytest.raises(InputError, match="10 or more of 30 pictures cannot be used"):
+        open_tar(f"{tmp_path}/b.tar", Decoding(8), cache=tmp_path)

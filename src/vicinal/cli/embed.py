@@ -55,7 +55,9 @@ def embed(
     if not out.endswith(".parquet"):
         from vicinal.representations.embed_in_pieces import embed_pieces
 
-        parts = embed_pieces(data, encoder, out, engine=engine, device=device, **how)
+        parts = embed_pieces(
+            data, encoder, out, engine=engine, device=device, data_dir=data_dir, **how
+        )
         answer(as_json, lambda: asdict(parts), parts.told())
         return
     if engine != "plain":

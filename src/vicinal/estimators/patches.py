@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from vicinal.encoder.patches import LEAST_SIDE, PatchFilters, fit_patches, patch_features
 from vicinal.errors import InputError
-from vicinal.images.decoding import Span, checked_pixels
-from vicinal.images.imageset import ImageSet
+from vicinal.images.arrays import checked_pixels
+from vicinal.images.decoding import Span
+from vicinal.images.image_set import ImageSet
 from vicinal.images.in_memory import Squares, squares
 from vicinal.representations.spectral import checked_points
 

@@ -19,8 +19,9 @@ from vicinal.encoder.pretrained import form_of, preparation_for, with_start
 from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
-from vicinal.images.decoding import Span, checked_pixels, refuse_ones
-from vicinal.images.imageset import ImageSet
+from vicinal.images.arrays import checked_pixels, refuse_ones
+from vicinal.images.decoding import Span
+from vicinal.images.image_set import ImageSet
 from vicinal.images.in_memory import Squares, shape_of_rows, squares
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.differences import ignoring

@@ -16,7 +16,7 @@ from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.evaluations.collapse import CollapseResult, collapse
 from vicinal.evaluations.own_view import own_view, views_of
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.images.in_memory import squares
 from vicinal.representations.embed import embed
 from vicinal.runs.pictures import Pixels

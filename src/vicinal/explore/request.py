@@ -13,7 +13,7 @@ from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, Part, load_parts
-from vicinal.images.store import Listed
+from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import asked_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
@@ -141,7 +141,7 @@ def load_pictures(
     request: Request,
     data: str,
     recipe: Recipe | None,
-    choose: Callable[[str | None, Listed], Listed],
+    choose: Callable[[str | None, PictureList], PictureList],
 ) -> tuple[Part, ...]:
     """All pictures, as the recipe or the given encoder takes them.
 

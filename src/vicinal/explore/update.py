@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -32,10 +33,10 @@ from vicinal.explore.points import (
     write_part,
 )
 from vicinal.explore.request import Request
-from vicinal.files import read_json, write_csv, write_json, write_parquet
+from vicinal.files import is_address, read_json, write_csv, write_json, write_parquet
 from vicinal.images import Part, Skipped, keep_skipped, lists_files, load_parts, named
-from vicinal.images.folder import FolderImages
-from vicinal.images.store import Listed
+from vicinal.images.folder import Files
+from vicinal.images.picture_list import PictureList
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
@@ -458,16 +459,16 @@ class Listing:
         self.skipped: list[Skipped] = []
         self.name = ""
 
-    def __call__(self, split: str | None, part: Listed) -> Listed:
+    def __call__(self, split: str | None, part: PictureList) -> PictureList:
         """Notes a part's files, and gives those that are new or have changed."""
-        if not isinstance(part, FolderImages):
+        if not isinstance(part.place, Files) or is_address(part.place.root):
             return part
         labels = [""] * len(part.ids)
         if part.labels is not None:
             labels = [part.class_names[code] for code in part.labels.tolist()]
         ids = part.ids.tolist() if split is None else [f"{split}/{name}" for name in part.ids]
         _, *stamps = part.stamp()  # the first line is the folder, which may move
-        paths = [str((part.root / file).absolute()) for file in part.files.tolist()]
+        paths = [os.path.abspath(path) for path, _ in part.place.pictures()]
         columns = zip(ids, stamps, labels, paths, strict=True)
         self.rows += [
             {"id": i, "stamp": s, "label": name, "path": path, "split": split or ""}

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import errno
 import threading
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.files import on_one_line
+from vicinal.files import on_one_line, read_address
 from vicinal.images.formats import MOST_PIXELS, opened, reason
-from vicinal.images.skipped import BadPictureError
+from vicinal.images.skipped import BadPictureError, Skipped
 
-Picture = bytes | Path | NDArray[np.uint8] | Image.Image
-"""An encoded file's bytes or path, pixels (H, W) or (H, W, 1, 3 or 4), or Pillow's own."""
+Picture = bytes | Path | str | NDArray[np.uint8] | Image.Image
+"""An encoded file's bytes, path or address (of fsspec, a string), pixels (H, W) or
+(H, W, 1, 3 or 4), or Pillow's own."""
+Given = Picture | BadPictureError
+"""A picture, or why there is none."""
+
+Span = tuple[float, float]
+"""The values that become 0 and 255."""
 
 RULE = "fit 2"
 """Changes whenever the same picture would give other pixels, so that stored ones are made anew."""
@@ -63,92 +75,95 @@ class Square(NamedTuple):
     height: int
 
 
-def decode(
-    picture: Picture,
-    where: str,
-    *,
-    size: int,
-    channels: int | None,
-    pad: bool,
-    interpolation: str = "bilinear",
-    span: Span | None = None,
-    most_pixels: int = MOST_PIXELS,
-    whole: bool = False,
-) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Decoding:
+    """How pictures become squares.
+
+    The EXIF orientation is applied if it is one, transparency is laid on a colour that shows the
+    picture (`opaque`), grey of more than 8 bits is scaled by ``span``, of an animation the first
+    frame counts; every other mode becomes RGB. Then the centre square is scaled to ``size``
+    (antialiased); a side that already is ``size`` keeps its pixels untouched.
+
+    Attributes:
+        size: Height and width of the result, in pixels.
+        channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
+        pad: Whether a picture that fits into the square is centred on black instead of scaled.
+        whole: Whether all of the picture is squeezed into the square, and nothing cut off.
+        interpolation: How it is scaled, one of `INTERPOLATIONS`.
+        span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
+            pixels of such a picture as float32.
+        max_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
+    """
+
+    size: int
+    channels: int | None = None
+    pad: bool = False
+    whole: bool = False
+    interpolation: str = "bilinear"
+    span: Span | None = None
+    max_pixels: int = MOST_PIXELS
+
+    @property
+    def rule(self) -> str:
+        """All but size and channels, by which decoded pixels are kept: other pixels, other rule."""
+        scaling = "" if self.interpolation == "bilinear" else f" {self.interpolation}"
+        whole = " whole" if self.whole else ""
+        return f"{RULE} pad={self.pad} span={self.span} most={self.max_pixels}{scaling}{whole}"
+
+
+def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:
     """The pixels of one picture by itself, see `square`; its own range is its span by default.
+
+    Args:
+        picture: As in `square`.
+        where: As in `square`.
+        how: The fields of a `Decoding`.
 
     Returns:
         Array (size, size, channels) uint8.
     """
-    found = square(
-        picture,
-        where,
-        size=size,
-        channels=channels,
-        pad=pad,
-        interpolation=interpolation,
-        span=span,
-        most_pixels=most_pixels,
-        whole=whole,
-    ).pixels
-    if found.dtype == np.uint8:
-        return found
-    pixels = eight_bits(found, span_of(found))
+    decoding = Decoding(**how)
+    return plain_pixels(square(picture, where, decoding), decoding.channels)
+
+
+def plain_pixels(found: Square, channels: int | None = None) -> NDArray[np.uint8]:
+    """A square's pixels as uint8; one of more than 8 bits is scaled by its own range."""
+    if found.pixels.dtype == np.uint8:
+        return found.pixels
+    pixels = eight_bits(found.pixels, span_of(found.pixels))
     return np.repeat(pixels, 3, axis=2) if channels == 3 else pixels
 
 
-def square(
-    picture: Picture,
-    where: str,
-    *,
-    size: int,
-    channels: int | None,
-    pad: bool,
-    interpolation: str = "bilinear",
-    span: Span | None = None,
-    most_pixels: int = MOST_PIXELS,
-    whole: bool = False,
-) -> Square:
+def square(picture: Picture, where: str, how: Decoding) -> Square:
     """Decodes a picture and fits it to a square.
 
-    The EXIF orientation is applied if it is one, transparency is laid on a colour that shows the
-    picture (`vicinal.images.decoding`), grey of more than 8 bits is scaled by ``span``, of an
-    animation the first frame counts; every other mode becomes RGB. Then the centre square is
-    scaled to ``size`` (antialiased); a side that already is ``size`` keeps its pixels untouched.
-
     Args:
-        picture: An encoded file's bytes or path, pixels (H, W) or (H, W, C) uint8, where C is 1,
-            3 or 4 (RGB and alpha), or Pillow's own.
+        picture: An encoded file's bytes, path or address, pixels (H, W) or (H, W, C) uint8, where
+            C is 1, 3 or 4 (RGB and alpha), or Pillow's own.
         where: What an error message calls the picture.
-        size: Height and width of the result, in pixels.
-        channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
-        pad: Whether a picture that fits into the square is centred on black instead of scaled.
-        interpolation: How it is scaled, one of `INTERPOLATIONS`.
-        span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
-            pixels of such a picture as float32.
-        most_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
-        whole: Whether all of the picture is squeezed into the square, and nothing cut off.
+        how: Size, channels and the like.
 
     Raises:
         BadPictureError: If the picture cannot be decoded; an InputError.
     """
-    image, width, height = _decoded(picture, where, int(_REDUCING_GAP * size), most_pixels)
+    side = int(_REDUCING_GAP * how.size)
+    image, width, height = _decoded(picture, where, side, how.max_pixels)
     deep = image.mode == "F"
-    if channels is not None and not deep:
-        image = image.convert("L" if channels == 1 else "RGB")
-    if pad and max(image.size) <= size:
-        image = _padded(image, size, span)
-    elif whole:
-        how = INTERPOLATIONS[interpolation]
-        image = image.resize((size, size), how, reducing_gap=_REDUCING_GAP)
+    size, scaling = how.size, INTERPOLATIONS[how.interpolation]
+    if how.channels is not None and not deep:
+        image = image.convert("L" if how.channels == 1 else "RGB")
+    if how.pad and max(image.size) <= size:
+        image = _padded(image, size, how.span)
+    elif how.whole:
+        image = image.resize((size, size), scaling, reducing_gap=_REDUCING_GAP)
     else:
-        image = _cropped(image, size, INTERPOLATIONS[interpolation])
+        image = _cropped(image, size, scaling)
     pixels = np.asarray(image)
-    if deep and span is not None:
-        pixels = eight_bits(pixels, span)
+    if deep and how.span is not None:
+        pixels = eight_bits(pixels, how.span)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    if deep and span is not None and channels == 3:
+    if deep and how.span is not None and how.channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
     return Square(pixels, width, height)
 
@@ -159,7 +174,7 @@ def decode_whole(
     side: int,
     *,
     span: Span | None = None,
-    most_pixels: int = MOST_PIXELS,
+    max_pixels: int = MOST_PIXELS,
 ) -> Image.Image:
     """The whole picture in mode RGB, upright and opaque, reduced to at most ``side`` pixels a side.
 
@@ -167,19 +182,138 @@ def decode_whole(
         picture: As in `square`.
         where: What an error message calls the picture.
         side: The longest side of the result, in pixels.
-        span: As in `square`; None for the picture's own range.
-        most_pixels: As in `square`.
+        span: As in `Decoding`; None for the picture's own range.
+        max_pixels: As in `Decoding`.
 
     Raises:
         BadPictureError: If the picture cannot be decoded; an InputError.
     """
-    image, _, _ = _decoded(picture, where, side, most_pixels)
+    image, _, _ = _decoded(picture, where, side, max_pixels)
     if image.mode == "F":
         values = np.asarray(image)
         image = Image.fromarray(eight_bits(values, span or span_of(values)))
     image = image.convert("RGB")
     image.thumbnail((side, side))
     return image
+
+
+_GROUP_BYTES = 8 << 20
+_GROUP_IMAGES = 64
+
+
+def decoded(
+    pictures: Iterator[tuple[Given, str]], how: Decoding
+) -> Generator[list[Square | Skipped], None, None]:
+    """Decodes group by group on all cores, in order, with few groups in memory at a time.
+
+    Args:
+        pictures: Each picture, or why there is none, and what people call it.
+        how: Size, channels and the like.
+
+    Yields:
+        Lists of at most 64: each picture's square, or why it cannot be used.
+    """
+
+    def decode_group(group: list[tuple[Given, str]]) -> list[Square | Skipped]:
+        return [_square_or_skipped(picture, where, how) for picture, where in group]
+
+    workers = cores.cores()
+    waiting: deque[Future[list[Square | Skipped]]] = deque()
+    pool = ThreadPoolExecutor(workers, "decode")  # Pillow's decoders let each other run
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on odd files that it reads all the same
+            for group in _groups(pictures, 3 * how.size * how.size):
+                waiting.append(pool.submit(decode_group, group))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Gathered(NamedTuple):
+    """The squares of the pictures that can be used, in memory.
+
+    Attributes:
+        pixels: Array (K, S, S, 1 or 3) uint8.
+        sizes: Array (K, 2) int32, width and height of the originals.
+        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
+        good: Array (K,) int64, positions of these among all pictures.
+        skipped: The others and why, in order.
+    """
+
+    pixels: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    span: Span | None
+    good: NDArray[np.int64]
+    skipped: tuple[Skipped, ...]
+
+
+def gathered(
+    pictures: Iterator[tuple[Given, str]], how: Decoding, *, deep: str | None = None
+) -> Gathered:
+    """Decodes pictures into memory, on all cores.
+
+    Args:
+        pictures: As in `decoded`.
+        how: As in `decoded`; of no channels given, there is 1 if all are grey and 3 otherwise.
+        deep: Where no span is given: why pictures of more than 8 bits are skipped; None to scale
+            them by the range of these pictures.
+    """
+    squares: list[Square] = []
+    good: list[int] = []
+    skipped: list[Skipped] = []
+    span = how.span
+    names: list[str] = []
+
+    def noting() -> Iterator[tuple[Given, str]]:
+        for picture, where in pictures:
+            names.append(where)
+            yield picture, where
+
+    for at, one in enumerate(one for group in decoded(noting(), how) for one in group):
+        if isinstance(one, Skipped):
+            skipped.append(one)
+        elif one.pixels.dtype != np.uint8 and deep is not None:
+            skipped.append(Skipped(names[at], deep))
+        else:
+            squares.append(one)
+            good.append(at)
+            if one.pixels.dtype != np.uint8:
+                span = joined(span, span_of(one.pixels))
+    channels = how.channels or max((one.pixels.shape[2] for one in squares), default=1)
+    pixels = np.empty((len(squares), how.size, how.size, channels), np.uint8)
+    for row, one in enumerate(squares):
+        pixels[row] = one.pixels if span is None else as_eight_bits(one.pixels, span)
+    sizes = np.array([(one.width, one.height) for one in squares], np.int32).reshape(-1, 2)
+    return Gathered(pixels, sizes, span, np.array(good, np.int64), tuple(skipped))
+
+
+def _square_or_skipped(picture: Given, where: str, how: Decoding) -> Square | Skipped:
+    try:
+        if isinstance(picture, BadPictureError):
+            raise picture
+        return square(picture, where, how)
+    except BadPictureError as bad:
+        return Skipped(bad.path, bad.reason)
+
+
+def _groups(
+    pictures: Iterator[tuple[Given, str]], decoded_bytes: int
+) -> Iterator[list[tuple[Given, str]]]:
+    """Groups large enough to be worth a thread's while and small enough for any memory."""
+    group: list[tuple[Given, str]] = []
+    weight = 0
+    for picture, where in pictures:
+        group.append((picture, where))
+        weight += decoded_bytes + (len(picture) if isinstance(picture, bytes) else 0)
+        if weight >= _GROUP_BYTES or len(group) == _GROUP_IMAGES:
+            yield group
+            group, weight = [], 0
+    if group:
+        yield group
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -194,7 +328,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _decoded(
-    picture: Picture, where: str, side: int, most_pixels: int
+    picture: Picture, where: str, side: int, max_pixels: int
 ) -> tuple[Image.Image, int, int]:
     """The upright picture, in mode L, RGB or F, and the original's width and height.
 
@@ -208,7 +342,9 @@ def _decoded(
         if isinstance(picture, Image.Image):
             image = upright(picture)
             return image, *image.size
-        with opened(picture, side, most_pixels) as (held, (width, height)):
+        if isinstance(picture, str):
+            picture = read_address(picture)
+        with opened(picture, side, max_pixels) as (held, (width, height)):
             image = upright(held)
             lying = _turn(held) in _SWAP_SIDES
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
@@ -257,9 +393,6 @@ def _cropped(image: Image.Image, size: int, how: Image.Resampling) -> Image.Imag
         return image.crop(box)
     return image.resize((size, size), how, box=box, reducing_gap=_REDUCING_GAP)
 
-
-Span = tuple[float, float]
-"""The values that become 0 and 255."""
 
 _TIFF_BITS, _TIFF_KIND, _UNSIGNED = 258, 339, 1
 
@@ -310,6 +443,11 @@ def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
+def as_eight_bits(values: NDArray[Any], span: Span) -> NDArray[np.uint8]:
+    """`eight_bits` of a picture that has more; any other as it is."""
+    return values if values.dtype == np.uint8 else eight_bits(values, span)
+
+
 def told(name: str, count: int, span: Span) -> str:
     """The line that says how deep pictures were made ones of 8 bits."""
     pictures = f"{count:,} picture{'s' if count > 1 else ''} of more than 8 bits"
@@ -344,99 +482,3 @@ def _seen_on_white(colour: Image.Image) -> bool:
         return True
     away = np.abs(alpha[:, :, None] - values[:, :, :3]).mean(axis=2)
     return bool(away.sum() >= _SEEN / 255 * alpha.sum())
-
-
-Pixels = NDArray[np.uint8]
-
-_CHANNELS = (1, 3, 4)
-_BLOCK = 1024  # pictures whose range is looked at before the next
-
-
-def checked_pixels(values: NDArray[Any]) -> Pixels:
-    """An array of any type as uint8, if it holds whole numbers from 0 to 255; True is white.
-
-    Raises:
-        InputError: If it does not: guessing a range would train on the wrong pictures.
-    """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind == "O":
-        values = _numbers(values)
-    if values.dtype.kind == "b":
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iuf":
-        raise InputError(f"images must hold numbers from 0 to 255, found type {values.dtype}")
-    if values.size and not (values.min() >= 0 and values.max() <= 255):
-        negative = "Negative values in data: " if values.min() < 0 else ""  # scikit-learn's words
-        raise InputError(
-            f"{negative}images must hold numbers from 0 to 255, "
-            f"found {values.min():g} to {values.max():g}; scale yours to that and round"
-        )
-    pixels = values.astype(np.uint8)
-    if not np.array_equal(pixels, values):
-        if values.max() <= 1:
-            raise InputError(_FRACTIONS)
-        raise InputError(
-            "images must hold whole numbers from 0 to 255; scale yours to that and round"
-        )
-    return pixels
-
-
-_FRACTIONS = (
-    "images must hold whole numbers from 0 to 255, found numbers from 0 to 1, which would be "
-    "black; multiply by 255 and round, or give booleans, of which True is white"
-)
-
-
-def stacked(images: NDArray[Any]) -> NDArray[Any]:
-    """An array of pictures as (N, H, W, C), C = 1, 3 or 4.
-
-    Raises:
-        InputError: If it is another; one (H, W, 3) too, which is a single picture.
-    """
-    wanted = "images must be (N, H, W) or (N, H, W, 1 or 3), or 4 with alpha"
-    if images.ndim == 3 and images.shape[2] in _CHANNELS:
-        raise InputError(
-            f"{wanted}, found {images.shape}, which is a single picture; give it as "
-            f"{(1, *images.shape)}, beside others"
-        )
-    if images.ndim == 3:
-        return images[..., None]
-    if images.ndim == 4 and images.shape[3] in _CHANNELS:
-        return images
-    last = images.ndim == 4 and images.shape[1] in _CHANNELS
-    raise InputError(f"{wanted}, found {images.shape}{'; put the channels last' if last else ''}")
-
-
-def refuse_ones(pixels: Pixels) -> None:
-    """Refuses a set whose brightest pixel is 1 of 255: it is meant to be white.
-
-    Args:
-        pixels: (N, …) uint8; all pictures, for a single one may well be so dark.
-
-    Raises:
-        InputError: As said.
-    """
-    greatest = 0
-    for start in range(0, len(pixels), _BLOCK):
-        greatest = max(greatest, int(pixels[start : start + _BLOCK].max(initial=0)))
-        if greatest > 1:
-            return
-    if greatest == 1:
-        raise InputError(_FRACTIONS)
-
-
-def dim(name: str, brightest: int) -> str:
-    """The line that says that all pictures look black."""
-    return (
-        f"{name}: the brightest pixel is {brightest} of 255, so that the pictures look black; "
-        "scale them to 0 to 255 if they should not"
-    )
-
-
-def _numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """An array of Python's or NumPy's numbers as objects, as one of numbers."""
-    try:
-        return np.array(values.tolist())
-    except ValueError:
-        return values

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from vicinal.images.imageset import ImageSet, Splits, hold_out
+from vicinal.images.image_set import ImageSet, Splits, hold_out
+from vicinal.images.picture_list import number_ids
 
 _TEST_IMAGES = 500
 _SPLIT_SEED = 0  # the split belongs to the data set, whatever the seed of a run
@@ -23,7 +24,7 @@ def load() -> Splits:
     digits = ImageSet(
         name="digits",
         pixels=np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None],
-        ids=np.array([f"{number:06d}" for number in range(len(bunch.images))]),
+        ids=number_ids(len(bunch.images)),
         labels=bunch.target.astype(np.int64),
         class_names=tuple("0123456789"),
     )
@@ -58,7 +59,7 @@ def load_patches(*, size: int, seed: int) -> ImageSet:
     return ImageSet(
         name="patches",
         pixels=np.stack(patches)[..., None],
-        ids=np.array([f"{number:06d}" for number in range(len(patches))]),
+        ids=number_ids(len(patches)),
         labels=np.repeat(np.arange(2, dtype=np.int64), _TEST_IMAGES // 2),
         class_names=photos,
     )

@@ -6,56 +6,46 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import as_text, excluded, left_behind, on_one_line
+from vicinal.files import as_text, excluded, file_stamp, is_address, left_behind, on_one_line
 from vicinal.images.formats import is_picture, suffixes, unread
+from vicinal.images.labels_and_parts import Labels, labels_from, no_labels, part_of
+from vicinal.images.picture_list import Index, Parts, PictureList, train_and_test
 from vicinal.images.skipped import Skipped
-from vicinal.images.tables import chosen_test, coded, labels_told, no_labels_told, part_of
 
 _NAMED = 5  # of what lies beside parts
 
 
 @dataclass(frozen=True, eq=False)
-class FolderImages:
-    """Image files under one folder.
+class Files:
+    """Image files under one folder, here or at an address of fsspec's.
 
     Attributes:
-        name: What people call the set.
         root: The folder.
-        files: (N,) strings, the files' paths within ``root``.
-        ids: (N,) strings, the same paths as text (`vicinal.files.as_text`) with ``/``
-            between folders.
-        labels: (N,) int64 positions in ``class_names``, or None.
-        class_names: The names of the classes; empty without labels.
-        skipped: Files within ``root`` that look like pictures and are not read, and folders that
-            are not opened.
-        notes: Lines for the user: where the labels are from, and what is not used.
+        files: (N,) strings, the files' paths within ``root``, or absolute.
     """
 
-    name: str
-    root: Path
+    root: str
     files: NDArray[np.str_]
-    ids: NDArray[np.str_]
-    labels: NDArray[np.int64] | None
-    class_names: tuple[str, ...]
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
 
-    def take(self, index: NDArray[np.int64]) -> FolderImages:
-        """The files at ``index`` (K,) int64."""
-        labels = None if self.labels is None else self.labels[index]
-        return replace(self, files=self.files[index], ids=self.ids[index], labels=labels)
+    def take(self, index: Index) -> Files:
+        """The files at ``index``."""
+        return replace(self, files=self.files[index])
 
     def stamp(self) -> Iterator[str]:
-        """Lines that change when a file, or the choice of files, does."""
-        yield str(self.root.resolve())
+        """Lines that change when a file, or the choice of files, does; the first is the folder."""
+        far = is_address(self.root)
+        yield self.root if far else str(Path(self.root).resolve())
         for file in self.files.tolist():
-            path = self.root / file
+            if far:
+                yield file_stamp(f"{self.root}/{file}")
+                continue
+            path = Path(self.root) / file
             try:
                 found = path.stat()
                 unread = "" if os.access(path, os.R_OK) else " unreadable"
@@ -63,22 +53,25 @@ class FolderImages:
             except (OSError, ValueError) as error:  # a ValueError: NUL, which no name can have
                 yield f"{file} {error}"
 
-    def pictures(self) -> Iterator[tuple[Path, str]]:
-        """Each file, and what an error message calls it."""
+    def pictures(self) -> Iterator[tuple[Path | str, str]]:
+        """Each file's path or address, and what an error message calls it."""
         for file in self.files.tolist():
-            yield self.root / file, as_text(self.root / file)
+            if is_address(self.root):
+                yield f"{self.root}/{file}", as_text(f"{self.root}/{file}")
+            else:
+                yield Path(self.root) / file, as_text(Path(self.root) / file)
 
 
-def load(path: str, exclude: Sequence[str] = ()) -> tuple[FolderImages, FolderImages | None]:
+def load(path: str, exclude: Sequence[str] = ()) -> Parts:
     """Lists the image files in a folder and in the folders in it; decodes none.
 
     Files are told by their suffix; hidden files and folders, and those that systems leave behind,
-    are left out. Folders called as parts customarily are (`vicinal.images.tables`, in any case) are
+    are left out. Folders called as parts customarily are (`labels_and_parts`, in any case) are
     the parts, if the training part and another are there. If every image lies in a folder within
     its part, the outermost one is its class; otherwise there are no labels.
 
     Args:
-        path: The folder.
+        path: The folder, or its address.
         exclude: Patterns of files and folders that are left out,
             see `vicinal.files.excluded`.
 
@@ -88,6 +81,9 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[FolderImages, FolderIm
     Raises:
         InputError: If there is no such folder, or no image in it.
     """
+    if is_address(path):
+        name = path.rstrip("/").rpartition("/")[2]
+        return _in_parts(name, _FarFolder(path, exclude))
     root = Path(os.path.expanduser(path))  # which, unlike Path's, takes any name
     if root.is_file():
         kind = "parquet" if root.suffix == ".parquet" else "folder"
@@ -95,40 +91,27 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[FolderImages, FolderIm
         raise InputError(f"folder:{path}: is a file, not a folder; write {mend}")
     if not root.is_dir():
         raise InputError(f"folder:{path}: no such folder; check the path")
-    name = as_text(root.resolve().name or "folder")
-    folders, loose = _in(root, exclude)
+    return _in_parts(as_text(root.resolve().name or "folder"), _NearFolder(root, exclude))
+
+
+def _in_parts(name: str, place: _NearFolder | _FarFolder) -> Parts:
+    folders, loose = place.top()
     parts = part_folders(folders, loose)
     if not parts:
-        return _listed(root, name, exclude), None
+        return _listed(name, place, ""), None
     listed = {}
     for part, folder in parts.items():
         try:
-            listed[part] = _listed(root / folder, name, exclude, f"{folder}/")
+            listed[part] = _listed(name, place, folder)
         except InputError:
             if part != "validation" or "test" not in parts:
                 raise
-    labelled = {part: images.labels is not None for part, images in listed.items()}
-    test, notes = chosen_test(labelled, name)
     beside = [*(each for each in folders if each not in parts.values()), *loose]
+    notes: tuple[str, ...] = ()
     if beside:
         named = ", ".join(map(as_text, beside[:_NAMED])) + (", …" if len(beside) > _NAMED else "")
-        notes += (f"{name}: not used, beside the parts {', '.join(parts.values())}: {named}",)
-    train = listed["train"]
-    train = replace(train, notes=(*train.notes, *notes))
-    return train, None if test is None else listed[test]
-
-
-def _in(root: Path, exclude: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of the folders and of the pictures right in a folder, but for those left out."""
-    try:
-        names = sorted(os.listdir(root))
-    except OSError:
-        return [], []
-    kept = [n for n in names if not left_behind(n) and not excluded(n, exclude)]
-    return (
-        [name for name in kept if (root / name).is_dir()],
-        [name for name in kept if name.lower().endswith(suffixes()) and (root / name).is_file()],
-    )
+        notes = (f"{name}: not used, beside the parts {', '.join(parts.values())}: {named}",)
+    return train_and_test(listed, name, notes)
 
 
 def part_folders(folders: Sequence[str], loose: Sequence[str]) -> dict[str, str]:
@@ -146,41 +129,41 @@ def part_folders(folders: Sequence[str], loose: Sequence[str]) -> dict[str, str]
     return parts if "train" in parts and not alone else {}
 
 
-def _listed(root: Path, name: str, exclude: Sequence[str], within: str = "") -> FolderImages:
-    found = walked(root, exclude, within)
+def _listed(name: str, place: _NearFolder | _FarFolder, folder: str) -> PictureList:
+    """The pictures in a part's folder, or in all."""
+    root, found = place.found(folder)
     if not found.files:
         raise InputError(_nothing_in(root, found))
-    labels, class_names, note = _classes(found.files, name)
-    return FolderImages(
-        name=name,
-        root=root,
-        files=np.array([str(file) for file in found.files]),
-        ids=np.array([as_text(file.as_posix()) for file in found.files]),
-        labels=labels,
-        class_names=class_names,
-        skipped=found.skipped,
-        notes=(note, *found.told(name)),
-    )
+    ids = np.array([as_text(file) for file in found.files])
+    labels = classes_by_folder(ids.tolist(), name)
+    files = Files(root, np.array(found.files))
+    return PictureList.labelled(name, files, ids, labels, found.skipped, found.told(name))
 
 
-def _classes(files: list[Path], name: str) -> tuple[NDArray[np.int64] | None, tuple[str, ...], str]:
-    """The outermost folders as labels, if every file lies in one, and the line that says so."""
-    stray = [file for file in files if len(file.parts) == 1]
+def classes_by_folder(paths: Sequence[str], name: str) -> Labels:
+    """The outermost folders as labels, if every path has one.
+
+    Args:
+        paths: With ``/`` between folders.
+        name: What people call the set.
+    """
+    stray = [path for path in paths if "/" not in path]
     if not stray:
-        codes, names = coded(np.array([as_text(file.parts[0]) for file in files]))
-        return codes, names, labels_told(name, len(names), "the folders' names")
-    if len(stray) == len(files):
-        return None, (), no_labels_told(name, "the pictures lie in no folders")
-    first = on_one_line(as_text(stray[0]))
+        folders = np.array([path.partition("/")[0] for path in paths])
+        return labels_from(name, "the folders' names", folders)
+    if len(stray) == len(paths):
+        return no_labels(name, "the pictures lie in no folders")
+    first = on_one_line(stray[0])
     few = f"{first} lies" if len(stray) == 1 else f"{first} and {len(stray) - 1:,} more lie"
-    why = f"{few} beside the folders, {len(files) - len(stray):,} pictures in them"
-    return None, (), f"{no_labels_told(name, why)}; move or exclude such files for labels"
+    why = f"{few} beside the folders, {len(paths) - len(stray):,} pictures in them"
+    without = no_labels(name, why)
+    return without._replace(note=f"{without.note}; move or exclude such files for labels")
 
 
-def _nothing_in(root: Path, found: Found) -> str:
+def _nothing_in(root: str, found: Found) -> str:
     """Why a folder cannot be used, and what it seems to hold."""
     where = f"folder:{root}: no images in it"
-    if (root / "dataset_info.json").is_file() or (root / "dataset_dict.json").is_file():
+    if any(Path(root, info).is_file() for info in ("dataset_info.json", "dataset_dict.json")):
         return f"{where}, but a data set that save_to_disk wrote; write hub:{root}"
     if found.others[".parquet"]:
         return f"{where}, but parquet files; write parquet:{root}"
@@ -197,14 +180,14 @@ class Found:
     """What lies in a folder.
 
     Attributes:
-        files: Pictures that are read, as paths within it, in order.
+        files: Pictures that are read, as paths within it with ``/`` between folders, in order.
         unread: Files that look like pictures and are not read, with the reason.
         closed: Folders that were not opened, with the reason.
         others: How many other files there are, by their suffix.
         excluded: Files and folders that the user leaves out.
     """
 
-    files: list[Path] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     unread: list[Skipped] = field(default_factory=list)
     closed: list[Skipped] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
@@ -228,19 +211,20 @@ class Found:
         self.excluded += out
         return out
 
-    def add(self, path: Path, place: Path) -> None:
+    def add(self, path: str, place: Path | str) -> None:
         """Adds a file that is not left out.
 
         Args:
-            path: Within the folder.
-            place: Where it lies.
+            path: Within the folder, with ``/`` between folders.
+            place: Where it lies, or its address.
         """
-        suffix = path.suffix.lower()
-        if path.name.lower().endswith(suffixes()):
+        name = path.rpartition("/")[2]
+        suffix = PurePosixPath(name).suffix.lower()
+        if name.lower().endswith(suffixes()):
             self.files.append(path)
-        elif (reason := unread(path.name)) is not None:
+        elif (reason := unread(name)) is not None:
             self.unread.append(Skipped(as_text(place), f"is {reason}"))
-        elif not suffix and is_picture(_head(place)):
+        elif not suffix and isinstance(place, Path) and is_picture(_head(place)):
             reason = "is a picture without an ending such as .jpg in its name: rename it"
             self.unread.append(Skipped(as_text(place), reason))
         else:
@@ -265,38 +249,53 @@ class Found:
         return (f"{name}: not used: {', '.join(unused)}",) if unused else ()
 
 
-def walked(root: Path, exclude: Sequence[str] = (), within: str = "") -> Found:
-    """The files under a folder; links to folders are followed, each folder once.
+@dataclass(frozen=True)
+class _NearFolder:
+    """A folder here; links to folders are followed, each folder once."""
 
-    Folders are read before links to folders, so that what is there twice has the folder's name;
-    a second way to a folder is listed as closed.
+    root: Path
+    exclude: Sequence[str]
 
-    Args:
-        root: The folder.
-        exclude: Patterns of what the user leaves out, see `vicinal.files.excluded`.
-        within: The path of ``root`` within the source, with ``/`` behind it.
-    """
-    found = Found()
-    seen = {os.path.realpath(root): root}
-    around = {str(parent) for parent in Path(os.path.realpath(root)).parents}
+    def top(self) -> tuple[list[str], list[str]]:
+        """The names of the folders and of the pictures right in it, but for those left out."""
+        try:
+            names = sorted(os.listdir(self.root))
+        except OSError:
+            return [], []
+        kept = [n for n in names if not left_behind(n) and not excluded(n, self.exclude)]
+        pictures = [n for n in kept if n.lower().endswith(suffixes())]
+        return (
+            [name for name in kept if (self.root / name).is_dir()],
+            [name for name in pictures if (self.root / name).is_file()],
+        )
 
-    def left(path: Path) -> bool:
-        return found.leaves_out(within + path.as_posix(), exclude)
+    def found(self, folder: str) -> tuple[str, Found]:
+        """The path of a folder in it, or of itself, and the files under that.
 
-    links = _read(root, root, found, seen, left)
-    while links:
-        link = links.pop(0)
-        real = os.path.realpath(link)
-        if real in seen:
-            reason = f"is a link to {as_text(seen[real])}, which is read already"
-            found.closed.append(Skipped(as_text(link), reason))
-        elif real in around:
-            found.closed.append(Skipped(as_text(link), "is a link to a folder around it"))
-        else:
-            seen[real] = link
-            links += _read(link, root, found, seen, left)
-    found.files.sort(key=lambda file: file.parts)
-    return found
+        Folders are read before links to folders, so that what is there twice has the folder's
+        name; a second way to a folder is listed as closed.
+        """
+        root, within, found = self.root / folder, f"{folder}/" if folder else "", Found()
+        seen = {os.path.realpath(root): root}
+        around = {str(parent) for parent in Path(os.path.realpath(root)).parents}
+
+        def left(path: Path) -> bool:
+            return found.leaves_out(within + path.as_posix(), self.exclude)
+
+        links = _read(root, root, found, seen, left)
+        while links:
+            link = links.pop(0)
+            real = os.path.realpath(link)
+            if real in seen:
+                reason = f"is a link to {as_text(seen[real])}, which is read already"
+                found.closed.append(Skipped(as_text(link), reason))
+            elif real in around:
+                found.closed.append(Skipped(as_text(link), "is a link to a folder around it"))
+            else:
+                seen[real] = link
+                links += _read(link, root, found, seen, left)
+        found.files.sort(key=lambda file: file.split("/"))
+        return str(root), found
 
 
 def _read(
@@ -329,8 +328,39 @@ def _read(
         folders[:] = kept
         for file in sorted(files):
             if not left(inside / file):
-                found.add(inside / file, here / file)
+                found.add((inside / file).as_posix(), here / file)
     return links
+
+
+class _FarFolder:
+    """A folder at an address of fsspec's, which is listed once."""
+
+    def __init__(self, address: str, exclude: Sequence[str]) -> None:
+        import fsspec
+
+        self._filesystem, root = fsspec.core.url_to_fs(address)
+        self._root = root.rstrip("/")
+        self._exclude = exclude
+        listed = (file[len(self._root) + 1 :] for file in self._filesystem.find(self._root))
+        self._files = sorted(listed, key=lambda file: file.split("/"))
+
+    def top(self) -> tuple[list[str], list[str]]:
+        """The names of the folders and of the pictures right in it, but for those left out."""
+        inside = [f for f in self._files if not left_behind(f) and not excluded(f, self._exclude)]
+        folders = dict.fromkeys(file.partition("/")[0] for file in inside if "/" in file)
+        loose = [f for f in inside if "/" not in f and f.lower().endswith(suffixes())]
+        return list(folders), loose
+
+    def found(self, folder: str) -> tuple[str, Found]:
+        """The address of a folder in it, or of itself, and the files under that."""
+        within, found = f"{folder}/" if folder else "", Found()
+        root = self._filesystem.unstrip_protocol(f"{self._root}/{folder}".rstrip("/"))
+        for file in self._files:
+            if not file.startswith(within) or any(map(left_behind, file.split("/")[:-1])):
+                continue
+            if not found.leaves_out(file, self._exclude):
+                found.add(file[len(within) :], f"{root}/{file[len(within) :]}")
+        return str(root), found
 
 
 def _head(place: Path) -> bytes:

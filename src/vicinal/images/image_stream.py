@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.images.decoding import Span
+from vicinal.images.skipped import Skipped
 
 T = TypeVar("T")
 
@@ -55,6 +56,8 @@ class ImageStream:
         test: Array (T, H, W, C) uint8 in memory, images that are not in the shards; T may be 0.
         fingerprint: 16 hexadecimal digits that change when the shards do.
         span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
+        bad: Pictures that cannot be used, by what people call them, as reading meets them; others
+            of the shard take their places.
     """
 
     name: str
@@ -66,6 +69,12 @@ class ImageStream:
     test: NDArray[np.uint8]
     fingerprint: str
     span: Span | None = None
+    bad: dict[str, Skipped] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The bad pictures that were met so far, by name."""
+        return tuple(self.bad[name] for name in sorted(self.bad))
 
     def __len__(self) -> int:
         return sum(self.shards.counts)

@@ -7,8 +7,7 @@ import math
 import operator
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,25 +19,17 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.files import as_text
-from vicinal.images import decoding
-from vicinal.images.decoding import (
-    Picture,
-    Span,
-    checked_pixels,
-    eight_bits,
-    joined,
-    refuse_ones,
-    span_of,
-    square,
-    stacked,
-)
+from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
+from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.formats import MOST_PIXELS, formats, reason
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
+from vicinal.images.labels_and_parts import coded, label_columns, labels_told, plain_name
+from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
-from vicinal.images.store import Facts, Given, Writer, decoded, facts_told
-from vicinal.images.tables import coded, label_columns, labels_told, plain_name
+from vicinal.images.store import Facts, Writer, facts_told, write_squares
 from vicinal.progress import Counted, counted, tell
 
+_Stream = Iterator[tuple[Given, str]]
 _IMAGES = ("image", "img", "images", "imgs", "picture", "pictures", "photo", "photos", "x")
 
 
@@ -212,28 +203,6 @@ class Squares(NamedTuple):
     span: Span | None = None
 
 
-@dataclass(frozen=True)
-class _Fitting:
-    """How one picture becomes a square, see `squares`."""
-
-    size: int
-    channels: int | None
-    interpolation: str
-    span: Span | None = None
-
-    def __call__(self, picture: Picture, where: str) -> NDArray[Any]:
-        """The pixels, float32 if they have more than 8 bits and there is no span."""
-        return square(
-            picture,
-            where,
-            size=self.size,
-            channels=self.channels,
-            pad=False,
-            interpolation=self.interpolation,
-            span=self.span,
-        ).pixels
-
-
 def squares(
     pictures: object,
     size: int,
@@ -259,26 +228,26 @@ def squares(
         InputError: If an array's values are not whole numbers from 0 to 255, or its last axis is
             no number of channels.
     """
+    how = Decoding(size, channels, interpolation=interpolation, span=span)
     if isinstance(pictures, ImageSet):
-        return Squares(_of_array(pictures.pixels, size, channels, interpolation), pictures.span)
+        return Squares(_of_array(pictures.pixels, how), pictures.span)
     if isinstance(pictures, Image.Image):
         raise InputError("images must be several pictures, found one; give [image]")
-    fitting = _Fitting(size, channels, interpolation, span)
     if not hasattr(pictures, "__array__"):
         if hasattr(pictures, "ndim"):  # sparse
             return None
         if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes):
             kind = type(pictures).__name__
             raise InputError(f"images must be an array or pictures, found {kind}")
-        return _one_by_one(pictures, fitting)
+        return _one_by_one(pictures, how)
     if hasattr(pictures, "columns"):  # a data frame, of pictures or of numbers
-        return _one_by_one(pictures, fitting) if _holds_pictures(pictures) else None
+        return _one_by_one(pictures, how) if _holds_pictures(pictures) else None
     array = np.asarray(pictures)
     if array.ndim == 1 and array.dtype == object:
-        return _one_by_one(array, fitting)
+        return _one_by_one(array, how)
     if array.ndim not in (3, 4):
         return None
-    return Squares(_of_array(stacked(array), size, channels, interpolation))
+    return Squares(_of_array(stacked(array), how))
 
 
 def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
@@ -307,29 +276,31 @@ def _holds_pictures(frame: Any) -> bool:
     return any(is_picture(first) for first in firsts)
 
 
-def _one_by_one(pictures: Any, fitting: _Fitting) -> Squares | None:
+def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
     """The pictures in a container; None if the first is none."""
     stream = by_position(held_in(pictures).images)
     first = next(stream, None)
     if isinstance(first, BadPictureError):
         raise first
-    return _fitted(chain([first], stream), fitting) if is_picture(first) else None
+    if not is_picture(first):
+        return None
+    found = gathered(_all_good(chain([first], stream)), how)
+    return Squares(found.pixels, found.span)
 
 
-def _of_array(array: NDArray[Any], size: int, channels: int | None, interpolation: str) -> Pixels:
+def _of_array(array: NDArray[Any], how: Decoding) -> Pixels:
     """Pictures (N, H, W, C) as `squares`, without a copy where they are that already."""
     pixels = checked_pixels(array)
-    whole = channels or pixels.shape[3]
-    if (whole in (1, 3) and pixels.shape[1:] == (size, size, whole)) or not len(pixels):
+    whole = how.channels or pixels.shape[3]
+    fits = whole in (1, 3) and pixels.shape[1:] == (how.size, how.size, whole)
+    if fits or not len(pixels):
         return pixels
-    asked = channels or (1 if pixels.shape[3] == 1 else 3)
-    return _fitted(pixels, _Fitting(size, asked, interpolation)).pixels
+    asked = how.channels or (1 if pixels.shape[3] == 1 else 3)
+    return gathered(_all_good(pixels), replace(how, channels=asked)).pixels
 
 
-def _fitted(pictures: Iterable[Any], fitting: _Fitting) -> Squares:
-    """Each picture in turn as a square; only the squares are kept."""
-    fitted: list[NDArray[Any]] = []
-    found: Span | None = None
+def _all_good(pictures: Iterable[Any]) -> _Stream:
+    """Each picture and what an error message calls it; the first bad one is raised."""
     for row, picture in enumerate(pictures):
         where = f"image {row}"
         if not is_picture(picture):
@@ -337,21 +308,7 @@ def _fitted(pictures: Iterable[Any], fitting: _Fitting) -> Squares:
         held = opened_cell(picture, where)
         if isinstance(held, BadPictureError):
             raise held
-        if isinstance(held, np.ndarray):
-            held = checked_pixels(held)
-        one = fitting(held, where)
-        if one.dtype != np.uint8:
-            found = joined(found, span_of(one))
-        fitted.append(one)
-    if found is not None:
-        fitted = [one if one.dtype == np.uint8 else eight_bits(one, found) for one in fitted]
-    colour = fitting.channels == 3 or any(one.shape[2] == 3 for one in fitted)
-    if colour:  # grey ones among colour ones
-        fitted = [np.broadcast_to(one, (fitting.size, fitting.size, 3)) for one in fitted]
-    return Squares(np.stack(fitted), fitting.span or found)
-
-
-_Stream = Iterator[tuple[Given, str]]
+        yield checked_pixels(held) if isinstance(held, np.ndarray) else held, where
 
 
 def from_images(
@@ -432,7 +389,10 @@ def _kept(stream: _Stream, side: int, bar: Counted, folder: Path, max_pixels: in
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             writer = Writer(file, side, None, folder)
-            bad, facts = _written(writer, stream, bar, max_pixels)
+            how = Decoding(side, max_pixels=max_pixels)
+            with bar as advance:
+                bad = dict(write_squares(writer, stream, how, advance))
+            facts = writer.finish()
             return _Kept(writer.mapped(), writer.sizes(), facts, bad)
     except OSError as error:
         raise InputError(f"cannot keep images in {folder} ({error}); give data_dir") from None
@@ -509,33 +469,6 @@ def _shape(picture: Any) -> tuple[int, int]:
     return height, width
 
 
-def _written(
-    writer: Writer, stream: _Stream, bar: Counted, max_pixels: int
-) -> tuple[dict[int, Skipped], Facts]:
-    """Writes the pictures that can be decoded; returns the others by position."""
-    bad: dict[int, Skipped] = {}
-    done = 0
-
-    def decode(picture: decoding.Picture, where: str, channels: int | None) -> decoding.Square:
-        return decoding.square(
-            picture,
-            where,
-            size=writer.size,
-            channels=channels,
-            pad=False,
-            most_pixels=max_pixels,
-        )
-
-    groups = decoded(stream, decode, None, writer.size)
-    with bar as advance, closing(groups):
-        for group in groups:
-            bad |= {done + at: one for at, one in enumerate(group) if isinstance(one, Skipped)}
-            writer.write([one for one in group if not isinstance(one, Skipped)])
-            done += len(group)
-            advance(len(group))
-    return bad, writer.finish()
-
-
 def _classes(
     labels: list[Any], declared: tuple[str, ...], name: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
@@ -572,7 +505,7 @@ def _whole(label: Any) -> int:
 def _ids(ids: Iterable[int | str] | None, count: int, name: str) -> NDArray[np.str_]:
     """The ids as text that is valid UTF-8; an ImageSet checks that they are unique."""
     if ids is None:
-        return np.array([f"{number:06d}" for number in range(count)])
+        return number_ids(count)
     given = [as_text(str(one)) for one in ids]
     if len(given) != count:
         raise InputError(f"{name}: {count} pictures but {len(given)} ids")

@@ -3,98 +3,54 @@
 from __future__ import annotations
 
 import glob
-import hashlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import left_behind, literal_start
-from vicinal.images.skipped import BadPictureError, Skipped
-from vicinal.images.tables import (
+from vicinal.files import as_path, is_address, left_behind, literal_start
+from vicinal.images.decoding import Given
+from vicinal.images.labels_and_parts import (
+    PATHS,
     TEST,
     TRAIN,
     VALIDATION,
     case_forms,
-    cells_of,
-    chosen_test,
-    coded,
-    declared_names,
-    image_column,
-    label_column,
-    labels_told,
-    no_labels_told,
+    label_columns,
+    labels_from,
+    no_labels,
     parted_files,
-    row_classes,
+    plain_name,
 )
+from vicinal.images.picture_list import Parts, PictureList, Rows, number_ids, train_and_test
+from vicinal.images.skipped import BadPictureError
 
+_LISTERS = 16  # files looked into at a time, for each may be far away
 _BATCH_ROWS = 64
 
 
-@dataclass(frozen=True, eq=False)
-class ParquetImages:
-    """Encoded images in rows of parquet files.
-
-    Attributes:
-        name: What people call the set.
-        files: The parquet files, in order.
-        counts: Rows of each file.
-        rows: (N,) int64, ascending: which rows, counted through all files.
-        ids: (N,) strings, those row numbers.
-        labels: (N,) int64 positions in ``class_names``, or None.
-        class_names: The names of the classes; empty without labels.
-        skipped: Nothing: what is bad in a file shows when it is decoded.
-        notes: Lines for the user: where the labels are from, and what is not used.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    counts: tuple[int, ...]
-    rows: NDArray[np.int64]
-    ids: NDArray[np.str_]
-    labels: NDArray[np.int64] | None
-    class_names: tuple[str, ...]
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def take(self, index: NDArray[np.int64]) -> ParquetImages:
-        """The rows at ``index`` (K,) int64, which ascends."""
-        labels = None if self.labels is None else self.labels[index]
-        return replace(self, rows=self.rows[index], ids=self.ids[index], labels=labels)
-
-    def stamp(self) -> Iterator[str]:
-        """Lines that change when a file, or the choice of rows, does."""
-        for path in self.files:
-            found = path.stat()
-            yield f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-        yield hashlib.sha256(self.rows.tobytes()).hexdigest()
-
-    def pictures(self) -> Iterator[tuple[bytes | Path | BadPictureError, str]]:
-        """Each encoded image, and what an error message calls it."""
-        first = 0
-        for path, count in zip(self.files, self.counts, strict=True):
-            yield from _pictures(path, self.rows[_between(self.rows, first, count)] - first)
-            first += count
-
-
-def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
+def load(pattern: str) -> Parts:
     """Lists the images of parquet files; decodes none.
 
-    Which columns hold images and labels: `vicinal.images.tables`. The names of numbered
+    Which columns hold images and labels: `image_column`, `label_column`. The names of numbered
     classes come from the `datasets` metadata if it is there.
 
     Args:
-        pattern: A file, a folder of ``.parquet`` files or a glob; ``{split}`` in it stands for the
-            customary names of parts, such as ``train`` and ``test`` (`vicinal.images.tables`).
+        pattern: A file, a folder of ``.parquet`` files or a glob, here or an address of fsspec's;
+            ``{split}`` in it stands for the customary names of parts, such as ``train`` and
+            ``test`` (`labels_and_parts`).
 
     Returns:
         Training and test part. Without ``{split}``, these are what the files' names say, as in
@@ -105,38 +61,19 @@ def load(pattern: str) -> tuple[ParquetImages | None, ParquetImages | None]:
         InputError: If nothing matches, or a file has no usable columns.
     """
     name = _short_name(pattern)
-    parts = {
-        part: _listed([Path(file) for file in files], name)
-        for part, files in parted_pattern(pattern).items()
-    }
+    parts = {part: _listed(files, name) for part, files in _parted(pattern).items()}
     if "all" in parts:
         return parts["all"], None
-    labelled = {part: images.labels is not None for part, images in parts.items()}
-    test, notes = chosen_test(labelled, name)
-    held = None if test is None else parts[test]
-    if "train" not in parts:
-        return None, held
-    return replace(parts["train"], notes=(*parts["train"].notes, *notes)), held
+    return train_and_test(parts, name)
 
 
-def parted_pattern(
-    pattern: str, find: Callable[[str], list[str]] | None = None
-) -> dict[str, list[str]]:
-    """The files of each part, ``train``, ``test`` and ``validation``; or of all, ``all``.
-
-    Args:
-        pattern: As for `load`.
-        find: Gives the files of a pattern without ``{split}``; by default those on this machine.
-
-    Raises:
-        InputError: If nothing matches.
-    """
-    find = find or (lambda one: [str(path) for path in parquet_files(one)])
+def _parted(pattern: str) -> dict[str, list[str]]:
+    """The files of each part, ``train``, ``test`` and ``validation``; or of all, ``all``."""
     if "{split}" in pattern:
         named = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
         parts = {}
         for part, names in named.items():
-            found = (find(pattern.replace("{split}", form)) for form in case_forms(names))
+            found = (_files(pattern.replace("{split}", form)) for form in case_forms(names))
             if files := next(filter(None, found), None):
                 parts[part] = files
         if not parts:
@@ -145,7 +82,7 @@ def parted_pattern(
                 "{split}"
             )
         return parts
-    files = find(pattern)
+    files = _files(pattern)
     if not files:
         raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
     start = os.path.commonprefix(files)  # noqa: RUF071 — then cut; addresses are no paths
@@ -157,16 +94,36 @@ def parted_pattern(
     return parts or {"all": files}
 
 
-def parquet_files(pattern: str) -> list[Path]:
+def _files(pattern: str) -> list[str]:
     """The files that a file's, a folder's or a glob's name stands for, in order; perhaps none."""
+    if is_address(pattern):
+        return _far_files(pattern)
     path = Path(os.path.expanduser(pattern))  # which, unlike Path's, takes any name
     if path.is_file():
-        return [path]
+        return [str(path)]
     if path.is_dir():
-        found = [p for p in path.rglob("*.parquet") if p.is_file()]
-        return sorted(p for p in found if not left_behind(p.relative_to(path).as_posix()))
-    matches = glob.glob(literal_start(str(path)), recursive=True)
-    return sorted(p for p in map(Path, matches) if p.is_file())
+        inside = [p for p in path.rglob("*.parquet") if p.is_file()]
+        found = [p for p in inside if not left_behind(p.relative_to(path).as_posix())]
+    else:
+        matches = glob.glob(literal_start(str(path)), recursive=True)
+        found = [p for p in map(Path, matches) if p.is_file()]
+    return [str(p) for p in sorted(found)]
+
+
+def _far_files(pattern: str) -> list[str]:
+    """As `_files`, at an address."""
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(pattern)
+    if filesystem.isfile(path):
+        found = [path]
+    elif filesystem.isdir(path):
+        inside = [file for file in filesystem.find(path) if file.endswith(".parquet")]
+        found = [file for file in inside if not left_behind(file[len(path) :].lstrip("/"))]
+    else:
+        found = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
+    found.sort(key=lambda file: file.split("/"))
+    return [filesystem.unstrip_protocol(file) for file in found]
 
 
 def _short_name(pattern: str) -> str:
@@ -178,88 +135,265 @@ def _short_name(pattern: str) -> str:
     return "parquet"
 
 
-def _listed(files: list[Path], name: str) -> ParquetImages:
-    counts = []
-    labels: list[NDArray[np.str_] | None] = []
-    declared: dict[str, None] = {}  # a set that keeps its order
-    columns: dict[str, None] = {}
-    for path in files:
-        with _opened(path) as file:
-            image_column(file.schema_arrow, path)
-            counts.append(file.metadata.num_rows)
-            column = label_column(file.schema_arrow)
-            names = () if column is None else declared_names(file.schema_arrow, column)
-            labels.append(row_classes(file, column, names, path))
-            declared |= dict.fromkeys(names)
-            columns |= {} if column is None else {column: None}
-            found = file.schema_arrow.names
-    given = [part for part in labels if part is not None]
-    if given and len(given) < len(labels):
-        lacking = files[next(i for i, part in enumerate(labels) if part is None)]
+class _Listed(NamedTuple):
+    """What is known of a file: its rows, and their labels if there are any."""
+
+    rows: int
+    columns: tuple[str, ...]
+    label: str | None
+    declared: tuple[str, ...]
+    classes: NDArray[np.str_] | None
+
+
+def _look(path: str) -> _Listed:
+    with _opened(path) as file:
+        schema, count = file.schema_arrow, file.metadata.num_rows
+        image_column(schema, path)
+        label = label_column(schema)
+        declared = () if label is None else declared_names(schema, label)
+        classes = row_classes(file, label, declared, path)
+        return _Listed(count, tuple(schema.names), label, declared, classes)
+
+
+def _listed(files: list[str], name: str) -> PictureList:
+    with ThreadPoolExecutor(_LISTERS) as pool:
+        seen = list(pool.map(_look, files))
+    given = [one.classes for one in seen if one.classes is not None]
+    if given and len(given) < len(seen):
+        lacking = files[next(at for at, one in enumerate(seen) if one.classes is None)]
         raise InputError(f"{lacking}: has no labels but other files of {name} have; add them")
-    rows = np.arange(sum(counts), dtype=np.int64)
-    if len(rows) == 0:
+    place = Rows.all(_pictures, tuple(files), [one.rows for one in seen])
+    if not len(place.rows):
         raise InputError(f"{files[0]}: has no rows; give a file with images")
-    codes, classes = coded(np.concatenate(given), tuple(declared)) if given else (None, ())
+    column = " and ".join(dict.fromkeys(one.label for one in seen if one.label is not None))
     if given:
-        note = labels_told(name, len(classes), f"the column {' and '.join(columns)}")
-    elif columns:
-        note = no_labels_told(name, f"the column {' and '.join(columns)} is empty, or all -1")
+        declared = tuple(dict.fromkeys(chain.from_iterable(one.declared for one in seen)))
+        labels = labels_from(name, f"the column {column}", np.concatenate(given), declared)
+    elif column:
+        labels = no_labels(name, f"the column {column} is empty, or all -1")
     else:
-        note = no_labels_told(name, f"no column label, found {', '.join(found)}")
-    return ParquetImages(
-        name=name,
-        files=tuple(files),
-        counts=tuple(counts),
-        rows=rows,
-        ids=np.array([f"{row:06d}" for row in rows.tolist()]),
-        labels=codes,
-        class_names=classes,
-        notes=(note,),
-    )
+        labels = no_labels(name, f"no column label, found {', '.join(seen[-1].columns)}")
+    return PictureList.labelled(name, place, number_ids(len(place.rows)), labels)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: str) -> Iterator[Any]:
     """The file, read as a stream; what goes wrong in it is the user's to mend."""
     try:
-        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            yield file
+        with ExitStack() as held:
+            source: Any = path
+            if is_address(path):
+                import fsspec
+
+                source = held.enter_context(fsspec.open(path, "rb"))
+            read = pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+            yield held.enter_context(read)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as parquet ({reason}); replace it") from None
 
 
-def _between(ascending: NDArray[np.int64], first: int, count: int) -> slice:
-    """Where in ``ascending`` the numbers from ``first`` to ``first + count - 1`` stand."""
+def _between(ascending: NDArray[np.int64], first: int, count: int) -> NDArray[np.int64]:
+    """Those of the numbers that are from ``first`` to ``first + count - 1``."""
     low, high = np.searchsorted(ascending, [first, first + count])
-    return slice(int(low), int(high))
+    return ascending[low:high]
 
 
-def _pictures(
-    path: Path, wanted: NDArray[np.int64]
-) -> Iterator[tuple[bytes | Path | BadPictureError, str]]:
+def _pictures(path: str, wanted: NDArray[np.int64]) -> Iterator[tuple[Given, str]]:
     """The images of one file's ``wanted`` rows, a few rows in memory at a time."""
+    folder = os.path.dirname(path)
     with _opened(path) as file:
         column = image_column(file.schema_arrow, path)
         first = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
-            if len(wanted[_between(wanted, first, count)]) == 0:
+            if not len(_between(wanted, first, count)):
                 first += count
                 continue
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column]):
-                rows = wanted[_between(wanted, first, len(batch))]
-                cells = batch.column(0)
-                if not len(rows):
-                    first += len(batch)
-                    continue
-                images = list(cells_of(cells, str(path.parent)))
+                rows = _between(wanted, first, len(batch))
+                images = list(cells_of(batch.column(0), folder)) if len(rows) else []
                 for row in rows.tolist():
-                    encoded = images[row - first]
                     where = f"{path}, row {row} (counted from 0)"
-                    if encoded is None:
-                        yield BadPictureError(where, "has no image"), where
-                    else:
-                        yield Path(encoded) if isinstance(encoded, str) else encoded, where
+                    yield _given(images[row - first], where), where
                 first += len(batch)
+
+
+def _given(cell: bytes | str | None, where: str) -> Given:
+    """The picture in a cell."""
+    if cell is None:
+        return BadPictureError(where, "has no image")
+    return cell if isinstance(cell, bytes) or is_address(cell) else Path(cell)
+
+
+_IMAGES = ("image", "img", "images", "picture", "photo", "pixels", "bytes", "data", "content")
+_BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def image_column(schema: Any, path: Path | str) -> str:
+    """The column with the images: encoded (binary), structs of ``bytes`` and ``path``, or paths.
+
+    A column that is called like images comes first, then one that the `datasets` library says
+    holds them, then the only one of structs or binary, then one that is called like paths.
+
+    Raises:
+        InputError: If there is none.
+    """
+    plain = {plain_name(name): name for name in reversed(schema.names)}
+    named = [plain[name] for name in _IMAGES if name in plain]
+    declared = [name for name in _declared(schema, "Image") if name in schema.names]
+    holding = [field.name for field in schema if _encoded(field.type)]
+    only = holding if len(holding) == 1 else []
+    for name in (*named, *declared, *only):
+        if _encoded(schema.field(name).type) or _is(schema.field(name).type, _TEXT):
+            return str(name)
+    for name in PATHS:
+        if name in plain and _is(schema.field(plain[name]).type, _TEXT):
+            return str(plain[name])
+    raise InputError(
+        f"{path}: no column `image` with encoded images (bytes, or a struct with `bytes` or "
+        "`path`) or paths; "
+        f"found columns: {', '.join(f'{field.name} ({field.type})' for field in schema)}"
+    )
+
+
+def cells_of(column: Any, folder: str) -> Iterator[bytes | str | None]:
+    """The images in a column: encoded bytes, the path of a file, or nothing.
+
+    Args:
+        column: An Arrow array of the column that `image_column` found.
+        folder: Where the parquet file lies, to which its paths are relative.
+    """
+    kind = column.type
+    if not pa.types.is_struct(kind):
+        cells = column.cast(pa.large_binary()) if _is(kind, _BINARY) else column
+        for cell in cells.to_pylist():
+            yield cell if cell is None or isinstance(cell, bytes) else _placed(cell, folder)
+        return
+    for cell in column.to_pylist():
+        held = cell or {}
+        if held.get("bytes") is not None:
+            yield held["bytes"]
+        else:
+            yield _placed(held["path"], folder) if held.get("path") else None
+
+
+def label_column(schema: Any) -> str | None:
+    """The likeliest column of labels, of a type that labels can have; None where there is none."""
+    names = label_columns(schema.names, _declared(schema, "ClassLabel"))
+    usable = [name for name in names if _labels(schema.field(name).type)]
+    exact = [name for name in names if plain_name(name) == "label"]
+    return next(iter(usable or exact), None)
+
+
+def declared_names(schema: Any, column: str) -> tuple[str, ...]:
+    """The class names that the `datasets` library wrote into the schema's metadata, if any."""
+    try:
+        return tuple(str(name) for name in _features(schema)[column]["names"])
+    except (KeyError, TypeError):
+        return ()
+
+
+def row_classes(
+    file: Any, column: str | None, names: tuple[str, ...], path: Path | str
+) -> NDArray[np.str_] | None:
+    """The class name of each row, or None without labels (no column; only nulls, or -1).
+
+    Args:
+        file: An open parquet file.
+        column: Its column of labels.
+        names: The names of numbered classes.
+        path: What an error message calls it.
+
+    Raises:
+        InputError: If some rows have a label and others none, or labels are of another type.
+    """
+    if column is None:
+        return None
+    cells = file.read(columns=[column]).column(column)
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.cast(cells.type.value_type)
+    if _is(cells.type, _TEXT):
+        cells = cells.cast(pa.large_string())
+        missing = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), ""), True)
+    else:
+        cells = _whole(cells, path)
+        missing = pc.fill_null(pc.less(cells, 0), True)
+    if len(cells) == 0:
+        return np.array([], np.str_)
+    lacking = int(pc.sum(missing).as_py() or 0)
+    if lacking == len(cells):
+        return None
+    if lacking:
+        row = missing.index(pa.scalar(True)).as_py()
+        raise InputError(
+            f"{path}, row {row} (counted from 0): has no label; label every row or drop the column"
+        )
+    if _is(cells.type, _TEXT) or not names:
+        return np.array([str(value) for value in cells.to_pylist()])
+    codes = cells.to_numpy()
+    if codes.max() >= len(names):
+        raise InputError(f"{path}: label {codes.max()} but its metadata names {len(names)} classes")
+    classes: NDArray[np.str_] = np.array(names)[codes]
+    return classes
+
+
+def _whole(cells: Any, path: Path | str) -> Any:
+    """Labels as int64: integers, booleans, or floats that are whole, as data frames make them."""
+    try:
+        if _labels(cells.type) or pa.types.is_floating(cells.type):
+            if pa.types.is_floating(cells.type):
+                nan = pc.fill_null(pc.is_nan(cells), False)
+                cells = pc.if_else(nan, pa.scalar(None, cells.type), cells)
+            return cells.cast(pa.int64())
+    except pa.ArrowInvalid:  # a fraction
+        pass
+    raise InputError(f"{path}: labels must be integers or strings, found {cells.type}")
+
+
+def _labels(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return (
+        _is(kind, _TEXT)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_floating(kind)
+    )
+
+
+def _encoded(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        return _is(fields.get("bytes"), _BINARY) or _is(fields.get("path"), _TEXT)
+    return _is(kind, _BINARY)
+
+
+def _is(kind: Any, tests: tuple[Any, ...]) -> bool:
+    return kind is not None and any(test(kind) for test in tests)
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """What the `datasets` library says of the columns."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return features if isinstance(features, dict) else {}
+    except (KeyError, ValueError, TypeError):
+        return {}
+
+
+def _declared(schema: Any, kind: str) -> list[str]:
+    """The columns that the `datasets` library says are of a kind."""
+    features = _features(schema)
+    return [
+        n for n, said in features.items() if isinstance(said, dict) and said.get("_type") == kind
+    ]
+
+
+def _placed(path: str, folder: str) -> str:
+    """A path or an address as one that leads there from anywhere."""
+    if "://" in path or os.path.isabs(path):
+        return path
+    return os.path.join(folder, str(as_path(path)))

@@ -17,6 +17,8 @@ from vicinal.errors import InputError
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images.decoding import Span
 from vicinal.images.image_stream import BLOCK, ChannelSums, ImageStream
+from vicinal.images.labels_and_parts import no_labels
+from vicinal.images.picture_list import Parts, PictureList, Rows, number_ids, train_and_test
 
 INDEX = "index.json"
 SHARD_BYTES = 64 << 20
@@ -57,6 +59,54 @@ class NpyShards:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def load(folder: str) -> Parts:
+    """Lists the images of a sharded store; reads none. Ids are their numbers.
+
+    Args:
+        folder: The folder of the store.
+
+    Raises:
+        InputError: If it is no such folder or a file of it is missing.
+    """
+    root, _, parts = _opened(folder)
+    name = root.resolve().name
+    listed = {}
+    for part, held in parts.items():
+        place = Rows.all(_pictures, tuple(map(str, held.files)), list(held.counts))
+        if len(place.rows):
+            ids = number_ids(len(place.rows))
+            listed[part] = PictureList.labelled(
+                name, place, ids, no_labels(name, "shards keep none")
+            )
+    return train_and_test(listed, name)
+
+
+def _pictures(path: str, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """Some images of a shard, and what an error message calls each."""
+    try:
+        pixels = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); write the shards again") from None
+    for row in rows.tolist():
+        yield pixels[row], f"{path}, image {row}"
+
+
+def _opened(folder: str) -> tuple[Path, dict[str, Any], dict[str, NpyShards]]:
+    """The folder of a store, its index and its parts."""
+    root = Path(os.path.expanduser(folder))
+    if not (root / INDEX).is_file():
+        raise InputError(f"shards:{folder}: no {INDEX} there; write shards with 'vicinal shard'")
+    index = read_json(root / INDEX)
+    if not isinstance(index, dict) or index.get("format") != _FORMAT:
+        raise InputError(f"{root / INDEX}: not an index of shards; write them again")
+    shape = (index["size"], index["size"], index["channels"])
+    return (
+        root,
+        index,
+        {name: _part(root, listed, shape) for name, listed in index["parts"].items()},
+    )
+
+
 def open_shards(folder: str, *, test_images: int) -> ImageStream:
     """Opens what `write_shards` wrote.
 
@@ -67,15 +117,8 @@ def open_shards(folder: str, *, test_images: int) -> ImageStream:
     Raises:
         InputError: If it is no such folder or a file of it is missing.
     """
-    root = Path(os.path.expanduser(folder))
-    if not (root / INDEX).is_file():
-        raise InputError(f"shards:{folder}: no {INDEX} there; write shards with 'vicinal shard'")
-    index = read_json(root / INDEX)
-    if not isinstance(index, dict) or index.get("format") != _FORMAT:
-        raise InputError(f"{root / INDEX}: not an index of shards; write them again")
-    shape = (index["size"], index["size"], index["channels"])
-    parts = {name: _part(root, listed, shape) for name, listed in index["parts"].items()}
-    train = parts["train"]
+    root, index, parts = _opened(folder)
+    shape, train = parts["train"].shape, parts["train"]
     test = parts.get("test", NpyShards((), (), shape))
     return ImageStream(
         name=root.resolve().name,

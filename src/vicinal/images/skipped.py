@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vicinal.errors import InputError
-from vicinal.files import on_one_line, write_csv
+from vicinal.files import on_one_line, plain_cell, read_rows, write_csv
 
 MOST_SKIPPED = 0.2
 """Share of a source's pictures that may be bad; with more, the source itself is the mistake."""
@@ -57,6 +57,14 @@ def refuse_too_many(name: str, skipped: Sequence[Skipped], count: int) -> None:
         f"{MOST_SKIPPED:.0%} may be bad; {on_one_line(first.path)}: {on_one_line(first.reason)}; "
         "mend or remove them"
     )
+
+
+def read_skipped(path: Path) -> tuple[Skipped, ...]:
+    """What `keep_skipped` wrote; nothing where there is no such file."""
+    if not path.exists():
+        return ()
+    rows = read_rows(path)
+    return tuple(Skipped(plain_cell(row["path"]), plain_cell(row["reason"])) for row in rows)
 
 
 def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:

@@ -7,58 +7,69 @@ import glob
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from vicinal.errors import InputError, option
-from vicinal.images import csv_file, digits, folder, hub, numpy_file, parquet, torchvision_sets
-from vicinal.images.imageset import Splits
-from vicinal.images.store import Listed
+from vicinal.errors import InputError, option, said_by
+from vicinal.files import is_address
+from vicinal.images import (
+    arrays,
+    csv_file,
+    digits,
+    folder,
+    hub,
+    parquet,
+    shards,
+    tar,
+    torchvision_sets,
+)
+from vicinal.images.image_set import Splits
+from vicinal.images.picture_list import Parts
 
-Parts = tuple[Listed | None, Listed | None]
-"""Training and test part; a source that has only one part gives it as the first."""
 Loader = Callable[[str, Path, tuple[str, ...]], Parts]
 """(what follows the colon, folder for downloads, patterns of what is left out) -> parts."""
 
 
-def _both(splits: Splits) -> Parts:
-    return splits.train, splits.test
+class Source(NamedTuple):
+    """A kind of source.
+
+    Attributes:
+        load: Lists its pictures.
+        argument: What is written behind its name and a colon; empty where there is nothing.
+        suffixes: Endings of paths that say that they are such a source.
+    """
+
+    load: Loader
+    argument: str = ""
+    suffixes: tuple[str, ...] = ()
 
 
-SOURCES: dict[str, Loader] = {
-    "digits": lambda _, __, ___: _both(digits.load()),
-    "cifar10": lambda _, data, __: _both(torchvision_sets.load("cifar10", data)),
-    "cifar100": lambda _, data, __: _both(torchvision_sets.load("cifar100", data)),
-    "mnist": lambda _, data, __: _both(torchvision_sets.load("mnist", data)),
-    "fashion-mnist": lambda _, data, __: _both(torchvision_sets.load("fashion-mnist", data)),
-    "parquet": lambda pattern, _, __: parquet.load(pattern),
-    "folder": lambda path, _, exclude: folder.load(path, exclude),
-    "csv": lambda path, _, exclude: csv_file.load(path, exclude),
-    "numpy": lambda path, _, __: numpy_file.load(path),
-    "hub": lambda name, data, _: hub.load(name, data / "hub"),
+def _ready(splits: Splits) -> Parts:
+    return arrays.listed(splits.train), arrays.listed(splits.test)
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(lambda _, __, ___: _ready(digits.load())),
+    "cifar10": Source(lambda _, data, __: _ready(torchvision_sets.load("cifar10", data))),
+    "cifar100": Source(lambda _, data, __: _ready(torchvision_sets.load("cifar100", data))),
+    "mnist": Source(lambda _, data, __: _ready(torchvision_sets.load("mnist", data))),
+    "fashion-mnist": Source(
+        lambda _, data, __: _ready(torchvision_sets.load("fashion-mnist", data))
+    ),
+    "parquet": Source(lambda pattern, _, __: parquet.load(pattern), "PATTERN", (".parquet",)),
+    "folder": Source(lambda path, _, exclude: folder.load(path, exclude), "PATH"),
+    "csv": Source(lambda path, _, exclude: csv_file.load(path, exclude), "FILE", (".csv", ".tsv")),
+    "numpy": Source(lambda path, _, __: arrays.load(path), "FILE", (".npy", ".npz")),
+    "tar": Source(lambda pattern, _, exclude: tar.load(pattern, exclude), "PATTERN", (".tar",)),
+    "shards": Source(lambda path, _, __: shards.load(path), "PATH"),
+    "hub": Source(lambda name, data, _: hub.load(name, data / "hub"), "NAME"),
 }
 """Where images can come from; those that take an argument are written ``folder:PATH``, or by
 their path alone where its name says what it is (`named`)."""
 
-_ARGUMENTS = {
-    "parquet": "PATTERN",
-    "folder": "PATH",
-    "csv": "FILE",
-    "numpy": "FILE",
-    "hub": "NAME",
-}
-_SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".npy": "numpy",
-    ".npz": "numpy",
-    ".parquet": "parquet",
-    ".tar": "tar",
-}
-_STREAMS = ("tar", "shards")
-
 
 def source_names() -> list[str]:
     """Every source as one begins to write it: ``digits``, ``folder:``."""
-    return [f"{name}:" if name in _ARGUMENTS else name for name in SOURCES]
+    return [f"{name}:" if source.argument else name for name, source in SOURCES.items()]
 
 
 def named(source: str | os.PathLike[str]) -> str:
@@ -73,16 +84,32 @@ def named(source: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(source)
     kind, colon, _ = text.partition(":")
-    known = colon and kind in (*_ARGUMENTS, *_STREAMS)
+    known = colon and _takes_argument(kind)
     if known or (text in (*SOURCES, "patches") and isinstance(source, str)):
         return text
     place = Path(os.path.expanduser(text))
     if place.is_dir():
         return f"hub:{text}" if hub.is_saved(place) else f"folder:{text}"
-    ending = _SUFFIXES.get(Path(text.rstrip("/")).suffix.lower())
-    if ending is not None:
-        return f"{ending}:{text}"
-    return f"folder:{text}" if "://" in text else text
+    ending = Path(text.rstrip("/")).suffix.lower()
+    for name, kind_of_source in SOURCES.items():
+        if ending in kind_of_source.suffixes:
+            return f"{name}:{text}"
+    return f"folder:{text}" if is_address(text) else text
+
+
+def anywhere(source: str | os.PathLike[str]) -> str:
+    """As `named`, and means the same files whatever the current folder is."""
+    kind, colon, place = named(source).partition(":")
+    if not colon or is_address(place):
+        return kind + colon + place
+    there = os.path.expanduser(place)
+    if kind == "hub" and not os.path.isdir(there):
+        return f"{kind}:{place}"
+    return f"{kind}:{os.path.abspath(there)}"
+
+
+def _takes_argument(name: str) -> bool:
+    return name in SOURCES and bool(SOURCES[name].argument)
 
 
 def lists_files(source: str | os.PathLike[str]) -> bool:
@@ -107,24 +134,28 @@ def parts_of(
     """
     full = named(source)
     name, colon, argument = full.partition(":")
-    takes_argument = name in _ARGUMENTS
+    takes_argument = _takes_argument(name)
     if name in SOURCES and bool(colon) == takes_argument and bool(argument) == takes_argument:
         if exclude and not lists_files(full):
             said = option("exclude", exclude[0])
             raise InputError(f"{said}: leaves out files by name, and {full} lists no files")
-        return SOURCES[name](argument, data, exclude)
+        try:
+            return SOURCES[name].load(argument, data, exclude)
+        except InputError:
+            raise
+        except Exception as error:  # every kind of place has errors of its own
+            if not is_address(argument):
+                raise
+            raise InputError(
+                f"data {full!r}: cannot be listed ({said_by(error)}); check the address, the "
+                "credentials and that fsspec's package for it is installed"
+            ) from None
     raise InputError(_unknown(os.fspath(source), full, more))
 
 
 def _unknown(source: str, full: str, more: tuple[str, ...]) -> str:
     """Why a source is none, and what is likely meant."""
-    valid = [f"{n}:{_ARGUMENTS[n]}" if n in _ARGUMENTS else n for n in SOURCES] + list(more)
-    name, _, argument = full.partition(":")
-    if name in _STREAMS and argument:
-        return (
-            f"data {source!r}: is read as a stream, which 'vicinal train' takes (and 'vicinal "
-            "shard' takes tar files); give pictures as a folder or parquet files"
-        )
+    valid = [f"{n}:{s.argument}" if s.argument else n for n, s in SOURCES.items()] + list(more)
     if os.path.exists(os.path.expanduser(source)):
         return (
             f"data {source!r}: its name does not say what it is; write csv:{source} (a list of "

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import warnings
 from array import array
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol, Self
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal import cores
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
-from vicinal.images import decoding
-from vicinal.images.decoding import Picture, Span, Square, dim, eight_bits, joined, span_of, told
-from vicinal.images.formats import MOST_PIXELS
-from vicinal.images.imageset import ImageSet, Splits
-from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
-from vicinal.images.tables import in_order
+from vicinal.images.arrays import Arrays, dim
+from vicinal.images.decoding import (
+    Decoding,
+    Given,
+    Span,
+    Square,
+    decoded,
+    eight_bits,
+    joined,
+    span_of,
+    told,
+)
+from vicinal.images.image_set import ImageSet
+from vicinal.images.picture_list import PictureList
+from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.progress import counted
 
 Pixels = NDArray[np.uint8]
@@ -200,17 +205,8 @@ def read_tail(path: Path, pixels: Pixels) -> tuple[NDArray[np.int32], Facts]:
     return sizes, facts
 
 
-Given = Picture | BadPictureError
-"""A picture, or why there is none."""
-Decoder = Callable[[Picture, str, int | None], Square]
-"""(picture, what to call it, channels or None) -> the picture fitted to a square."""
-
-_GROUP_BYTES = 8 << 20
-_GROUP_IMAGES = 64
-
-
 class Pictures(Protocol):
-    """What can be decoded into the store."""
+    """What can be decoded into the store: a `vicinal.images.picture_list.PictureList`."""
 
     @property
     def name(self) -> str:
@@ -225,29 +221,6 @@ class Pictures(Protocol):
 
     def pictures(self) -> Iterator[tuple[Given, str]]:
         """Each picture in turn, and what an error message calls it."""
-
-
-class Encoded(Pictures, Protocol):
-    """Images that are listed but not decoded yet: what a loader of encoded images returns."""
-
-    @property
-    def labels(self) -> NDArray[np.int64] | None:
-        """(N,) int64 positions in ``class_names``, or None."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes."""
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What could not even be listed."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Lines for the user: where the labels are from, and what is not used."""
-
-    def take(self, index: NDArray[np.int64]) -> Self:
-        """The images at ``index`` (K,) int64, which ascends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,26 +242,14 @@ class Stored:
     skipped: tuple[Skipped, ...]
 
 
-def stored(
-    images: Pictures,
-    decode: Decoder,
-    *,
-    size: int,
-    channels: int | None,
-    rule: str,
-    folder: Path,
-    source: int | None = None,
-) -> Stored:
+def stored(images: Pictures, how: Decoding, folder: Path, source: int | None = None) -> Stored:
     """The decoded pixels, from the store if they are there, else decoded into it.
 
     All cores decode, few pictures at a time are in memory, and a bar says how long it takes.
 
     Args:
         images: What to decode.
-        decode: Makes an array of one picture, or raises `BadPictureError`.
-        size: Height and width of the arrays that ``decode`` gives.
-        channels: 1 or 3; None means 1 if every picture is grey and 3 otherwise.
-        rule: Names what ``decode`` does; other pixels, other rule.
+        how: Size, channels (None means 1 if every picture is grey and 3 otherwise) and the like.
         folder: Where the arrays are kept.
         source: Pictures in the whole source, a share of which may be bad; by default ``images``.
 
@@ -298,50 +259,61 @@ def stored(
     Raises:
         InputError: If too many pictures are bad or the folder cannot be written.
     """
-    digest = hashlib.sha256(repr((size, channels, rule)).encode())
+    digest = hashlib.sha256(repr((how.size, how.channels, how.rule)).encode())
     for line in images.stamp():
         digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
     path = folder / f"{digest.hexdigest()[:32]}.npy"
     count = len(images.ids)
-    kept = _opened(path, count, size)
+    kept = _opened(path, count, how.size)
     if kept is not None:
         return kept
+    bad: dict[int, Skipped] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, partial.open("w+b") as file:
-            writer = Writer(file, size, channels, folder)
-            bad = list(_good_ones_written(writer, images, decode, source or count))
+            writer = Writer(file, how.size, how.channels, folder)
+            with counted(f"decoding {images.name}", count) as advance:
+                for at, one in write_squares(writer, images.pictures(), how, advance):
+                    bad[at] = one
+                    refuse_too_many(images.name, tuple(bad.values()), source or count)
             writer.finish()
             _list_beside(path).unlink(missing_ok=True)
             if bad:
-                write_json(_list_beside(path), [(at, one.path, one.reason) for at, one in bad])
+                listed = [(at, one.path, one.reason) for at, one in bad.items()]
+                write_json(_list_beside(path), listed)
     except (OSError, StorageError) as error:
         reason = error.reason if isinstance(error, StorageError) else error.strerror or error
         raise InputError(
             f"cannot keep decoded images in {folder} ({reason}); "
             f"name another folder with {option('data_dir')}"
         ) from None
-    written = _opened(path, count, size)
+    written = _opened(path, count, how.size)
     assert written is not None
     return written
 
 
-def _good_ones_written(
-    writer: Writer, images: Pictures, decode: Decoder, source: int
+def write_squares(
+    writer: Writer,
+    pictures: Iterator[tuple[Given, str]],
+    how: Decoding,
+    advance: Callable[[int], None],
 ) -> Iterator[tuple[int, Skipped]]:
-    """Writes what can be decoded; yields the position of each other one and what it is."""
-    skipped: list[Skipped] = []
-    position = 0
-    groups = decoded(images.pictures(), decode, writer.asked, writer.size)
-    with counted(f"decoding {images.name}", len(images.ids)) as advance, closing(groups):
+    """Writes the pictures that can be decoded; yields the position of each other one.
+
+    Args:
+        writer: Where they go.
+        pictures: What to decode.
+        how: Size, channels and the like.
+        advance: Told how many are done.
+    """
+    done = 0
+    with closing(decoded(pictures, how)) as groups:
         for group in groups:
-            for one in group:
+            for at, one in enumerate(group, done):
                 if isinstance(one, Skipped):
-                    skipped.append(one)
-                    yield position, one
-                position += 1
-            refuse_too_many(images.name, skipped, source)
+                    yield at, one
             writer.write([one for one in group if not isinstance(one, Skipped)])
+            done += len(group)
             advance(len(group))
 
 
@@ -368,197 +340,47 @@ def _opened(path: Path, count: int, size: int) -> Stored | None:
     return Stored(array, sizes, facts, bad, skipped) if whole else None
 
 
-def decoded(
-    pictures: Iterator[tuple[Given, str]], decode: Decoder, channels: int | None, size: int
-) -> Generator[list[Square | Skipped], None, None]:
-    """Decodes group by group on all cores, in order, with few groups in memory at a time."""
+def kept_squares(
+    images: PictureList, prefix: str | None, how: Decoding, folder: Path, source: int
+) -> tuple[ImageSet, NDArray[np.int64]]:
+    """The good pictures of a list as an ImageSet, from the store.
 
-    def decode_group(group: list[tuple[Given, str]]) -> list[Square | Skipped]:
-        found: list[Square | Skipped] = []
-        for picture, where in group:
-            try:
-                if isinstance(picture, BadPictureError):
-                    raise picture
-                found.append(decode(picture, where, channels))
-            except BadPictureError as bad:
-                found.append(Skipped(bad.path, bad.reason))
-        return found
+    Args:
+        images: The pictures; pixels that are such squares already stay where they are.
+        prefix: What the ids begin with; None for nothing.
+        how: Size, channels, span (None for the least and the greatest of these) and the like.
+        folder: Where the arrays are kept.
+        source: Pictures in all parts together, a share of which may be bad.
 
-    workers = cores.cores()
-    waiting: deque[Future[list[Square | Skipped]]] = deque()
-    pool = ThreadPoolExecutor(workers)  # threads: Pillow's decoders let each other run
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on odd files that it reads all the same
-            for group in _groups(pictures, 3 * size * size):
-                waiting.append(pool.submit(decode_group, group))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _groups(
-    pictures: Iterator[tuple[Given, str]], decoded_bytes: int
-) -> Iterator[list[tuple[Given, str]]]:
-    """Groups large enough to be worth a thread's while and small enough for any memory."""
-    group: list[tuple[Given, str]] = []
-    weight = 0
-    for picture, where in pictures:
-        group.append((picture, where))
-        weight += decoded_bytes + (len(picture) if isinstance(picture, bytes) else 0)
-        if weight >= _GROUP_BYTES or len(group) == _GROUP_IMAGES:
-            yield group
-            group, weight = [], 0
-    if group:
-        yield group
-
-
-Listed = ImageSet | Encoded
-"""Images of which ids and labels are known, decoded or not."""
-
-
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """An ImageSet as the store takes it, for when its pixels still have to be fitted.
-
-    Attributes:
-        images: The images.
+    Returns:
+        The images, and their positions (K,) int64 among all.
     """
-
-    images: ImageSet
-
-    @property
-    def name(self) -> str:
-        """What people call the set."""
-        return self.images.name
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        """(N,) strings, unique within the set."""
-        return self.images.ids
-
-    def stamp(self) -> Iterator[str]:
-        """A line that changes when the images do."""
-        yield self.images.fingerprint
-
-    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], str]]:
-        """Each image's pixels, and what an error message calls it."""
-        for pixels, number in zip(self.images.pixels, self.images.ids, strict=True):
-            yield pixels, f"{self.images.name} {number}"
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """From listed images to an ImageSet of the final pixels and ids.
-
-    Attributes:
-        data: Folder for downloads and decoded images.
-        size: Height and width in pixels.
-        source: Pictures in all parts together.
-        pad: Whether what fits into the square is centred instead of scaled.
-        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
-        most_pixels: Pixels of a picture that may be decoded.
-        whole: Whether all of a picture is squeezed into the square, and nothing cut off.
-    """
-
-    data: Path
-    size: int
-    source: int
-    pad: bool = False
-    interpolation: str = "bilinear"
-    most_pixels: int = MOST_PIXELS
-    whole: bool = False
-
-    def __call__(
-        self,
-        images: Listed,
-        part: str | None,
-        *,
-        channels: int | None,
-        span: Span | None = None,
-    ) -> tuple[ImageSet, NDArray[np.int64]]:
-        """The good images, and their positions (K,) int64 among all.
-
-        Args:
-            images: What to fit.
-            part: What the ids begin with; None for nothing.
-            channels: 1 or 3; None for 1 if every picture is grey and 3 otherwise.
-            span: The values of pictures of more than 8 bits that become 0 and 255; None for the
-                least and the greatest of these images.
-        """
-        ids, good = images.ids, np.arange(len(images.ids))
-        if part is not None:
-            ids = np.array([f"{part}/{number}" for number in ids.tolist()])
-        if isinstance(images, ImageSet):
-            if images.pixels.shape[1:] == (self.size, self.size, channels or images.channels):
-                return replace(images, ids=ids), good
-            channels = channels or images.channels
-        found = stored(
-            Arrays(images) if isinstance(images, ImageSet) else images,
-            lambda picture, where, asked: decoding.square(
-                picture,
-                where,
-                size=self.size,
-                channels=asked,
-                pad=self.pad,
-                interpolation=self.interpolation,
-                span=span,
-                most_pixels=self.most_pixels,
-                whole=self.whole,
-            ),
-            size=self.size,
-            channels=channels,
-            rule=f"{decoding.RULE} pad={self.pad} span={span} most={self.most_pixels}"
-            f"{self._scaling()}",
-            folder=self.data / "store",
-            source=self.source,
-        )
-        good = np.setdiff1d(good, found.bad)
-        labels = images.labels
-        kept = ImageSet(
-            name=images.name,
-            pixels=found.pixels,
-            ids=ids[good],
-            labels=None if labels is None else labels[good],
-            class_names=images.class_names,
-            skipped=(*images.skipped, *found.skipped),
-            sizes=images.sizes if isinstance(images, ImageSet) else found.sizes,
-            span=span or found.facts.span,
-            notes=(*images.notes, *facts_told(images.name, found.facts)),
-        )
-        return kept, good
-
-    def _scaling(self) -> str:
-        """How pictures are scaled, unless as they always were: those are in the store already."""
-        whole = " whole" if self.whole else ""
-        return whole if self.interpolation == "bilinear" else f" {self.interpolation}{whole}"
+    ids, good = images.ids_in(prefix), np.arange(len(images))
+    ready = isinstance(images.place, Arrays)
+    if isinstance(images.place, Arrays):
+        pixels = images.place.pixels
+        how = replace(how, channels=how.channels or images.place.channels)
+        if pixels.shape[1:] == (how.size, how.size, how.channels):
+            labels, names = images.labels, images.class_names
+            notes = images.notes
+            return ImageSet(images.name, pixels, ids, labels, names, notes=notes), good
+    found = stored(images, how, folder, source)
+    good = np.setdiff1d(good, found.bad)
+    squares = ImageSet(
+        name=images.name,
+        pixels=found.pixels,
+        ids=ids[good],
+        labels=None if images.labels is None else images.labels[good],
+        class_names=images.class_names,
+        skipped=(*images.skipped, *found.skipped),
+        sizes=None if ready else found.sizes,
+        span=how.span or found.facts.span,
+        notes=(*images.notes, *facts_told(images.name, found.facts)),
+    )
+    return squares, good
 
 
 def facts_told(name: str, facts: Facts) -> tuple[str, ...]:
     """Lines for the user: what should be known of the pixels."""
     span = () if facts.span is None else (told(name, facts.deep, facts.span),)
     return (*span, dim(name, facts.brightest)) if facts.is_dim else span
-
-
-def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
-    """Labels of both parts as positions in one list of class names, joined by name."""
-    if train.labels is None or test.labels is None or train.class_names == test.class_names:
-        return Splits(train=train, test=test)
-    names = list(dict.fromkeys((*train.class_names, *test.class_names)))
-    if all(name.isdecimal() for name in names):
-        names = in_order(names)
-    position = {name: number for number, name in enumerate(names)}
-    return Splits(
-        *(
-            replace(
-                part,
-                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
-                class_names=tuple(names),
-            )
-            for part in (train, test)
-            if part.labels is not None
-        )
-    )

@@ -1,4 +1,4 @@
-"""WebDataset shards: pictures in tar files, read in order and decoded as they come."""
+"""WebDataset shards: pictures in tar files, listed, or read in order and decoded as they come."""
 
 from __future__ import annotations
 
@@ -8,29 +8,86 @@ import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.files import excluded, left_behind, literal_start, read_json, write_json
-from vicinal.images import decoding
-from vicinal.images.decoding import Span, eight_bits, joined, span_of
-from vicinal.images.formats import MOST_PIXELS, suffixes, unread
-from vicinal.images.image_stream import BLOCK, ChannelSums, ImageStream
+from vicinal.files import (
+    as_text,
+    excluded,
+    file_stamp,
+    left_behind,
+    literal_start,
+    read_json,
+    write_json,
+)
+from vicinal.images.decoding import (
+    RULE,
+    Decoding,
+    Span,
+    Square,
+    decoded,
+    joined,
+    plain_pixels,
+    span_of,
+)
+from vicinal.images.folder import classes_by_folder
+from vicinal.images.formats import suffixes, unread
+from vicinal.images.image_stream import ChannelSums, ImageStream
+from vicinal.images.picture_list import PictureList, Rows
+from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.progress import tell
 
 _SAMPLED = 4096
 """Images, from the front of up to 8 shards, of which mean and deviation are taken."""
-_GROUP = 16
+_STAND_INS = 16  # pictures of a shard that take the places of its bad ones
+_LOOKED = 64  # pictures from the front of a shard among which these are sought
+
+
+def load(pattern: str, exclude: tuple[str, ...] = ()) -> tuple[PictureList, None]:
+    """Lists the images in tar files; decodes none.
+
+    Every member that is called like an image is one. Its id is its path in the file, with the
+    file's name before it where paths repeat; folders in the files are classes as in
+    `vicinal.images.folder.load`.
+
+    Args:
+        pattern: As for `open_tar`.
+        exclude: Patterns of members that are left out, see `vicinal.files.excluded`.
+
+    Returns:
+        All of them, and None: there is no test part.
+
+    Raises:
+        InputError: If nothing matches, or a file is no tar file or has no image.
+    """
+    files, others = _files(pattern), Counter[str]()
+    names = [
+        [as_text(member.name.removeprefix("./")) for member in _members(path, exclude, others)]
+        for path in files
+    ]
+    counts = [len(inside) for inside in names]
+    _refuse_empty(files, counts)
+    name = _name(files)
+    paths = [path for inside in names for path in inside]
+    ids = np.array(paths)
+    if len(np.unique(ids)) < len(ids):
+        stems = [as_text(os.path.basename(file).partition(".")[0]) for file in files]
+        places = zip(np.repeat(stems, counts).tolist(), paths, strict=True)
+        ids = np.array([f"{stem}/{path}" for stem, path in places])
+    return PictureList.labelled(
+        name,
+        Rows.all(partial(_pictures, exclude=exclude), files, counts),
+        ids,
+        classes_by_folder(paths, name),
+        notes=tuple(_notes(name, others, None)),
+    ), None
 
 
 @dataclass(frozen=True)
@@ -40,66 +97,74 @@ class TarShards:
     Attributes:
         files: The files.
         counts: Images in each.
-        size: Height and width of the decoded images.
-        channels: 1 or 3; 0 while it is not known, which keeps grey pictures grey.
-        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
-        span: The values of pictures of more than 8 bits that become 0 and 255.
+        how: Size and channels of the decoded images and the like; channels None while not known.
         exclude: Patterns of members that are left out.
-        max_pixels: Pixels of a picture that may be decoded.
+        bad: Pictures that cannot be used, by what people call them, as they are met.
+        stand_ins: Of each shard that has such pictures, what takes their places.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     counts: tuple[int, ...]
-    size: int
-    channels: int
-    interpolation: str = "bilinear"
-    span: Span | None = None
+    how: Decoding
     exclude: tuple[str, ...] = ()
-    max_pixels: int = MOST_PIXELS
+    bad: dict[str, Skipped] = field(default_factory=dict)
+    stand_ins: dict[int, list[NDArray[np.uint8]]] = field(default_factory=dict)
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """Some images of a shard, see `Shards`, decoded on all cores."""
-        for squares in self.squares(shard, index):
-            images = [
-                one if one.dtype == np.uint8 else eight_bits(one, self.span or span_of(one))
-                for one in squares
+        """Some images of a shard, see `Shards`, decoded on all cores.
+
+        A picture that cannot be used is replaced by one of the first good ones of its shard,
+        always the same: batches stay full, and a training that goes on sees what it had seen.
+        """
+        done = 0
+        for group in decoded(_pictures(self.files[shard], index, self.exclude), self.how):
+            images = []
+            for at, one in zip(index[done:].tolist(), group, strict=False):
+                if isinstance(one, Skipped):
+                    self._note(one)
+                    others = self._stand_ins(shard)
+                    images.append(others[at % len(others)])
+                else:
+                    images.append(plain_pixels(one, self.how.channels))
+            yield _stacked(images)
+            done += len(group)
+
+    def squares(self, shard: int, index: NDArray[np.int64]) -> Iterator[list[Square]]:
+        """As `read`, but only the good pictures, each by itself, deep ones as they are."""
+        for group in decoded(_pictures(self.files[shard], index, self.exclude), self.how):
+            for one in group:
+                if isinstance(one, Skipped):
+                    self.bad[one.path] = one
+            yield [one for one in group if isinstance(one, Square)]
+
+    def _note(self, one: Skipped) -> None:
+        if one.path not in self.bad:
+            self.bad[one.path] = one
+            refuse_too_many(_name(self.files), tuple(self.bad.values()), sum(self.counts))
+
+    def _stand_ins(self, shard: int) -> list[NDArray[np.uint8]]:
+        if shard not in self.stand_ins:
+            index = np.arange(min(_LOOKED, self.counts[shard]))
+            good = [
+                plain_pixels(s, self.how.channels) for g in self.squares(shard, index) for s in g
             ]
-            if any(image.shape != images[0].shape for image in images):  # grey among colour
-                images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
-            yield np.stack(images)
+            if not good:
+                raise InputError(
+                    f"{self.files[shard]}: none of its first {len(index)} pictures can be used; "
+                    "mend it or take it out"
+                )
+            self.stand_ins[shard] = good[:_STAND_INS]
+        return self.stand_ins[shard]
 
-    def squares(self, shard: int, index: NDArray[np.int64]) -> Iterator[list[NDArray[Any]]]:
-        """As `read`, the pixels of each image by itself; of more than 8 bits as they are."""
-        pictures = _pictures(self.files[shard], index, self.exclude)
-        with ThreadPoolExecutor(cores.cores(), "decode") as pool:
-            while group := list(islice(pictures, BLOCK)):
-                parts = [group[start : start + _GROUP] for start in range(0, len(group), _GROUP)]
-                yield [image for part in pool.map(self._decoded, parts) for image in part]
 
-    def _decoded(self, some: list[tuple[bytes, str]]) -> list[NDArray[Any]]:
-        return [
-            decoding.square(
-                picture,
-                where,
-                size=self.size,
-                channels=self.channels or None,
-                pad=False,
-                interpolation=self.interpolation,
-                span=self.span,
-                most_pixels=self.max_pixels,
-            ).pixels
-            for picture, where in some
-        ]
+def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Squares as one array; grey ones among colour ones become colour ones."""
+    channels = max(image.shape[2] for image in images)
+    return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in images])
 
 
 def open_tar(
-    pattern: str,
-    *,
-    size: int,
-    cache: Path,
-    interpolation: str = "bilinear",
-    exclude: tuple[str, ...] = (),
-    max_pixels: int = MOST_PIXELS,
+    pattern: str, how: Decoding, *, cache: Path, exclude: tuple[str, ...] = ()
 ) -> ImageStream:
     """Opens tar files of images: every member that is called like an image is one.
 
@@ -109,49 +174,55 @@ def open_tar(
 
     Args:
         pattern: A file or a glob; ``{0000..0009}`` in it stands for these numbers.
-        size: Height and width of the decoded images.
+        how: Size of the decoded images, how they are scaled and what may be decoded.
         cache: Folder for what is known of the files.
-        interpolation: How pictures are scaled, one of `fit.INTERPOLATIONS`.
         exclude: Patterns of members that are left out, see `vicinal.files.excluded`.
-        max_pixels: Pixels of a picture that may be decoded.
 
     Raises:
-        InputError: If nothing matches, or a file is no tar file or has no image.
+        InputError: If nothing matches, a file is no tar file or has no image, or more of the
+            sample are bad than may be.
     """
     files = _files(pattern)
-    stamp = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    asked = (size, decoding.RULE, stamp, interpolation, exclude, max_pixels, suffixes())
+    stamp = [file_stamp(path) for path in files]
+    asked = (how.size, RULE, stamp, how.interpolation, exclude, how.max_pixels, suffixes())
     digest = hashlib.sha256(repr(asked).encode()).hexdigest()
-    how: dict[str, Any] = {"interpolation": interpolation, "max_pixels": max_pixels}
-    shards = TarShards(files, (), size, 0, exclude=exclude, **how)
     kept = cache / "tar" / f"{digest[:32]}.json"
     if not kept.is_file():
         others: Counter[str] = Counter()
         counts = tuple(sum(1 for _ in _members(path, exclude, others)) for path in files)
-        for path, count in zip(files, counts, strict=True):
-            if not count:
-                raise InputError(
-                    f"{path}: no image in it; members must end in {' '.join(suffixes())}"
-                )
-        mean, std, span = _sampled(replace(shards, counts=counts))
+        _refuse_empty(files, counts)
+        mean, std, span = _sampled(TarShards(files, counts, how, exclude))
         kept.parent.mkdir(parents=True, exist_ok=True)
         known = {"counts": counts, "mean": mean, "std": std, "span": span, "others": others}
         write_json(kept, known)
     known = read_json(kept)
-    channels, name = len(known["mean"]), files[0].name.partition(".")[0]
+    channels, name = len(known["mean"]), _name(files)
     span = None if known["span"] is None else tuple(known["span"])
     tell(_notes(name, known["others"], span))
+    how = replace(how, channels=channels, span=span)
+    shards = TarShards(files, tuple(known["counts"]), how, exclude)
     return ImageStream(
         name=name,
-        shards=replace(shards, counts=tuple(known["counts"]), channels=channels, span=span),
-        size=size,
+        shards=shards,
+        size=how.size,
         channels=channels,
         mean=tuple(known["mean"]),
         std=tuple(known["std"]),
-        test=np.empty((0, size, size, channels), np.uint8),
+        test=np.empty((0, how.size, how.size, channels), np.uint8),
         fingerprint=digest[:16],
         span=span,
+        bad=shards.bad,
     )
+
+
+def _name(files: Sequence[str]) -> str:
+    return os.path.basename(files[0]).partition(".")[0]
+
+
+def _refuse_empty(files: Sequence[str], counts: Sequence[int]) -> None:
+    for path, count in zip(files, counts, strict=True):
+        if not count:
+            raise InputError(f"{path}: no image in it; members must end in {' '.join(suffixes())}")
 
 
 def _notes(name: str, others: dict[str, int], span: Span | None) -> Iterator[str]:
@@ -166,27 +237,18 @@ def _notes(name: str, others: dict[str, int], span: Span | None) -> Iterator[str
         )
 
 
-def tar_pictures(pattern: str, exclude: tuple[str, ...] = ()) -> Iterator[tuple[bytes, str]]:
-    """Every encoded image of tar files, see `open_tar`, and what an error message calls it."""
-    for path in _files(pattern):
-        with _opened(path) as tar:
-            for member in _members(path, exclude, None, tar):
-                file = tar.extractfile(member)
-                assert file is not None
-                yield file.read(), f"{path}, {member.name}"
-
-
-def _files(pattern: str) -> tuple[Path, ...]:
+def _files(pattern: str) -> tuple[str, ...]:
+    """The tar files that a pattern stands for."""
     expanded = os.path.expanduser(pattern)
-    found: list[Path] = []
+    found: list[str] = []
     for one in _braces(expanded):
         there = os.path.isfile(one) or not glob.has_magic(one)
         matches = [one] if there else sorted(glob.glob(literal_start(one)))
-        found += [Path(match) for match in matches]
+        found += matches
     if not found:
         raise InputError(f"tar:{pattern}: no tar file there; give a file or a pattern")
     for path in found:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"{path}: no such file; check the pattern tar:{pattern}")
     return tuple(found)
 
@@ -207,7 +269,7 @@ def _braces(pattern: str) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+def _opened(path: str) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path, "r:*") as tar:
             yield tar
@@ -216,7 +278,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _members(
-    path: Path,
+    path: str,
     exclude: tuple[str, ...],
     others: Counter[str] | None = None,
     tar: tarfile.TarFile | None = None,
@@ -239,7 +301,7 @@ def _members(
 
 
 def _pictures(
-    path: Path, index: NDArray[np.int64], exclude: tuple[str, ...]
+    path: str, index: NDArray[np.int64], exclude: tuple[str, ...]
 ) -> Iterator[tuple[bytes, str]]:
     """The encoded images at ``index``, ascending, and what an error message calls each."""
     wanted = iter(index.tolist())
@@ -257,21 +319,24 @@ def _pictures(
         raise InputError(f"{path}: has fewer images than when it was counted; start again")
 
 
-def _sampled(
-    shards: TarShards,
-) -> tuple[tuple[float, ...], tuple[float, ...], Span | None]:
+def _sampled(shards: TarShards) -> tuple[tuple[float, ...], tuple[float, ...], Span | None]:
     """Mean and deviation of each channel, of one if all of the sample is grey; and the span."""
     chosen = np.unique(np.linspace(0, len(shards.files) - 1, 8).astype(int)).tolist()
     each = _SAMPLED // len(chosen)
     index = {shard: np.arange(min(each, shards.counts[shard])) for shard in chosen}
+
+    def squares(how: Decoding) -> Iterator[list[Square]]:
+        for shard in chosen:
+            yield from replace(shards, how=how).squares(shard, index[shard])
+
     span: Span | None = None
-    for shard in chosen:
-        for squares in shards.squares(shard, index[shard]):
-            for one in squares:
-                span = span if one.dtype == np.uint8 else joined(span, span_of(one))
+    for group in squares(shards.how):
+        for one in group:
+            span = span if one.pixels.dtype == np.uint8 else joined(span, span_of(one.pixels))
+    count = sum(map(len, index.values()))
+    refuse_too_many(_name(shards.files), tuple(shards.bad.values()), count)
     sums = ChannelSums()
-    scaled = replace(shards, span=span)
-    for shard in chosen:
-        for block in scaled.read(shard, index[shard]):
-            sums.add(block)
+    for group in squares(replace(shards.how, span=span)):
+        if group:
+            sums.add(_stacked([one.pixels for one in group]))
     return *sums.statistics(), span

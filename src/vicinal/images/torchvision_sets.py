@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from vicinal.errors import InputError, option, said_by
-from vicinal.images.imageset import ImageSet, Splits
+from vicinal.images.image_set import ImageSet, Splits
+from vicinal.images.picture_list import number_ids
 
 _CLASSES = {
     "cifar10": "CIFAR10",
@@ -57,7 +58,7 @@ def _image_set(dataset: Any, name: str) -> ImageSet:
     return ImageSet(
         name=name,
         pixels=pixels if pixels.ndim == 4 else pixels[..., None],
-        ids=np.array([f"{number:06d}" for number in range(len(pixels))]),
+        ids=number_ids(len(pixels)),
         labels=np.asarray(dataset.targets, dtype=np.int64),
         class_names=tuple(names),
     )

@@ -16,7 +16,7 @@ from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.images import MOST_PIXELS, Part, load_parts, named
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.progress import counted
 from vicinal.representations.representations import Representations, joined
 from vicinal.training.device import resolve_device

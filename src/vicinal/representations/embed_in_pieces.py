@@ -29,23 +29,110 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
-from vicinal import cores
+from vicinal import cores, images
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import write_csv
-from vicinal.images import MOST_PIXELS, ImageSet, named
-from vicinal.images.pieces import Decoded, Decoding, Piece, decode, pieces
-from vicinal.images.skipped import Skipped, refuse_too_many
-from vicinal.representations.embed import embed
-from vicinal.representations.representations import (
-    Representations,
-    claim,
-    part_names,
-    replacing_in,
-    write_plan,
-)
+from vicinal.images import Skipped, source_parts
+from vicinal.images.decoding import Decoding, Given, gathered
+from vicinal.images.picture_list import PictureList, path_of
+from vicinal.images.skipped import refuse_too_many
+from vicinal.images.sources import anywhere
+from vicinal.progress import tell
+from vicinal.representations.embed import embed, from_parts
+from vicinal.representations.representations import claim, part_names, replacing_in, write_plan
 from vicinal.training.device import resolve_device
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A few thousand pictures of a source, in its order.
+
+    Attributes:
+        number: Which piece it is, from 0.
+        split: ``train`` or ``test``; None where the source has no parts of its own.
+        pictures: The pictures.
+    """
+
+    number: int
+    split: str | None
+    pictures: PictureList
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+_PIECE_BYTES = 128 << 20  # of decoded pixels
+_DEEP = (
+    "has more than 8 bits, and the encoder was trained on none such: embed into a .parquet file, "
+    "which scales by the range of the set"
+)
+
+
+def pieces(
+    source: str,
+    size: int,
+    count: int | None = None,
+    *,
+    data_dir: Path | None = None,
+    exclude: tuple[str, ...] = (),
+) -> tuple[list[Piece], tuple[Skipped, ...]]:
+    """Lists a source in pieces; decodes nothing.
+
+    Args:
+        source: As for `vicinal.images.load`.
+        size: Height and width that the pictures will have.
+        count: Pictures of a piece at most; None for as many as decode to 128 MiB.
+        data_dir: Where downloads are kept.
+        exclude: Patterns of files and folders that are left out.
+
+    Returns:
+        The pieces, and what looks like a picture and is not read.
+
+    Raises:
+        InputError: If the source is unknown, missing, empty or out of reach.
+    """
+    count = count or max(64, _PIECE_BYTES // (3 * size * size))
+    parts = source_parts(anywhere(source), data_dir, exclude)
+    tell(note for _, pictures in parts for note in pictures.notes)
+    cut = [
+        (split, pictures.take(slice(start, start + count)))
+        for split, pictures in parts
+        for start in range(0, len(pictures), count)
+    ]
+    skipped = tuple(one for _, pictures in parts for one in pictures.skipped)
+    return [Piece(number, *rest) for number, rest in enumerate(cut)], skipped
+
+
+def decode(piece: Piece, how: Decoding) -> images.Part:
+    """Reads and decodes the pictures of a piece, as `vicinal.images.load_parts` does.
+
+    Without a span, pictures of more than 8 bits are left out, since only all pieces together show
+    their range.
+    """
+    paths: list[str | None] = []
+
+    def pictures() -> Iterator[tuple[Given, str]]:
+        for picture, where in piece.pictures.pictures():
+            paths.append(path_of(picture))
+            yield picture, where
+
+    found = gathered(pictures(), how, deep=_DEEP)
+    good, labels = found.good, piece.pictures.labels
+    places = [path for path in (paths[at] for at in good.tolist()) if path is not None]
+    squares = images.ImageSet(
+        piece.pictures.name,
+        found.pixels,
+        piece.pictures.ids_in(piece.split)[good],
+        None if labels is None else labels[good],
+        piece.pictures.class_names,
+        skipped=found.skipped,
+        sizes=found.sizes,
+    )
+    files = len(places) == len(good) > 0
+    return images.Part(piece.split, squares, tuple(places) if files else None)
+
 
 Made = tuple[bytes, dict[str, Any], str, str]
 """What a PieceEmbedder is made with, but for its threads."""
@@ -102,22 +189,27 @@ class PieceEmbedder:
             cores.set_threads(threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ray Data calls it: pieces as JSON in, parts as JSON out; an error is no exception."""
+        """As Ray Data calls it: pieces in, parts as JSON out; an error is no exception."""
         done = []
-        for text in batch["piece"]:
+        for piece in batch["piece"]:
             try:
-                piece = _piece(json.loads(str(text)))
                 part = self.written(piece) or self.write(piece, self.decoded(piece))
                 done.append(json.dumps(asdict(part)))
             except InputError as error:
                 done.append(json.dumps({"error": error.args[0]}))
         return {"part": np.array(done)}
 
-    def decoded(self, piece: Piece) -> Decoded:
-        """The images of a piece, on all of this worker's threads."""
-        made, most = self.preparation, self.origin["max_pixels"]
-        decoding = Decoding(made.size, made.channels, made.span, most, made.interpolation)
-        return decode(piece, decoding, self.threads)
+    def decoded(self, piece: Piece) -> images.Part:
+        """The pictures of a piece, on all of this worker's threads."""
+        made = self.preparation
+        how = Decoding(
+            made.size,
+            made.channels,
+            interpolation=made.interpolation,
+            span=made.span,
+            max_pixels=self.origin["max_pixels"],
+        )
+        return decode(piece, how)
 
     def written(self, piece: Piece) -> Part | None:
         """The part of a piece, if it is there already."""
@@ -131,27 +223,19 @@ class PieceEmbedder:
             width = read.schema_arrow.field("representation").type.list_size
             return Part(read.metadata.num_rows, width, _skipped(origin["skipped"]))
 
-    def write(self, piece: Piece, decoded: Decoded) -> Part:
-        """Embeds the images of a piece and writes its part."""
-        channels, size = self.preparation.channels, self.preparation.size
-        empty = len(decoded.ids) == 0  # then one black image says how wide a row is
-        pixels = np.zeros((1, size, size, channels), np.uint8) if empty else decoded.pixels
-        ids = np.array(["none"]) if empty else decoded.ids
-        images = ImageSet("piece", pixels, ids)
-        array = embed(self.encoder, images, self.preparation, device=self.device).array
-        count = len(decoded.ids)
-        found = Representations(
-            array[:count],
-            decoded.ids,
-            paths=decoded.paths,
-            labels=decoded.labels,
-            splits=None if piece.split is None else np.full(count, piece.split),
-            sizes=decoded.sizes,
-            origin=self.origin | {"skipped": [asdict(one) for one in decoded.skipped]},
-        )
+    def write(self, piece: Piece, decoded: images.Part) -> Part:
+        """Embeds the pictures of a piece and writes its part."""
+        squares, size = decoded.images, self.preparation.size
+        if not len(squares):  # then one black image says how wide a row is
+            black = np.zeros((1, size, size, self.preparation.channels), np.uint8)
+            squares = images.ImageSet("piece", black, np.array(["none"]))
+        array = embed(self.encoder, squares, self.preparation, device=self.device).array
+        count, skipped = len(decoded.images), decoded.images.skipped
+        origin = self.origin | {"skipped": [asdict(one) for one in skipped]}
+        found = from_parts([decoded], array[:count], origin)
         with replacing_in(self.out, _name(piece)) as file:
             pq.write_table(found.table(), file)
-        return Part(count, array.shape[1], decoded.skipped)
+        return Part(count, array.shape[1], skipped)
 
 
 @cores.shared()
@@ -163,8 +247,9 @@ def embed_pieces(
     engine: str = "plain",
     device: str = "auto",
     piece_images: int | None = None,
+    data_dir: Path | None = None,
     exclude: tuple[str, ...] = (),
-    max_pixels: int = MOST_PIXELS,
+    max_pixels: int = images.MOST_PIXELS,
 ) -> Parts:
     """Embeds a source into a folder of parquet files; goes on where it was interrupted.
 
@@ -173,12 +258,13 @@ def embed_pieces(
     An image that cannot be decoded is left out and listed in ``skipped.csv``.
 
     Args:
-        source: As for `vicinal.images.pieces.pieces`.
+        source: As for `vicinal.images.load`.
         encoder: A run folder or an encoder's file.
         out: A folder or an address that fsspec knows, which every worker can reach.
         engine: ``plain``: this process; ``ray``: the cluster of RAY_ADDRESS, or one made here.
         device: ``auto``, ``cpu`` or ``cuda``, on each worker.
         piece_images: Images of a part at most; None for as many as decode to 128 MiB.
+        data_dir: Where downloads are kept.
         exclude: Patterns of files that are left out, see `vicinal.images.load`.
         max_pixels: Pixels of a picture that may be decoded.
 
@@ -193,7 +279,8 @@ def embed_pieces(
     _, preparation = load_encoder(file)
     if device != "auto" and ray is None:
         resolve_device(device)
-    listed, unread = pieces(source, preparation.size, piece_images, exclude)
+    how: dict[str, Any] = {"data_dir": data_dir, "exclude": exclude}
+    listed, unread = pieces(source, preparation.size, piece_images, **how)
     origin = _origin(source, file, preparation, max_pixels)
     where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
     plan = _plan(listed, origin)
@@ -202,16 +289,16 @@ def embed_pieces(
         claim(where, plan, out)
         done = list(_here(listed, made) if ray is None else _by_ray(ray, listed, made))
     bad = tuple(one for part in done for one in part.skipped)
-    expected, images = sum(map(len, listed)), sum(part.images for part in done)
+    expected, count = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
-    if images + len(bad) != expected or names != sorted(map(_name, listed)):
-        raise RuntimeError(f"{out}: {images} rows in {len(names)} parts of {expected} images")
+    if count + len(bad) != expected or names != sorted(map(_name, listed)):
+        raise RuntimeError(f"{out}: {count} rows in {len(names)} parts of {expected} images")
     refuse_too_many(source, bad, expected)
     skipped = (*unread, *bad)
     if skipped:
         _keep(where, skipped)
-    write_plan(where, plan | {"finished": True, "images": images, "skipped": len(skipped)})
-    return Parts(out, images, max(part.dimensions for part in done), len(done), skipped)
+    write_plan(where, plan | {"finished": True, "images": count, "skipped": len(skipped)})
+    return Parts(out, count, max(part.dimensions for part in done), len(done), skipped)
 
 
 def _origin(
@@ -219,7 +306,7 @@ def _origin(
 ) -> dict[str, Any]:
     """What every part is made from and with."""
     return {
-        "source": named(source),
+        "source": images.named(source),
         "max_pixels": max_pixels,
         "size": preparation.size,
         "channels": preparation.channels,
@@ -249,7 +336,7 @@ def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
 
 def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
     """On the workers of a cluster."""
-    items = [{"piece": json.dumps(asdict(piece))} for piece in listed]
+    items = [{"piece": piece} for piece in listed]
     for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
         said = json.loads(str(row["part"]))
         if "error" in said:
@@ -270,14 +357,6 @@ def _keep(where: str, skipped: Sequence[Skipped]) -> None:
             opened.write(path.read_bytes())
 
 
-def _piece(said: dict[str, Any]) -> Piece:
-    """A piece from its JSON, whose lists were tuples."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
-    }
-    return Piece(**fields)
-
-
 def _name(piece: Piece) -> str:
     return f"part-{piece.number:06d}.parquet"
 
@@ -286,7 +365,10 @@ def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
     """What is to be done, as ``embed.json`` says it."""
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
     for piece in listed:
-        digest.update(json.dumps(asdict(piece)).encode())
+        pictures = piece.pictures
+        codes = None if pictures.labels is None else pictures.labels.tolist()
+        said = (piece.split, pictures.ids.tolist(), codes, pictures.class_names)
+        digest.update(json.dumps(said).encode())
     return origin | {"parts": len(listed), "plan": digest.hexdigest(), "finished": False}
 
 
@@ -341,7 +423,7 @@ def mapped(
     ray: Any,
     work: type,
     made: Sequence[Any],
-    items: Sequence[dict[str, str]],
+    items: Sequence[dict[str, Any]],
     *,
     gpus: bool,
 ) -> Iterator[dict[str, Any]]:

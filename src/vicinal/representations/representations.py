@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, replacing, write_parquet
 from vicinal.images import Skipped
-from vicinal.images.tables import in_order
+from vicinal.images.labels_and_parts import in_order
 
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}

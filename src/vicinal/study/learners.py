@@ -26,7 +26,7 @@ from vicinal.encoder.pretrained import begun, preparation_for
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.objectives import without_spread
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.approximate import neighbours_by

@@ -15,7 +15,7 @@ from vicinal.evaluations.collapse import alpha_req, collapse
 from vicinal.evaluations.own_view import lidar, own_view, views_of
 from vicinal.evaluations.retrieval import retrieve
 from vicinal.files import read_json, read_rows, write_json
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.representations.embed import embed

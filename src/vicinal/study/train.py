@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from vicinal.errors import InputError, option
 from vicinal.evaluations.own_view import keep_better, read_kept
 from vicinal.files import read_rows, write_json
 from vicinal.images import keep_skipped, load, named
-from vicinal.images.skipped import Skipped
+from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
@@ -120,7 +121,7 @@ def train(
     asked = {"minutes": minutes, "start": begun and begun.fingerprint}
     identity = {"verb": "train", "data": named(data), "limit": limit} | asked | source.fingerprints
     with cores.shared(), _opened_run(path, identity, chosen, resume=resume) as folder:
-        distributed.from_first(lambda: keep_skipped(source.skipped, folder / "skipped.csv"))
+        _keep_skipped(source, folder)
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
         # Minutes may end before some of these epochs do.
@@ -129,6 +130,7 @@ def train(
             if distributed.from_first(lambda: due):
                 epochs = most_epochs(chosen.training, len(source.train), minutes, settings)
                 _learn(source, chosen, epochs, minutes, begun, folder, engine)
+                _keep_skipped(source, folder)  # a stream's bad pictures show as it is read
         return distributed.from_first(
             lambda: Trained(
                 run=path,
@@ -157,7 +159,7 @@ class _Source:
     test: Trainable
     preparation: Preparation
     fingerprints: dict[str, str]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: Callable[[], tuple[Skipped, ...]]
 
 
 def _opened(
@@ -182,7 +184,7 @@ def _opened(
             Material(splits.test.pixels, pairs),
             preparation,
             {"train": splits.train.fingerprint, "test": splits.test.fingerprint},
-            tuple(splits.skipped),
+            lambda: splits.skipped,
         )
     if limit is not None:
         raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
@@ -202,7 +204,20 @@ def _opened(
         Material(stream.test, pairs),
         preparation,
         {"train": stream.fingerprint},
+        lambda: stream.skipped,
     )
+
+
+def _keep_skipped(source: _Source, folder: RunFolder) -> None:
+    """Lists what any rank could not use, and what an earlier sitting listed, in skipped.csv."""
+    path = folder / "skipped.csv"
+    found = distributed.gathered(source.skipped())
+
+    def write() -> None:
+        earlier = read_skipped(path) if isinstance(source.train, StreamMaterial) else ()
+        keep_skipped(tuple(dict.fromkeys((*earlier, *chain(*found)))), path)
+
+    distributed.from_first(write)
 
 
 def _recipe_of(start: Path | None) -> str | None:

@@ -308,7 +308,7 @@ def read_original(path: str | Path, span: Span | None = None) -> bytes | None:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        shown = decode_whole(path, path.name, LONGEST_SIDE, span=span, most_pixels=MOST_PIXELS)
+        shown = decode_whole(path, path.name, LONGEST_SIDE, span=span, max_pixels=MOST_PIXELS)
         shown.save(content, "WEBP", quality=90, method=2)
     except (InputError, OSError, MemoryError):
         return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.images.decoding import Span
+from vicinal.images.labels_and_parts import in_order
 from vicinal.images.skipped import Skipped
 
 
@@ -118,14 +120,43 @@ class Splits:
         return tuple(dict.fromkeys((*self.train.skipped, *self.test.skipped)))
 
 
+class Sliceable(Protocol):
+    """An `ImageSet` or a `vicinal.images.picture_list.PictureList`."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) int64, or None."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    def take(self, index: NDArray[np.int64]) -> Self:
+        """The images at ``index`` (K,) int64, which ascends."""
+
+
+S = TypeVar("S", bound=Sliceable)
+
+
 def hold_out(images: ImageSet, share: float, seed: int) -> Splits:
-    """Splits a set in two at random, the same way for the same seed.
+    """Splits a set in two at random, see `held_out`."""
+    return Splits(*held_out(images, share, seed))
+
+
+def held_out(images: S, share: float, seed: int) -> tuple[S, S]:
+    """Splits images in two at random, the same way for the same seed.
 
     Args:
         images: The whole set.
         share: Part of the images, between 0 and 1, that becomes the test set;
             the same share of each class where there are labels.
         seed: Seed of the draw.
+
+    Returns:
+        The rest, and the test set.
 
     Raises:
         InputError: If either part would be empty.
@@ -139,10 +170,10 @@ def hold_out(images: ImageSet, share: float, seed: int) -> Splits:
         raise InputError(
             f"{images.name}: {len(images)} images are too few to hold out {share:.0%} of them"
         )
-    return Splits(train=images.take(rest), test=images.take(np.sort(chosen)))
+    return images.take(rest), images.take(np.sort(chosen))
 
 
-def limited(images: ImageSet, count: int, seed: int) -> ImageSet:
+def limited(images: S, count: int, seed: int) -> S:
     """A part of ``count`` images, equally many of each class where there are labels."""
     if count >= len(images):
         return images
@@ -151,7 +182,7 @@ def limited(images: ImageSet, count: int, seed: int) -> ImageSet:
 
 
 def _ranks(
-    images: ImageSet, seed: int
+    images: Sliceable, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """A seeded shuffle, and each shuffled image's rank within its class and that class's size."""
     shuffled = np.random.default_rng(seed).permutation(len(images))
@@ -160,3 +191,24 @@ def _ranks(
     rank = np.empty(len(labels), dtype=np.int64)
     rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
     return rank, np.bincount(labels)[labels], shuffled
+
+
+def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
+    """Labels of both parts as positions in one list of class names, joined by name."""
+    if train.labels is None or test.labels is None or train.class_names == test.class_names:
+        return Splits(train=train, test=test)
+    names = list(dict.fromkeys((*train.class_names, *test.class_names)))
+    if all(name.isdecimal() for name in names):
+        names = in_order(names)
+    position = {name: number for number, name in enumerate(names)}
+    return Splits(
+        *(
+            replace(
+                part,
+                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
+                class_names=tuple(names),
+            )
+            for part in (train, test)
+            if part.labels is not None
+        )
+    )

@@ -1,0 +1,164 @@
+"""Labels of pictures and parts of data sets: how tables and folders customarily name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAIN = ("train", "training", "trn")
+TEST = ("test", "testing", "tst")
+VALIDATION = ("validation", "valid", "val", "dev", "development", "eval", "evaluation")
+"""Customary names, in lower case; any case counts."""
+
+
+def part_of(name: str) -> str | None:
+    """``train``, ``test`` or ``validation`` for a customary name of it; None for any other."""
+    plain = name.strip().lower()
+    parts = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+    return next((part for part, names in parts.items() if plain in names), None)
+
+
+def parted_files(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Files by the part that a word of their paths names; nothing where that says no parts.
+
+    Every file must name exactly one part, and some the training part and some another.
+
+    Args:
+        paths: Within their folder, with ``/`` between folders.
+    """
+    parts: dict[str, list[str]] = {}
+    for path in paths:
+        words = {part_of(word) for word in re.split(r"[^A-Za-z]+", path)} - {None}
+        if len(words) != 1:
+            return {}
+        parts.setdefault(str(words.pop()), []).append(path)
+    return parts if "train" in parts and len(parts) > 1 else {}
+
+
+def chosen_test(labelled: Mapping[str, bool], name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Which part is the test part beside the training part, and lines about the choice.
+
+    ``test`` comes before ``validation``; but where the training part has labels, one with labels
+    before one without.
+
+    Args:
+        labelled: Of ``train``, ``test`` and ``validation`` those there are; whether each has
+            labels.
+        name: What people call the set.
+    """
+    others = [part for part in ("test", "validation") if part in labelled]
+    if not others:
+        return None, ()
+    chosen = others[0]
+    if labelled.get("train"):
+        chosen = next((part for part in others if labelled[part]), chosen)
+    unused = [part for part in others if part != chosen]
+    if not unused:
+        return chosen, ()
+    why = "" if chosen == others[0] else ", whose pictures have labels, unlike those of test"
+    return chosen, (f"{name}: the test part is {chosen}{why}; {unused[0]} is not used",)
+
+
+def case_forms(names: Iterable[str]) -> list[str]:
+    """Each name in lower case, with a capital, and in capitals."""
+    return [form for name in names for form in (name, name.capitalize(), name.upper())]
+
+
+_COLUMNS = (
+    *("label", "labels", "class", "classes", "target", "targets", "category", "categories"),
+    *("fine_label", "fine_labels", "label_name", "class_name", "class_label", "label_id"),
+    *("class_id", "category_id", "category_name", "coarse_label", "coarse_labels", "y"),
+)
+"""What a column of labels is called, the likeliest first."""
+
+
+PATHS = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image"),
+    *("img_path", "img", "image_name", "picture", "photo", "paths", "files", "images"),
+)
+"""What a column of files is called."""
+
+
+def coded(
+    classes: NDArray[np.str_], declared: tuple[str, ...] = ()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Class names of pictures (N,) as positions (N,) int64 in the list of names, and that list.
+
+    Args:
+        classes: The class name of each picture; blanks around a name do not count.
+        declared: Names that come first, in their order; others follow sorted, numbers as numbers.
+    """
+    declared = tuple(name.strip() for name in declared)
+    found, inverse = np.unique(np.char.strip(classes), return_inverse=True)
+    names = (*declared, *in_order(set(found.tolist()) - set(declared)))
+    position = {name: number for number, name in enumerate(names)}
+    return np.array([position[name] for name in found.tolist()], dtype=np.int64)[inverse], names
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Class names sorted, numbers as numbers, so that class 10 comes after class 9."""
+    return sorted(names, key=_numbers_first)
+
+
+def label_columns(names: Sequence[str], declared: Collection[str] = ()) -> list[str]:
+    """The columns that may hold labels, the likeliest first: by their names, then declared ones.
+
+    Args:
+        names: All columns.
+        declared: Those that a data set itself calls labels.
+    """
+    by_name = {plain_name(name): name for name in reversed(names)}
+    known = [by_name[name] for name in _COLUMNS if name in by_name]
+    return list(dict.fromkeys((*known, *(name for name in names if name in declared))))
+
+
+def plain_name(column: str) -> str:
+    """A column's name as names are compared: ``" Fine-Label"`` is ``fine_label``."""
+    return column.strip().strip("\ufeff\"' ").lower().replace(" ", "_").replace("-", "_")
+
+
+class Labels(NamedTuple):
+    """Labels of pictures.
+
+    Attributes:
+        codes: (N,) int64 positions in ``names``, or None.
+        names: The names of the classes; empty without labels.
+        note: The line for the user that says where they are from, or why there are none.
+    """
+
+    codes: NDArray[np.int64] | None
+    names: tuple[str, ...]
+    note: str
+
+
+def labels_from(
+    name: str, origin: str, classes: NDArray[np.str_], declared: tuple[str, ...] = ()
+) -> Labels:
+    """Labels made of the class name of each picture, see `coded`.
+
+    Args:
+        name: What people call the set.
+        origin: Where the labels are from, such as ``the column label``.
+        classes: (N,) strings.
+        declared: Names that come first.
+    """
+    codes, names = coded(classes, declared)
+    return Labels(codes, names, labels_told(name, len(names), origin))
+
+
+def no_labels(name: str, why: str) -> Labels:
+    """That there are none, and why not."""
+    return Labels(None, (), f"{name}: no labels ({why})")
+
+
+def labels_told(name: str, count: int, origin: str) -> str:
+    """The line that says where labels are from."""
+    return f"{name}: labels from {origin}, {count:,} class{'' if count == 1 else 'es'}"
+
+
+def _numbers_first(name: str) -> tuple[bool, int, str]:
+    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)

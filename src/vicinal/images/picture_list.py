@@ -1,0 +1,187 @@
+"""PictureList: the pictures of a source, listed and not decoded; what every loader returns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.files import as_text, file_stamp
+from vicinal.images.decoding import Given
+from vicinal.images.labels_and_parts import Labels, chosen_test
+from vicinal.images.skipped import Skipped
+
+Index = NDArray[np.int64] | slice
+"""Which pictures of a list: positions (K,), ascending, or a slice."""
+
+
+class Place(Protocol):
+    """Where the pictures of a list lie, in its order. It can be pickled."""
+
+    def take(self, index: Index) -> Self:
+        """The place of some of the pictures."""
+
+    def stamp(self) -> Iterator[str]:
+        """Lines that change when a file, or the choice of pictures, does."""
+
+    def pictures(self) -> Iterator[tuple[Given, str]]:
+        """Each picture in turn, and what an error message calls it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureList:
+    """The pictures of a source, or of a part of it.
+
+    Attributes:
+        name: What people call the set.
+        place: Where the pictures lie.
+        ids: (N,) strings, unique within the list.
+        labels: (N,) int64 positions in ``class_names``, or None.
+        class_names: The names of the classes; empty without labels.
+        skipped: What could not even be listed.
+        notes: Lines for the user: where the labels are from, and what is not used.
+    """
+
+    name: str
+    place: Place
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def labelled(
+        cls,
+        name: str,
+        place: Place,
+        ids: NDArray[np.str_],
+        labels: Labels,
+        skipped: tuple[Skipped, ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> PictureList:
+        """A list with its labels, and the line that says where they are from."""
+        codes, names, note = labels
+        return cls(name, place, ids, codes, names, skipped, (note, *notes))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: Index) -> PictureList:
+        """The pictures at ``index``, positions (K,) int64 that ascend, or a slice."""
+        labels = None if self.labels is None else self.labels[index]
+        place = self.place.take(index)
+        return replace(self, place=place, ids=self.ids[index], labels=labels)
+
+    def stamp(self) -> Iterator[str]:
+        """Lines that change when a file, or the choice of pictures, does."""
+        return self.place.stamp()
+
+    def pictures(self) -> Iterator[tuple[Given, str]]:
+        """Each picture in turn, and what an error message calls it."""
+        return self.place.pictures()
+
+    def ids_in(self, part: str | None) -> NDArray[np.str_]:
+        """The ids that begin with the name of a part, if there is one."""
+        if part is None:
+            return self.ids
+        return np.array([f"{part}/{one}" for one in self.ids.tolist()], np.str_)
+
+    def paths(self) -> tuple[str, ...] | None:
+        """Where each picture's file lies, see `path_of`; None where not all are files."""
+        found: list[str] = []
+        for picture, _ in self.pictures():
+            if (path := path_of(picture)) is None:
+                return None
+            found.append(path)
+        return tuple(found) or None
+
+
+def path_of(picture: Given) -> str | None:
+    """The absolute path (as `vicinal.files.as_text` has it) or address of a picture's file."""
+    if isinstance(picture, Path):
+        return as_text(os.path.abspath(picture))
+    return picture if isinstance(picture, str) else None
+
+
+def number_ids(count: int) -> NDArray[np.str_]:
+    """The ids of pictures without names: ``000000``, ``000001``."""
+    return np.array([f"{number:06d}" for number in range(count)], np.str_)
+
+
+Reader = Callable[[str, NDArray[np.int64]], Iterator[tuple[Given, str]]]
+"""(a file's path or address, which of its rows, ascending) -> these pictures and their names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Pictures in files that hold many each: rows of parquet files, members of tar files.
+
+    Attributes:
+        read: Gives the pictures at some rows of a file; can be pickled.
+        files: Paths or addresses.
+        firsts: The number of each file's first row, counted through all files.
+        rows: (N,) int64, ascending: which rows, counted likewise.
+    """
+
+    read: Reader
+    files: tuple[str, ...]
+    firsts: tuple[int, ...]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def all(cls, read: Reader, files: tuple[str, ...], counts: list[int]) -> Rows:
+        """All rows of files that have so many each."""
+        firsts = tuple(int(end) for end in np.cumsum([0, *counts[:-1]]))
+        return cls(read, files, firsts, np.arange(sum(counts), dtype=np.int64))
+
+    def take(self, index: Index) -> Rows:
+        """The rows at ``index``, and the files that hold any of them."""
+        some = replace(self, rows=self.rows[index])
+        kept = [(file, first) for file, first, rows in some._by_file() if len(rows)]
+        files, firsts = zip(*kept, strict=True) if kept else ((), ())
+        return replace(some, files=files, firsts=firsts)
+
+    def stamp(self) -> Iterator[str]:
+        """Lines that change when a file, or the choice of rows, does."""
+        yield from map(file_stamp, self.files)
+        yield hashlib.sha256(self.rows.tobytes()).hexdigest()
+
+    def pictures(self) -> Iterator[tuple[Given, str]]:
+        """Each picture, and what an error message calls it."""
+        for file, first, rows in self._by_file():
+            if len(rows):
+                yield from self.read(file, rows - first)
+
+    def _by_file(self) -> Iterator[tuple[str, int, NDArray[np.int64]]]:
+        starts = np.searchsorted(self.rows, self.firsts)
+        ends = np.append(starts[1:], len(self.rows))
+        for file, first, start, end in zip(self.files, self.firsts, starts, ends, strict=True):
+            yield file, first, self.rows[start:end]
+
+
+Parts = tuple[PictureList | None, PictureList | None]
+"""Training and test part; a source that has only one part gives it as the first."""
+
+
+def train_and_test(
+    parts: Mapping[str, PictureList], name: str, notes: tuple[str, ...] = ()
+) -> Parts:
+    """Which lists are the training and the test part, see `chosen_test`.
+
+    Args:
+        parts: Of ``train``, ``test`` and ``validation`` those there are.
+        name: What people call the set.
+        notes: More lines for the user, of the whole source.
+    """
+    test, more = chosen_test({part: one.labels is not None for part, one in parts.items()}, name)
+    train = parts.get("train")
+    if train is not None:
+        train = replace(train, notes=(*train.notes, *more, *notes))
+    return train, None if test is None else parts[test]
