@@ -11,7 +11,8 @@ from vicinal import load, load_anomalies
 from vicinal.files import read_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import RunFolder
-from vicinal.study.learners import LEARNERS, Data
+from vicinal.study.data import Data
+from vicinal.study.learners import LEARNERS
 from vicinal.study.systems import Measure
 
 

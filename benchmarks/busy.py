@@ -22,13 +22,13 @@ from again import measuring, studied
 from data import source
 from measuring import say, section, table
 from neighbours import busy
-from vicinal import Request, cores, load, run_study
+from vicinal import StudyOptions, cores, load, run_study
 from vicinal.explore import Request as Explored
 from vicinal.explore import explore
 from vicinal.files import read_json
 from vicinal.recipes import read_recipe
+from vicinal.study.side_by_side import measure_all
 from vicinal.study.speed import measure_training
-from vicinal.study.systems import measure_all
 from vicinal.training.device import open_engine
 
 RECIPES = ("laptop", "photos")
@@ -101,7 +101,7 @@ def _finished(run: Path, images: int) -> Path:
         with held(1):
             settings = ("training.epochs=1", "training.warmup_epochs=0.2")
             run_study(
-                Request(
+                StudyOptions(
                     data=source("cifar10"),
                     anomalies=source("mnist"),
                     limit=images,

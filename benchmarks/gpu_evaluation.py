@@ -15,8 +15,8 @@ from gpu import arguments, parsed, sitting, where
 from measuring import say, table
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
-from vicinal.study.claims import HEADLINES
-from vicinal.study.learners import Data
+from vicinal.study.data import Data
+from vicinal.study.figures import HEADLINES
 from vicinal.study.systems import SYSTEMS
 
 GOAL = 20

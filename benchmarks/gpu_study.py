@@ -12,13 +12,13 @@ from typing import Any
 from gpu import arguments, cifar10, parsed, sitting, where
 from measuring import table
 from vicinal.files import read_json, read_rows
-from vicinal.study.claims import AUROC, HEADLINES, PROBE, SILHOUETTE
-from vicinal.study.run import Request, run_study
+from vicinal.study.figures import HEADLINES
+from vicinal.study.figures import STUDY as AUTHOR
+from vicinal.study.run import StudyOptions, run_study
 
 STUDY = {
-    **{(name, "probe_accuracy"): share for name, share in PROBE.items()},
-    **{("S8", name, "auroc"): share for name, share in AUROC.items()},
-    **{("S9", name, "silhouette"): share for name, share in SILHOUETTE.items()},
+    (*path, {"S8": "auroc", "S9": "silhouette"}.get(path[0], "probe_accuracy")): figure
+    for path, figure in AUTHOR.items()
 }
 
 
@@ -39,7 +39,7 @@ def main() -> None:
             run = asked.out / f"seed-{seed}"
             if (run / "results.json").is_file():
                 continue
-            request = Request(
+            options = StudyOptions(
                 data=asked.data,
                 anomalies=other,
                 limit=asked.images,
@@ -49,7 +49,7 @@ def main() -> None:
                 resume=(run / "run.json").is_file(),
                 device=asked.device,
             )
-            run_study(request)
+            run_study(options)
     report(sorted(asked.out.glob("seed-*")), asked.device)
 
 

@@ -28,7 +28,8 @@ from vicinal.evaluations.score import Score
 from vicinal.files import write_json
 from vicinal.representations.neighbours import unit_length
 from vicinal.representations.representations import Representations
-from vicinal.study.claims import AUROC, PROBE, SILHOUETTE, is_cifar10
+from vicinal.study.figures import STUDY as AUTHOR
+from vicinal.study.figures import is_cifar10
 from vicinal.study.learners import read_learned
 from vicinal.study.systems import Measure
 
@@ -38,10 +39,9 @@ EPOCHS = (10, 30, 100)
 NEIGHBOURS = (1, 2, 5)
 LEARNERS = {"generated": "S1", "mined": "S5", "no-variance": "S4"}
 STUDY = {
-    ("S3", "generated"): PROBE["S3"],
-    ("S4", "no-variance"): PROBE["S4"],
-    **{("S8", learner): figure for learner, figure in AUROC.items()},
-    **{("S9", learner): figure for learner, figure in SILHOUETTE.items()},
+    ("S3", "generated"): AUTHOR[("S3",)],
+    ("S4", "no-variance"): AUTHOR[("S4",)],
+    **{path: figure for path, figure in AUTHOR.items() if path[0] in ("S8", "S9")},
 }
 
 

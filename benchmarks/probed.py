@@ -12,7 +12,8 @@ from vicinal.files import read_rows
 from vicinal.images import Splits
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.representations import Representations
-from vicinal.study.learners import Data, Learners
+from vicinal.study.data import Data
+from vicinal.study.learners import Learners
 from vicinal.training.device import open_engine
 
 

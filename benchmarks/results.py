@@ -11,8 +11,8 @@ from typing import Any
 
 from hang_on import FILE, table
 from vicinal.files import read_json, replacing
-from vicinal.study.claims import as_text, headline
-from vicinal.study.systems import PAYS
+from vicinal.study.figures import as_text, headline
+from vicinal.study.side_by_side import PAYS
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 HEADER = """# Results

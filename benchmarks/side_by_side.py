@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from again import measuring, studied
 from data import source
 from measuring import interleaved, ratio, section, table
-from vicinal import Request, run_study
+from vicinal import StudyOptions, run_study
 from vicinal.study import systems
 from vicinal.study.systems import SYSTEMS
 
@@ -59,7 +59,7 @@ def main() -> None:
 def _studied(folder: Path) -> Path:
     """A study of the laptop recipe whose encoders saw few images once."""
     return run_study(
-        Request(
+        StudyOptions(
             data=source("cifar10"),
             anomalies=source("mnist"),
             limit=IMAGES,

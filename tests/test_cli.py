@@ -281,7 +281,7 @@ def test_every_recipe_field_is_read_by_something(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A field that nothing reads would be a promise that nothing keeps."""
-    from vicinal.study.run import Request, run_study
+    from vicinal.study.run import StudyOptions, run_study
 
     read: set[str] = set()
     plain = Section.__getattribute__
@@ -294,7 +294,7 @@ def test_every_recipe_field_is_read_by_something(
     monkeypatch.setattr(Section, "__getattribute__", recording)
     photos = pictures(tmp_path / "photos", 60, ("cat", "dog"))  # in colour: all views come in
     run_study(
-        Request(
+        StudyOptions(
             data=f"folder:{photos}",
             anomalies=f"folder:{photos}",
             recipe="digits",

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vicinal.representations.representations import Representations
     from vicinal.representations.spectral import LaplacianEigenmaps
     from vicinal.study.publish import from_pretrained, push_to_hub
-    from vicinal.study.run import Request, run_study
+    from vicinal.study.run import StudyOptions, run_study
     from vicinal.training.loop import Material, pretrain
     from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
@@ -98,7 +98,7 @@ _HOMES = {
     "select": "evaluations.selection",
     "two_sample": "evaluations.two_sets",
     "new_images": "evaluations.two_sets",
-    "Request": "study.run",
+    "StudyOptions": "study.run",
     "run_study": "study.run",
     "from_pretrained": "study.publish",
     "push_to_hub": "study.publish",
@@ -155,7 +155,7 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "select",
     "two_sample",
     "new_images",
-    "Request",
+    "StudyOptions",
     "run_study",
     "from_pretrained",
     "push_to_hub",
@@ -164,7 +164,12 @@ __all__ = [  # noqa: RUF022 - in the order data flows
 ]
 
 
+_EARLIER = {"Request": "StudyOptions"}
+"""Public names as they were called before."""
+
+
 def __getattr__(name: str) -> Any:
+    name = _EARLIER.get(name, name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"vicinal.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'vicinal' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from vicinal.errors import InputError
 from vicinal.explore import TEST_IMAGES
 from vicinal.report import write_report
 from vicinal.representations.spectral import LaplacianEigenmaps
-from vicinal.study.run import Request, run_study
+from vicinal.study.run import StudyOptions, run_study
 
 TINY = (
     "training.epochs=1",
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[dict[str, NDArray[np.uint8]], tuple[str, ...]]] = {
 
 def study(folder: Path, classes: dict[str, NDArray[np.uint8]], *settings: str) -> Path:
     return run_study(
-        Request(
+        StudyOptions(
             data=written(folder / "pictures", classes),
             anomalies=written(folder / "others", {".": noise(6)}),
             recipe="digits",

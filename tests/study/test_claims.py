@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vicinal.study.claims import judge, over_seeds
+from vicinal.study.claims import claims_over_seeds, judge
 
 COLLAPSED = {"rankme": 3.0, "top2_share": 0.99, "std_mean": 0.01, "probe_accuracy": 0.2}
 SYSTEMS: dict[str, Any] = {
@@ -97,7 +97,7 @@ def test_without_labels_or_anomalies_claims_say_so() -> None:
 def test_over_seeds_a_claim_must_hold_for_every_seed() -> None:
     other = deepcopy(SYSTEMS)
     other["S5"]["probe_accuracy"] = 0.9
-    claims = over_seeds([judge(SYSTEMS), judge(other), judge(SYSTEMS)])
+    claims = claims_over_seeds([judge(SYSTEMS), judge(other), judge(SYSTEMS)])
     assert claims[3]["holds"] is False
     assert "2 of 3 seeds" in claims[3]["why"]
     mined = claims[3]["spread"]["probe, mined neighbours (S5)"]

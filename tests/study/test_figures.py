@@ -2,7 +2,7 @@
 
 import pytest
 
-from vicinal.study.claims import PROBE, beside, in_words, with_study_figures
+from vicinal.study.figures import beside, in_words, with_study_figures
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_figure_of_the_study_has_one_beside_it_unless_it_was_not_measured(
         "probe_accuracy_short": 0.1523,
         "interval_short": None,
     }
-    systems = {name: dict(probed) for name in PROBE} | {
+    systems = {name: dict(probed) for name in ("S3", "S4", "S5", "S6")} | {
         "S5": {"probe_accuracy": None, "probe_accuracy_short": None, "needs": "labels"},
         "S8": {"skipped": "no anomaly set was given"},
         "S9": {name: {"silhouette": 0.1} for name in ("generated", "mined")},

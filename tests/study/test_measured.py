@@ -26,11 +26,12 @@ from vicinal.images import load, load_anomalies
 from vicinal.recipes import read_recipe
 from vicinal.report import write_report
 from vicinal.runs.run_folder import RunFolder
-from vicinal.study import systems
-from vicinal.study.learners import Data
-from vicinal.study.objectives import asked_objectives, over_seeds
-from vicinal.study.run import Request, run_study
-from vicinal.study.systems import LONGEST_FIRST, SYSTEMS, Measure, in_order, measure_all
+from vicinal.study import side_by_side
+from vicinal.study.data import Data
+from vicinal.study.objectives import objectives_over_seeds, parse_objectives
+from vicinal.study.run import StudyOptions, run_study
+from vicinal.study.side_by_side import LONGEST_FIRST, in_order, measure_all
+from vicinal.study.systems import SYSTEMS, Measure
 
 TINY = (
     "training.epochs=1",
@@ -52,14 +53,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of the digits, measured in turn; don't write to it."""
     folder = tmp_path_factory.mktemp("study") / "run"
     with one_thread():  # as each of two processes has on two cores
-        request = Request(data="digits", limit=LIMIT, settings=TINY, run=folder)
+        request = StudyOptions(data="digits", limit=LIMIT, settings=TINY, run=folder)
         return run_study(replace(request, objectives=("vicreg", "ntxent")))
 
 
 @pytest.fixture
 def learned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """What measures a copy of the run that has been through its learners alone, side by side."""
-    monkeypatch.setattr(systems, "PAYS", 0)
+    monkeypatch.setattr(side_by_side, "PAYS", 0)
     monkeypatch.setattr(cores, "most", lambda: 2)
     folder = RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
     for name in SYSTEMS:
@@ -123,7 +124,7 @@ def test_objectives_stand_beside_each_other(run: Path) -> None:
 
 def test_the_spread_over_seeds_has_every_number() -> None:
     runs = [{"tcr": {"title": "TCR", "knn": knn, "auroc": None}} for knn in (0.5, 0.7)]
-    (joined,) = over_seeds(runs).values()
+    (joined,) = objectives_over_seeds(runs).values()
     assert joined["over_seeds"].keys() == {"knn"}
     assert joined["over_seeds"]["knn"]["mean"] == pytest.approx(0.6)
 
@@ -133,9 +134,9 @@ def test_the_spread_over_seeds_has_every_number() -> None:
 )
 def test_objectives_that_cannot_be_compared_are_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=f"{said}; give all, or some of vicreg, barlow"):
-        asked_objectives(text)
-    assert asked_objectives("all")[:2] == ("vicreg", "barlow")
-    assert asked_objectives(None) == ()
+        parse_objectives(text)
+    assert parse_objectives("all")[:2] == ("vicreg", "barlow")
+    assert parse_objectives(None) == ()
 
 
 def test_times_are_told_in_the_systems_order() -> None:
@@ -152,7 +153,7 @@ def test_side_by_side_gives_the_figures_of_one_after_the_other(
     run: Path, learned: Measure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 107.0])  # before and after all of them
-    monkeypatch.setattr(systems, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(side_by_side, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     before = sum(learned.run.seconds().values())
     measure_all(learned)
     assert sum(learned.run.seconds().values()) - before == pytest.approx(7, abs=0.01)
@@ -191,7 +192,7 @@ def test_a_killed_process_leaves_the_rest_to_one_at_a_time(
                 os.kill(process, signal.SIGKILL)
         write_json(path, figures)
 
-    monkeypatch.setattr(systems, "write_json", kill_then_write)
+    monkeypatch.setattr(side_by_side, "write_json", kill_then_write)
     with one_thread():
         measure_all(learned)
     assert len(killed) == 2
@@ -213,7 +214,7 @@ def test_a_full_disk_ends_the_processes_without_another_word(
     def full(path: Path, _: Any) -> None:
         raise StorageError(path, "No space left on device")
 
-    monkeypatch.setattr(systems, "write_json", full)
+    monkeypatch.setattr(side_by_side, "write_json", full)
     with pytest.raises(StorageError, match="No space left"):
         measure_all(learned)
     gc.collect()
@@ -233,7 +234,7 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
     def refuse(*_: Any) -> None:
         raise AssertionError("another process")
 
-    monkeypatch.setattr(systems, "_side_by_side", refuse)
+    monkeypatch.setattr(side_by_side, "_side_by_side", refuse)
     with pytest.raises(AssertionError, match="another process"):
         measure_all(learned)
     finished = Measure(RunFolder(run), learned.data, learned.recipe)
@@ -242,10 +243,10 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
         one_core.setattr(cores, "most", lambda: 1)
         measure_all(finished)
     with monkeypatch.context() as small_set:
-        small_set.setattr(systems, "PAYS", LIMIT + 1)
+        small_set.setattr(side_by_side, "PAYS", LIMIT + 1)
         measure_all(finished)
     widest = 8 * PatchFeatures().n_filters * 4  # bytes of the widest row, that of the patches
-    pages = {"SC_PHYS_PAGES": systems.SETS * LIMIT, "SC_PAGE_SIZE": widest - 1}
+    pages = {"SC_PHYS_PAGES": side_by_side.SETS * LIMIT, "SC_PAGE_SIZE": widest - 1}
     with monkeypatch.context() as little_memory:
         little_memory.setattr(os, "sysconf", pages.__getitem__)
         measure_all(finished)
@@ -258,9 +259,9 @@ def test_small_sets_a_gpu_one_core_and_little_memory_stay_in_this_process(
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
 def test_an_interruption_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
     script = (
-        "from vicinal import cores; from vicinal.study import measured;"
+        "from vicinal import cores; from vicinal.study import side_by_side;"
         "from vicinal.cli import main;"
-        "measured.PAYS = 0; cores.most = lambda: 2; main()"
+        "side_by_side.PAYS = 0; cores.most = lambda: 2; main()"
     )
     settings = [word for setting in TINY for word in ("--set", setting)]
     command = ("study", "--run", "run", *settings)

@@ -11,8 +11,8 @@ from vicinal.files import read_json
 from vicinal.recipes import read_recipe
 from vicinal.report import write_report
 from vicinal.representations.representations import Representations
-from vicinal.study.probes import needed, probes
-from vicinal.study.run import Request, run_study
+from vicinal.study.measures import Measures, needed
+from vicinal.study.run import StudyOptions, run_study
 
 TINY = (
     "training.epochs=1",
@@ -41,7 +41,7 @@ def pictures(folder: Path, counts: dict[str, int]) -> Path:
 
 def study(folder: Path, counts: dict[str, int]) -> Path:
     photos = pictures(folder / "photos", counts)
-    request = Request(
+    request = StudyOptions(
         f"folder:{photos}",
         recipe="digits",
         settings=TINY,
@@ -99,6 +99,6 @@ def test_what_a_probe_lacks_is_said(
     train: list[int] | None, test: list[int] | None, lacking: str | None
 ) -> None:
     assert needed(made(train), made(test)) == lacking
-    figures = probes(made(train), made(test), read_recipe("digits"))
+    figures = Measures(read_recipe("digits")).probes(made(train), made(test))
     assert figures.get("needs") == lacking
     assert (figures["probe_accuracy"] is None) == (lacking is not None)

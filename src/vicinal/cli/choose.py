@@ -52,12 +52,12 @@ def choose(
     vicinal choose PHOTOS/ --objectives vicreg,barlow,ntxent
     """
     from vicinal.study.choose import choose as choose_objective
-    from vicinal.study.objectives import asked_objectives
+    from vicinal.study.objectives import parse_objectives
 
     found = choose_objective(
         data,
         minutes=minutes,
-        objectives=asked_objectives(objectives),
+        objectives=parse_objectives(objectives),
         recipe=recipe,
         settings=settings or (),
         limit=limit,

@@ -68,15 +68,15 @@ def study(
     # torch takes seconds to import, and --help must not.
     from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
-    from vicinal.study.claims import headline, print_summary
-    from vicinal.study.objectives import asked_objectives
-    from vicinal.study.run import Request, run_study
+    from vicinal.study.figures import headline, print_summary
+    from vicinal.study.objectives import parse_objectives
+    from vicinal.study.run import StudyOptions, run_study
 
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
     changes += [f"training.precision={precision}"] if precision is not None else []
     folder = run_study(
-        Request(
+        StudyOptions(
             data=data,
             anomalies=anomalies,
             test=test,
@@ -89,7 +89,7 @@ def study(
             device=device,
             data_dir=data_dir,
             log=log,
-            objectives=asked_objectives(objectives),
+            objectives=parse_objectives(objectives),
             **reading(exclude, max_megapixels),
         ),
         [TEST_IMAGES],

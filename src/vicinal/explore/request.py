@@ -15,7 +15,7 @@ from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, Part, load_parts
 from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
-from vicinal.runs.run_folder import asked_recipe
+from vicinal.runs.run_folder import resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
 
 MINUTES = 8.0
@@ -134,7 +134,7 @@ def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | No
         held = read_json(path / "run.json").get("recipe")
         if held is not None:
             return Recipe.model_validate(held)
-    return asked_recipe(data, request.recipe, request.settings, request.ignore)
+    return resolve_recipe(data, request.recipe, request.settings, request.ignore)
 
 
 def load_pictures(

@@ -27,8 +27,8 @@ from vicinal.report import STUDY_PART
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import write_pictures
 from vicinal.runs.run_folder import RunFolder
-from vicinal.study.learners import Data
-from vicinal.study.run import Further
+from vicinal.study.data import Data
+from vicinal.study.run import ExtraStage
 
 _MAPS = ("pca", "tsne")
 
@@ -99,7 +99,7 @@ def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Representa
     write_json(run / STUDY_PART / "explore.json", figures)
 
 
-TEST_IMAGES = Further(
+TEST_IMAGES = ExtraStage(
     "explore",
     tuple(
         f"{STUDY_PART}/{name}"

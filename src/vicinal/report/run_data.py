@@ -18,7 +18,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_rows
 from vicinal.report import charts
 from vicinal.report.inlined import Pictures, base64_array, finite
-from vicinal.study.claims import headline_figures
+from vicinal.study.figures import headline_figures
 
 LEARNERS = ("generated", "no-variance", "mined")
 Curves = dict[str, dict[str, list[float | None]]]

@@ -370,7 +370,7 @@ def say(line: str) -> None:
     Console(stderr=True, highlight=False).print(readable(line), markup=False, soft_wrap=True)
 
 
-def asked_recipe(
+def resolve_recipe(
     data: str,
     recipe: str | None,
     settings: Sequence[str],

@@ -15,7 +15,7 @@ from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
 from vicinal.images import load, named
 from vicinal.objectives import OBJECTIVES
-from vicinal.runs.run_folder import asked_recipe, default_folder, open_run, say
+from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe, say
 from vicinal.study.objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes
@@ -80,7 +80,7 @@ def choose(
     """
     _check(minutes, objectives, settings)
     began = time.monotonic()
-    chosen = asked_recipe(data, recipe, settings)
+    chosen = resolve_recipe(data, recipe, settings)
     path = run or default_folder(data, chosen.name, resume=resume, prefix="choose-")
     size, interpolation = form_of(chosen)
     how: dict[str, Any] = {"limit": limit, "data_dir": data_dir, **reading}

@@ -1,22 +1,15 @@
-"""The study's figures beside its author's: nine claims with a verdict, a table for the terminal.
+"""The study's nine claims, each with a verdict.
 
-The author argued them by eye. Here each is a comparison of measured figures, stated in
-its function; a claim without its figures is not measurable, and says why.
-
-Source: the study's protocol, systems S1 to S9; fractions, not percentages.
+The author argued them by eye. Here each is a comparison of measured figures, stated in its
+function; a claim without its figures is not measurable, and says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from statistics import mean, stdev
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from vicinal.files import read_json
+from vicinal.study.figures import spread
 
 Systems = dict[str, Any]
 Figures = dict[str, float | None]
@@ -36,7 +29,7 @@ def judge(systems: Systems) -> list[dict[str, Any]]:
     ]
 
 
-def over_seeds(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def claims_over_seeds(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Joins the claims of several seeds: a claim holds if it holds for every seed."""
     joined = []
     for same in zip(*runs, strict=True):
@@ -51,11 +44,6 @@ def over_seeds(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
             }
         joined.append(claim)
     return joined
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """Values of several seeds with their mean and sample standard deviation."""
-    return {"values": values, "mean": mean(values), "std": stdev(values)}
 
 
 def _judged(
@@ -161,28 +149,32 @@ def _spectral(systems: Systems) -> Verdict:
     )
 
 
+def _of_both(system: Systems, titles: dict[str, str]) -> tuple[Systems, Systems, Figures]:
+    """What S1's encoder and S5's have in a system, and the figures of ``titles`` side by side."""
+    generated, mined = system["generated"], system["mined"]
+    figures = {
+        f"{title}, {learner}": measured[name]
+        for name, title in titles.items()
+        for learner, measured in (("S1", generated), ("S5", mined))
+    }
+    return generated, mined, figures
+
+
 def _nearest(systems: Systems) -> Verdict:
-    one, other = (systems["S7"][name]["precision_at_k"] for name in ("generated", "mined"))
+    generated, mined, figures = _of_both(systems["S7"], {"precision_at_k": "class precision"})
     return (
-        {"class precision, S1": one, "class precision, S5": other},
-        lambda: one > other,
+        figures,
+        lambda: generated["precision_at_k"] > mined["precision_at_k"],
         "Share of a test image's nearest training images that are of its class.",
     )
 
 
 def _colour(systems: Systems) -> Verdict:
-    generated, mined = systems["S7"]["generated"], systems["S7"]["mined"]
-    figures: Figures = {
-        f"{kind} distance, {name}": system[f"{kind}_gap"]
-        for kind in ("saturation", "brightness")
-        for name, system in (("S1", generated), ("S5", mined))
-    }
+    gaps = {"saturation_gap": "saturation distance", "brightness_gap": "brightness distance"}
+    generated, mined, figures = _of_both(systems["S7"], gaps)
     return (
         figures,
-        lambda: (
-            mined["saturation_gap"] + mined["brightness_gap"]
-            > generated["saturation_gap"] + generated["brightness_gap"]
-        ),
+        lambda: sum(mined[gap] for gap in gaps) > sum(generated[gap] for gap in gaps),
         "Mean saturation and brightness distance of a query and its farthest images, 0 to 1; "
         "the sum of the two decides.",
     )
@@ -191,26 +183,22 @@ def _colour(systems: Systems) -> Verdict:
 def _anomalies(systems: Systems) -> Verdict:
     if "skipped" in systems["S8"]:
         raise _NotMeasurableError("Not measurable here: no anomaly set was given.")
-    generated, mined = (systems["S8"][name] for name in ("generated", "mined"))
+    generated, mined, figures = _of_both(systems["S8"], {"auroc": "AUROC"})
     shown = "; ".join(
-        f"{name}: {', '.join(system['top_classes']) or 'no classes'}"
-        for name, system in (("S1", generated), ("S5", mined))
+        f"{name}: {', '.join(measured['top_classes']) or 'no classes'}"
+        for name, measured in (("S1", generated), ("S5", mined))
     )
     return (
-        {"AUROC, S1": generated["auroc"], "AUROC, S5": mined["auroc"]},
+        figures,
         lambda: mined["auroc"] > generated["auroc"],
         f"Classes of the anomaly set with the highest mean score, {shown}.",
     )
 
 
 def _clusters(systems: Systems) -> Verdict:
-    generated, mined = (systems["S9"][name] for name in ("generated", "mined"))
     agreement = {"nmi": "NMI", "ari": "ARI", "matched_accuracy": "matched accuracy"}
-    figures: Figures = {
-        f"{called}, {name}": system[measure]
-        for measure, called in (agreement | {"silhouette": "silhouette"}).items()
-        for name, system in (("S1", generated), ("S5", mined))
-    }
+    titles = agreement | {"silhouette": "silhouette"}
+    generated, mined, figures = _of_both(systems["S9"], titles)
     return (
         figures,
         lambda: (
@@ -237,218 +225,3 @@ CLAIMS: dict[int, tuple[str, tuple[str, ...], Callable[[Systems], Verdict]]] = {
         _clusters,
     ),
 }
-
-
-PROBE = {"S3": 0.7240, "S4": 0.1523, "S5": 0.5190, "S6": 0.224}
-AUROC = {"generated": 0.9348, "mined": 0.9590}
-SILHOUETTE = {"generated": 0.0884, "mined": 0.1453}
-
-CIFAR10 = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-VEHICLES = ("airplane", "automobile", "ship", "truck")
-
-
-def is_cifar10(class_names: tuple[str, ...]) -> bool:
-    """Whether these are CIFAR-10's classes, so that the study's figures can be held against."""
-    return class_names == CIFAR10
-
-
-def with_study_figures(systems: dict[str, Any]) -> dict[str, Any]:
-    """Puts each of the study's figures beside the one measured.
-
-    A system, or S8's and S9's learner, gets ``study_figure``, and ``study_beside``: `beside` of
-    each figure that the study's is held against, by its name.
-    """
-    held = {
-        name: value | {"study_figure": PROBE[name], "study_beside": _probes(value, PROBE[name])}
-        for name, value in systems.items()
-        if name in PROBE
-    }
-    for name, figures, measured, interval in (
-        ("S8", AUROC, "auroc", "interval"),
-        ("S9", SILHOUETTE, "silhouette", "silhouette_interval"),
-    ):
-        system = systems[name]
-        held[name] = system | {
-            learner: system[learner]
-            | {
-                "study_figure": figure,
-                "study_beside": {
-                    measured: beside(
-                        system[learner][measured], system[learner].get(interval), figure
-                    )
-                },
-            }
-            for learner, figure in figures.items()
-            if learner in system
-        }
-    return systems | held
-
-
-def _probes(system: dict[str, Any], study: float) -> dict[str, Any]:
-    return {
-        name: beside(system[name], system.get(interval), study)
-        for name, interval in (
-            ("probe_accuracy", "interval"),
-            ("probe_accuracy_short", "interval_short"),
-        )
-        if system.get(name) is not None
-    }
-
-
-def beside(value: float, interval: Sequence[float] | None, study: float) -> dict[str, Any]:
-    """How a figure compares with the study's.
-
-    Args:
-        value: The figure.
-        interval: Its 95 % confidence interval, or None for the figure alone.
-        study: The study's figure.
-
-    Returns:
-        ``verdict``: "met" if the interval has the study's figure in it, else "above" or "below";
-        ``by``: the figure less the study's; ``interval``: that difference's, two numbers or None.
-    """
-    low, high = interval or (value, value)
-    verdict = "met" if low <= study <= high else "above" if value > study else "below"
-    by = None if interval is None else [low - study, high - study]
-    return {"verdict": verdict, "by": value - study, "interval": by}
-
-
-def in_words(compared: dict[str, Any], *, share: bool) -> str:
-    """What `beside` found in a few words; ``share``: in points of a hundred, not as it is."""
-    if compared["verdict"] != "below":
-        return str(compared["verdict"])
-
-    def number(difference: float) -> str:
-        return f"{-100 * difference:.1f}" if share else f"{-difference:.4f}"
-
-    unit = " points" if share else ""
-    low, high = compared["interval"] or (None, None)
-    span = "" if low is None or high is None else f" ({number(high)} to {number(low)})"
-    return f"below by {number(compared['by'])}{unit}{span}"
-
-
-class Headline(NamedTuple):
-    """A figure that the summary, the report's opening table and the model card show.
-
-    Attributes:
-        system: S1 to S9.
-        what: What is measured.
-        path: Where it lies in the system's results, with dots.
-        kind: How it is written: "percent", "four" decimals, "short" or "yes" and "no".
-    """
-
-    system: str
-    what: str
-    path: str
-    kind: str = "percent"
-
-
-HEADLINES = (
-    Headline("S1", "all losses fall", "curves_fall", "yes"),
-    Headline("S1", "effective rank (RankMe)", "rankme", "short"),
-    Headline("S2", "t-SNE: neighbours of the same class", "tsne.class_agreement"),
-    Headline("S2", "PCA: neighbours of the same class", "pca.class_agreement"),
-    Headline("S3", "linear probe, converged", "probe_accuracy"),
-    Headline("S3", "linear probe, short", "probe_accuracy_short"),
-    Headline("S4", "no spread term: probe, converged", "probe_accuracy"),
-    Headline("S4", "no spread term: probe, short", "probe_accuracy_short"),
-    Headline("S5", "mined neighbours: probe, converged", "probe_accuracy"),
-    Headline("S5", "mined neighbours: probe, short", "probe_accuracy_short"),
-    Headline("S6", "Laplacian Eigenmaps: probe, converged", "probe_accuracy"),
-    Headline("S6", "Laplacian Eigenmaps: probe, short", "probe_accuracy_short"),
-    Headline("S7", "class precision of the nearest, S1", "generated.precision_at_k"),
-    Headline("S7", "class precision of the nearest, S5", "mined.precision_at_k"),
-    Headline("S8", "anomaly AUROC, S1", "generated.auroc", "four"),
-    Headline("S8", "anomaly AUROC, S5", "mined.auroc", "four"),
-    Headline("S9", "silhouette, S1", "generated.silhouette", "four"),
-    Headline("S9", "silhouette, S5", "mined.silhouette", "four"),
-)
-
-
-def headline_figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The `HEADLINES` of a study's results.
-
-    Returns:
-        For each ``system``, ``what``, ``name`` (the path's last part), ``kind``, ``value`` (None
-        where it could not be measured), ``needs`` (what was lacking then, None where that is not
-        known), ``study`` (the study's own figure, on CIFAR-10 only), ``beside`` (how the two
-        compare, in words) and ``spread`` over seeds (None for one seed).
-    """
-    found, seeds = [], results.get("seeds") or {}
-    for system, what, path, kind in HEADLINES:
-        *parts, name = path.split(".")
-        place = results["systems"].get(system) or {}
-        for part in parts:
-            place = place.get(part) or {}
-        compared = (place.get("study_beside") or {}).get(name)
-        found.append(
-            {
-                "system": system,
-                "what": what,
-                "name": name,
-                "kind": kind,
-                "value": place.get(name),
-                "needs": place.get("needs"),
-                "study": place.get("study_figure"),
-                "beside": in_words(compared, share=kind == "percent") if compared else None,
-                "spread": seeds.get(f"{system}.{path}"),
-            }
-        )
-    return found
-
-
-def headline(run: Path) -> dict[str, Any]:
-    """The figures and verdicts of a run as plain data, and where its results and pages lie."""
-    explorer = run / "explore.html"
-    results = read_json(run / "results.json")
-    return {
-        "run": str(run),
-        "results": str(run / "results.json"),
-        "report": str(run / "report.html"),
-        "explore": str(explorer) if explorer.is_file() else None,
-        "figures": headline_figures(results),
-        "claims": results["claims"],
-    }
-
-
-def print_summary(run: Path) -> None:
-    """Prints the figures, the verdicts and where the pages lie."""
-    found = headline(run)
-    on_cifar = any(figure["study"] is not None for figure in found["figures"])
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "figure", "this run", *(["the study"] if on_cifar else [])):
-        table.add_column(title, justify="right" if title.startswith("th") else "left")
-    for figure in found["figures"]:
-        texts = [as_text(figure[key], figure["kind"]) for key in ("value", "study")]
-        texts += [figure["beside"] or ""]
-        table.add_row(figure["system"], figure["what"], *texts[: 3 if on_cifar else 1])
-    console = Console(highlight=False)
-    console.print(table)
-    verdicts = {True: "holds", False: "does not hold", None: "not measurable here"}
-    for claim in found["claims"]:
-        console.print(f"claim {claim['id']}  {verdicts[claim['holds']]:<20} {claim['claim']}")
-    console.print(f"report: {found['report']}", soft_wrap=True)
-    if found["explore"] is not None:
-        console.print(f"its test images, to explore: {found['explore']}", soft_wrap=True)
-
-
-def as_text(figure: float | None, kind: str) -> str:
-    """A figure for people, by the kind of its `Headline`; a dash where there is none."""
-    if figure is None:
-        return "–"
-    if kind == "yes":
-        return "yes" if figure else "no"
-    if kind == "percent":
-        return f"{100 * figure:.1f} %"
-    return f"{figure:.1f}" if kind == "short" else f"{figure:.4f}"

@@ -34,6 +34,7 @@ from vicinal.representations.embed import embed
 from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.runs.run_folder import RunFolder
+from vicinal.study.data import Data
 from vicinal.training.device import Engine
 from vicinal.training.log import opened_loggers
 from vicinal.training.loop import Material, pretrain
@@ -41,26 +42,6 @@ from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours
 
 if TYPE_CHECKING:
     from lightning.fabric.loggers.logger import Logger
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """The images of a study.
-
-    Attributes:
-        train: Images that teach.
-        test: Images that are looked at once.
-        anomalies: Images of another kind, or None.
-    """
-
-    train: ImageSet
-    test: ImageSet
-    anomalies: ImageSet | None
-
-    def parts(self) -> dict[str, ImageSet]:
-        """The sets by name."""
-        sets = {"train": self.train, "test": self.test, "anomalies": self.anomalies}
-        return {name: images for name, images in sets.items() if images is not None}
 
 
 @dataclass(frozen=True, eq=False)

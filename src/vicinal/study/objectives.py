@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,11 @@ from vicinal.objectives import OBJECTIVES
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.representations.embed import embed
 from vicinal.runs.run_folder import RunFolder, run_stage
-from vicinal.study.claims import spread
-from vicinal.study.epochs import encoder_figures
+from vicinal.study.figures import spread
 from vicinal.study.learners import Learners, read_learned
+from vicinal.study.measures import Figures, Measures
 from vicinal.study.systems import Measure
 
-Figures = dict[str, Any]
 CHOSEN_BY = "own_view"
 """The measure without labels that recommends; not tried over objectives: docs/choosing.md."""
 PICTURES, VIEWS = 300, 4
@@ -34,7 +32,7 @@ SPECTRUM = 256
 """Eigenvalues, at most, that the report draws."""
 
 
-def asked_objectives(text: str | None) -> tuple[str, ...]:
+def parse_objectives(text: str | None) -> tuple[str, ...]:
     """The objectives that ``all`` or a list with commas names; none for None.
 
     Raises:
@@ -94,7 +92,7 @@ def recommended(found: dict[str, Figures]) -> str:
     return max(found, key=lambda name: float(found[name][CHOSEN_BY]))
 
 
-def over_seeds(runs: Sequence[dict[str, Figures]]) -> dict[str, Figures]:
+def objectives_over_seeds(runs: Sequence[dict[str, Figures]]) -> dict[str, Figures]:
     """The first seed's figures, each number with its spread over all seeds."""
     return {
         name: figures
@@ -154,15 +152,11 @@ def _learner(recipe: Recipe, name: str) -> tuple[str, str]:
 
 
 def _measured(learners: Learners, name: str) -> Figures:
-    run, data, recipe, device = (
-        learners.run,
-        learners.data,
-        learners.recipe,
-        learners.engine.device,
-    )
-    learner, without = _learner(recipe, name)
+    run, data, recipe = learners.run, learners.data, learners.recipe
+    device = learners.engine.device
+    measures, (learner, without) = Measures(recipe, device), _learner(recipe, name)
     found = {part: read_learned(run, data, learner, part) for part in data.parts()}
-    figures = encoder_figures(found, recipe, device)
+    figures = measures.encoder(found)
     train, test = found["train"], found["test"]
     near = retrieve(test, train, k=recipe.evaluation.retrieved, shown=np.arange(0), device=device)
     knn = (figures["knn"] or {}).get(str(max(recipe.evaluation.knn)), {})
@@ -170,7 +164,7 @@ def _measured(learners: Learners, name: str) -> Figures:
     network, preparation = load_encoder(run / learner / "encoder.safetensors")
     unlabelled = without_labels(network, preparation, data.train.pixels, recipe.views, device)
     left = {part: read_learned(run, data, without, part) for part in data.parts()}
-    lost = encoder_figures(left, recipe, device)
+    lost = measures.encoder(left)
     Measure(run, data, recipe, device).tsne_map(f"objective-{name}-tsne", test)
     return {
         "title": OBJECTIVES[name].title,

@@ -19,7 +19,7 @@ from vicinal.errors import InputError, said_by
 from vicinal.evaluations.own_view import read_kept
 from vicinal.files import read_json, read_rows
 from vicinal.recipes.recipe import Encoder
-from vicinal.study.claims import as_text, headline
+from vicinal.study.figures import as_text, headline
 
 _CARD = """\
 ---

@@ -1,26 +1,16 @@
-"""Systems S1 to S9 of the study as figures, measured two at a time where that is faster.
+"""Systems S1 to S9 of the study as figures.
 
 What is too long for a table (the points of the maps) goes into parquet files beside.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal import cores
-from vicinal.estimators.patches import PatchFeatures
-from vicinal.evaluations.clusters import cluster
 from vicinal.evaluations.collapse import CollapseResult, collapse
 from vicinal.evaluations.maps import (
     centroids_on_map,
@@ -29,16 +19,15 @@ from vicinal.evaluations.maps import (
     trustworthiness,
     tsne_map,
 )
-from vicinal.files import read_json, read_rows, write_json, write_parquet
+from vicinal.files import read_json, read_rows, write_parquet
 from vicinal.objectives import OBJECTIVES
-from vicinal.recipes.recipe import Evaluation, Recipe
+from vicinal.recipes.recipe import Recipe
 from vicinal.representations.representations import Representations
-from vicinal.runs.run_folder import RunFolder, note_threads, run_stage, say, tell
-from vicinal.study.learners import Data, mined_neighbours, read_learned
-from vicinal.study.probes import anomalies, full_probe, needed, probes, retrieval, several_classes
+from vicinal.runs.run_folder import RunFolder
+from vicinal.study.data import Data
+from vicinal.study.learners import mined_neighbours, read_learned
+from vicinal.study.measures import Figures, Measures, needed, several_classes
 from vicinal.training.log import terms_in
-
-Figures = dict[str, Any]
 
 BASELINES = ("pixels", "untrained", "patches")
 """What needs no training, beside which S3 and S8 are measured."""
@@ -61,30 +50,28 @@ class Measure:
     device: str = "cpu"
 
     @property
-    def _settings(self) -> Evaluation:
-        return self.recipe.evaluation
+    def _by(self) -> Measures:
+        return Measures(self.recipe, self.device)
 
     def curves(self) -> Figures:
         """S1: the loss curves' ends, and which of them lie below where they began."""
-        rows = self._losses("generated")
+        rows = read_rows(self.run / "generated" / "losses.csv")
         ends, falls = {}, {}
         for split in ("train", "test"):
-            mine = [row for row in rows if row["split"] == split]
-            if not mine:
-                continue
-            ends[split] = {name: float(mine[-1][name]) for name in terms_in(mine[0])}
-            falls[split] = {
-                name: float(mine[-1][name]) < float(mine[0][name]) for name in terms_in(mine[0])
-            }
+            if mine := [row for row in rows if row["split"] == split]:
+                first, last = (
+                    {n: float(row[n]) for n in terms_in(row)} for row in (mine[0], mine[-1])
+                )
+                ends[split] = last
+                falls[split] = {name: last[name] < first[name] for name in first}
+        rates = [float(row["images_per_second"]) for row in rows if row["split"] == "train"]
         test = collapse(self._read("generated", "test").array)
         objective = OBJECTIVES[self.recipe.objective.name]
         return {
             "objective": {"title": objective.title, "says": objective.says},
             "rankme": test.rankme.value,
             "epochs": self.recipe.training.epochs,
-            "images_per_second": float(
-                np.median([float(r["images_per_second"]) for r in rows if r["split"] == "train"])
-            ),
+            "images_per_second": float(np.median(rates)),
             "final": ends,
             "falls": falls,
             "curves_fall": all(fell for split in falls.values() for fell in split.values()),
@@ -102,10 +89,9 @@ class Measure:
 
     def linear_probe(self) -> Figures:
         """S3: probes of S1, beside the same on what needs no training."""
-        figures = full_probe(*self._both("generated"), self.recipe, self.device)
+        figures = self._by.full_probe(*self._both("generated"))
         figures["baselines"] = {
-            name: full_probe(*self._both(name), self.recipe, self.device, brief=True)
-            for name in BASELINES
+            name: self._by.full_probe(*self._both(name), brief=True) for name in BASELINES
         }
         return figures
 
@@ -115,7 +101,7 @@ class Measure:
         pca = pca_map(self._sample(test).array, seed=self.recipe.seed)
         self._map("no-variance-pca", self._sample(test), pca.points)
         return {
-            **probes(train, test, self.recipe, self.device),
+            **self._by.probes(train, test),
             **_collapse_figures(collapse(test.array)),
             "reference": _collapse_figures(collapse(self._read("generated", "test").array)),
         }
@@ -130,7 +116,7 @@ class Measure:
         if labels is not None and several_classes(train):
             other = float(np.mean(labels[found] != labels[:, None]))
         return {
-            **probes(train, test, self.recipe, self.device),
+            **self._by.probes(train, test),
             "rankme": collapse(test.array).rankme.value,
             "mined_other_class": other,
             "search_recall": recall,
@@ -144,7 +130,7 @@ class Measure:
         train, test = self._both("spectral")
         tsne = self._tsne("spectral-tsne", self._sample(test))
         return {
-            **probes(train, test, self.recipe, self.device),
+            **self._by.probes(train, test),
             "class_agreement": tsne["class_agreement"],
             "search_recall": read_json(self.run / "spectral" / "search.json")["recall"],
         }
@@ -152,7 +138,7 @@ class Measure:
     def retrieval(self) -> Figures:
         """S7: nearest and farthest training images of test images, by S1 and by S5."""
         return {
-            name: retrieval(*self._both(name), self.data, self.recipe, self.device)
+            name: self._by.retrieval(*self._both(name), self.data)
             for name in ("generated", "mined")
         }
 
@@ -161,12 +147,7 @@ class Measure:
         if self.data.anomalies is None:
             return {"skipped": "no anomaly set was given"}
         return {
-            name: anomalies(
-                *self._both(name),
-                self._read(name, "anomalies"),
-                self.recipe,
-                self.device,
-            )
+            name: self._by.anomalies(*self._both(name), self._read(name, "anomalies"))
             for name in ("generated", "mined", *BASELINES)
         }
 
@@ -176,14 +157,7 @@ class Measure:
 
     def _clusters(self, learner: str) -> Figures:
         train = self._read(learner, "train")
-        found = cluster(
-            train.array,
-            k=self._settings.clusters,
-            seed=self.recipe.seed,
-            labels=train.labels if several_classes(train) else None,
-            silhouette_sample=self._settings.silhouette_sample,
-            device=self.device,
-        )
+        found = self._by.clusters(train, train.labels if several_classes(train) else None)
         kept = self._positions(len(train))
         sample, assignment = train.take(kept), found.assignment[kept]
         lacking = needed(train, train)
@@ -210,7 +184,7 @@ class Measure:
         return self._map(name, test, self._tsne_points(test))
 
     def _tsne_points(self, shown: Representations) -> NDArray[np.float32]:
-        perplexity = self._settings.perplexity
+        perplexity = self.recipe.evaluation.perplexity
         return tsne_map(
             shown.array, perplexity=perplexity, seed=self.recipe.seed, device=self.device
         )
@@ -218,7 +192,7 @@ class Measure:
     def _map(self, name: str, test: Representations, points: NDArray[np.float32]) -> Figures:
         """Writes a map, and says how well it keeps classes and neighbours together."""
         self._write_map(name, test, points)
-        k = min(self._settings.map_neighbours, len(test) - 1)
+        k = min(self.recipe.evaluation.map_neighbours, len(test) - 1)
         kept = trustworthiness(test.array, points, k=k, seed=self.recipe.seed).value
         figures: Figures = {"class_agreement": None, "trustworthiness": kept}
         if test.labels is None:
@@ -256,10 +230,7 @@ class Measure:
     def _positions(self, count: int) -> NDArray[np.int64]:
         """The same seeded draw for every map of a set, so that maps show the same images."""
         shuffled = np.random.default_rng(self.recipe.seed).permutation(count)
-        return np.sort(shuffled[: self._settings.map_images])
-
-    def _losses(self, learner: str) -> list[dict[str, str]]:
-        return read_rows(self.run / learner / "losses.csv")
+        return np.sort(shuffled[: self.recipe.evaluation.map_images])
 
 
 SYSTEMS: dict[str, Callable[[Measure], Figures]] = {
@@ -291,152 +262,3 @@ def _collapse_figures(result: CollapseResult) -> Figures:
         "std_min": result.std_min.value,
         "spectrum": [float(value) for value in result.spectrum],
     }
-
-
-# A system is small products, Python and large products by turns, so two threads are busy for part
-# of its time; `benchmarks/side_by_side.py` has what two processes gain.
-AT_ONCE = 2
-PAYS = 10_000
-"""Training images, the fewest measured to be faster; a process takes seconds to begin."""
-SETS = 16
-"""Largest sets of representations that memory must hold: the study of CIFAR-10 needed 9.5 GB, most
-of it for raw pixels, 0.6 GB of them, standardised and rotated in both processes at once."""
-LONGEST_FIRST = ("S3", "S8", "S5", "S9", "S7", "S4", "S2", "S6", "S1")
-"""So that no process is left with a long one at the end."""
-
-
-def measure_all(measure: Measure) -> None:
-    """Leaves each system's figures as ``S1.json`` … in the run folder, unless they are there.
-
-    Large sets are measured by processes side by side where there are cores and memory for them.
-    On a GPU systems are measured in turn, as all would wait for the one device.
-
-    Raises:
-        InputError: If a file cannot be written.
-    """
-    if _worth_it(measure):
-        _side_by_side(measure, [name for name in LONGEST_FIRST if _due(measure.run, name)])
-    for name in SYSTEMS:
-        run_stage(
-            measure.run,
-            _stage(name),
-            _makes(measure.run, name),
-            lambda: write_json(_figures(measure.run, name), SYSTEMS[name](measure)),  # noqa: B023 — called at once
-        )
-
-
-def _worth_it(measure: Measure) -> bool:
-    """Whether two processes have cores and memory, and enough to do."""
-    train = measure.data.train
-    if measure.device != "cpu" or cores.most() < AT_ONCE or len(train) < PAYS:
-        return False
-    widest = max(
-        measure.recipe.encoder.dimension,
-        train.size**2 * train.channels,
-        8 * PatchFeatures().n_filters,
-    )
-    return _memory() >= SETS * len(train) * widest * np.dtype(np.float32).itemsize
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
-
-
-def in_order(seconds: Mapping[str, float]) -> dict[str, float]:
-    """The seconds of a run's stages, the systems' from S1 on, whichever ended first."""
-    systems = iter([_stage(name) for name in SYSTEMS if _stage(name) in seconds])
-    measured = {_stage(name) for name in SYSTEMS}
-    names = [next(systems) if name in measured else name for name in seconds]
-    return {name: seconds[name] for name in names}
-
-
-def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
-    """Measures systems in processes that share the cores; leaves undone what a killed one had."""
-    if len(names) < AT_ONCE:
-        return
-    # Processes that joblib starts run no script of the user's again, guarded or not.
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import BrokenProcessPool
-
-    run = measure.run
-    apart = Measure(RunFolder(run.path), measure.data, measure.recipe)  # the lock stays here
-    # Where others keep the cores busy, two processes of one thread each still lose nothing: none
-    # waits for another's slowest thread.
-    threads = max(1, cores.look() // AT_ONCE)
-    with parallel_config("loky", n_jobs=AT_ONCE, inner_max_num_threads=threads):
-        pool = Parallel(batch_size=1, return_as="generator_unordered")
-    began, took = time.perf_counter(), dict[str, float]()
-    with _interruption_later():
-        measured = pool(delayed(_measured)(apart, name, threads) for name in names)
-    try:
-        for name, figures, seconds in measured:
-            write_json(_figures(run, name), figures)
-            took[name] = seconds
-            note_threads(run.path, _stage(name), threads)
-            run.note(_stage(name), seconds)
-            tell(run, _stage(name))
-    except BrokenProcessPool:
-        say("a measuring process was killed, perhaps for its memory; going on with one at a time")
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # that some were cancelled: the user hears of the reason
-            measured.close()
-        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
-        _share(run, took, time.perf_counter() - began)
-
-
-@contextmanager
-def _interruption_later() -> Iterator[None]:
-    """Processes that begin inside never hear of Ctrl-C, with which a shell reaches all of them.
-
-    Else one that is still importing would print a traceback. This process hears it afterwards, and
-    ends them.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
-    """Notes for each system its part of the seconds that all took together.
-
-    So the stages of a run add up to the time it took.
-    """
-    for name, own in took.items():
-        run.note(_stage(name), own * seconds / sum(took.values()))
-
-
-def _measured(measure: Measure, name: str, threads: int) -> tuple[str, Figures, float]:
-    """A system's name, its figures, and the seconds it took on so many threads."""
-    cores.set_threads(threads)
-    began = time.perf_counter()
-    return name, SYSTEMS[name](measure), time.perf_counter() - began
-
-
-def _due(run: RunFolder, name: str) -> bool:
-    return run.due(_stage(name), _makes(run, name))
-
-
-def _stage(name: str) -> str:
-    return f"measure {name}"
-
-
-def _figures(run: RunFolder, name: str) -> Path:
-    return run / f"{name}.json"
-
-
-def _makes(run: RunFolder, name: str) -> list[Path]:
-    maps = [run / "maps" / f"{drawn}.parquet" for drawn in MAPS.get(name, ())]
-    return [_figures(run, name), *maps]

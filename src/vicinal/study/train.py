@@ -24,10 +24,10 @@ from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
-    asked_recipe,
     default_folder,
     describe_environment,
     open_run,
+    resolve_recipe,
     say,
 )
 from vicinal.study.learners import kept_encoder
@@ -111,7 +111,7 @@ def train(
     check_minutes(minutes)
     if start is not None and is_start(str(start)):
         settings, start = [*settings, f"encoder.start={start}"], None
-    chosen = asked_recipe(data, recipe or _recipe_of(start), settings, ignore)
+    chosen = resolve_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
     begun = distributed.from_first(lambda: _begun(start, chosen))

@@ -20,7 +20,7 @@ from vicinal.report import write_explorer, write_report
 from vicinal.report.explorer.server import open_server
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.representations.representations import Representations
-from vicinal.study.run import Request, run_study
+from vicinal.study.run import StudyOptions, run_study
 
 SHOWN = 120  # of the digits' 500 test images
 TINY = (
@@ -39,7 +39,7 @@ TINY = (
 
 def studied(run: Path, *, resume: bool = False) -> Path:
     return run_study(
-        Request(data="digits", limit=200, settings=TINY, run=run, resume=resume), [TEST_IMAGES]
+        StudyOptions(data="digits", limit=200, settings=TINY, run=run, resume=resume), [TEST_IMAGES]
     )
 
 
