@@ -13,7 +13,7 @@ from vicinal.evaluations.maps import FEWEST as FEWEST_ON_A_MAP
 from vicinal.evaluations.same_picture import made_small
 from vicinal.files import read_json, write_json
 from vicinal.images import lists_files, load, load_anomalies, named
-from vicinal.images.imageset import ImageSet
+from vicinal.images.image_set import ImageSet
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import RunFolder, say
 from vicinal.study.figures import is_cifar10
