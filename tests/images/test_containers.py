@@ -1,5 +1,6 @@
 """Pictures in the containers of other libraries: by position, and with the right range."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,13 @@ def test_the_test_part_and_anomalies_keep_the_range_trained_on(tmp_path: Path):
     )
     assert odd.pixels.max() == round(2048 / 4095 * 255)
     assert odd.pixels[:, 0].max() == 0  # the border that pads it
+
+
+def test_a_torn_picture_for_an_estimator_is_named() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    with pytest.raises(InputError, match="image 1: cannot be read as an image"):
+        squares([file.getvalue(), file.getvalue()[:60]], 8, 3)
 
 
 def test_deep_pictures_among_colour_ones_and_in_memory(tmp_path: Path):

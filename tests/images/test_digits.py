@@ -1,11 +1,11 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from vicinal.images import digits
+from vicinal.images import named_sets
 
 
 def test_digits_are_all_there_each_in_one_part():
-    splits = digits.load()
+    splits = named_sets.load_digits()
     assert (len(splits.train), len(splits.test)) == (1297, 500)
     whole = load_digits()
     for part in (splits.train, splits.test):
@@ -18,12 +18,12 @@ def test_digits_are_all_there_each_in_one_part():
 
 
 def test_full_scale_is_used():
-    pixels = digits.load().train.pixels
+    pixels = named_sets.load_digits().train.pixels
     assert (pixels.min(), pixels.max()) == (0, 255)
 
 
 def test_the_test_part_has_every_class_alike_and_never_changes():
-    first, again = digits.load().test, digits.load().test
+    first, again = named_sets.load_digits().test, named_sets.load_digits().test
     assert first.ids.tolist() == again.ids.tolist()
     counts = np.bincount(first.labels, minlength=10)
     assert counts.min() >= 48
@@ -31,7 +31,7 @@ def test_the_test_part_has_every_class_alike_and_never_changes():
 
 
 def test_patches_are_real_texture_from_both_photographs():
-    patches = digits.load_patches(size=8, seed=0)
+    patches = named_sets.load_patches(size=8, seed=0)
     assert patches.pixels.shape == (500, 8, 8, 1)
     assert patches.class_names == ("china", "flower")
     assert np.bincount(patches.labels).tolist() == [250, 250]
@@ -42,7 +42,7 @@ def test_patches_are_real_texture_from_both_photographs():
 
 
 def test_patches_follow_the_seed_and_the_size():
-    first, again, other = (digits.load_patches(size=8, seed=seed).pixels for seed in (0, 0, 1))
+    first, again, other = (named_sets.load_patches(size=8, seed=seed).pixels for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    assert digits.load_patches(size=96, seed=0).pixels.shape == (500, 96, 96, 1)
+    assert named_sets.load_patches(size=96, seed=0).pixels.shape == (500, 96, 96, 1)

@@ -17,7 +17,7 @@ import pytest
 import torchvision.datasets as tv
 
 from vicinal.errors import InputError
-from vicinal.images import torchvision_sets
+from vicinal.images import named_sets
 
 
 def md5(data: bytes) -> str:
@@ -119,7 +119,7 @@ def test_fetched_once_then_read_from_the_folder(tmp_path, server, monkeypatch, c
     data = tmp_path / "data"
     with serving(server) as url:
         point(monkeypatch, kind, url)
-        splits = torchvision_sets.load(name, data)
+        splits = named_sets.load_torchvision(name, data)
     np.testing.assert_array_equal(splits.train.pixels, expected.reshape(splits.train.pixels.shape))
     assert splits.train.name == name
     assert splits.train.labels.tolist() == [0, 1, 2, 3, 4, 5]
@@ -129,7 +129,7 @@ def test_fetched_once_then_read_from_the_folder(tmp_path, server, monkeypatch, c
         assert splits.test.class_names == tuple("0123456789")
     assert not list(data.glob("*.partial"))
     point(monkeypatch, kind, closed_port())
-    again = torchvision_sets.load(name, data)
+    again = named_sets.load_torchvision(name, data)
     assert again.train.fingerprint == splits.train.fingerprint
     assert capsys.readouterr() == ("", "")
 
@@ -139,7 +139,7 @@ def test_offline_is_one_clear_line_and_leaves_nothing(tmp_path, monkeypatch, cap
     point(monkeypatch, kind, closed_port())
     data = tmp_path / "data"
     with pytest.raises(InputError) as caught:
-        torchvision_sets.load(name, data)
+        named_sets.load_torchvision(name, data)
     message = str(caught.value)
     assert message.startswith(f"{name} is not in {data} and could not be fetched (")
     assert "gz" in message
@@ -163,10 +163,10 @@ def test_a_torn_download_is_refused_and_does_not_break_the_next(
         for path, content in whole.items():
             path.write_bytes(content[: len(content) // 2])
         with pytest.raises(InputError, match="could not be fetched"):
-            torchvision_sets.load(name, tmp_path / "data")
+            named_sets.load_torchvision(name, tmp_path / "data")
         for path, content in whole.items():
             path.write_bytes(content)
-        assert len(torchvision_sets.load(name, tmp_path / "data").train) == 6
+        assert len(named_sets.load_torchvision(name, tmp_path / "data").train) == 6
 
 
 @pytest.mark.parametrize(("name", "kind"), [CIFAR[0], MNIST[0]])
@@ -176,7 +176,7 @@ def test_archives_put_there_by_hand_are_used(tmp_path, monkeypatch, name, kind):
     make = make_cifar if name == "cifar10" else make_mnist
     make(archives, monkeypatch, kind)
     point(monkeypatch, kind, closed_port())
-    assert len(torchvision_sets.load(name, tmp_path).test) == 3
+    assert len(named_sets.load_torchvision(name, tmp_path).test) == 3
 
 
 @pytest.mark.parametrize(("name", "kind"), [CIFAR[0], MNIST[0]])
@@ -186,15 +186,15 @@ def test_files_torn_later_are_noticed_and_replaced(tmp_path, server, monkeypatch
     data = tmp_path / "data"
     with serving(server) as url:
         point(monkeypatch, kind, url)
-        before = torchvision_sets.load(name, data).train.fingerprint
+        before = named_sets.load_torchvision(name, data).train.fingerprint
         torn = "*/two" if name == "cifar10" else "MNIST/raw/train-images-idx3-ubyte"
         (file,) = data.glob(torn)
         file.write_bytes(file.read_bytes()[:500])
-        assert torchvision_sets.load(name, data).train.fingerprint == before
+        assert named_sets.load_torchvision(name, data).train.fingerprint == before
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     point(monkeypatch, tv.CIFAR10, closed_port())
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cifar10 is not in .*file"):
-        torchvision_sets.load("cifar10", tmp_path / "file" / "data")
+        named_sets.load_torchvision("cifar10", tmp_path / "file" / "data")

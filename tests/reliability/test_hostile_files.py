@@ -13,7 +13,7 @@ from torch import nn
 
 from vicinal.errors import InputError
 from vicinal.files import plain_cell, read_rows, write_csv
-from vicinal.images import torchvision_sets
+from vicinal.images import named_sets
 from vicinal.images.store import _opened
 from vicinal.training.checkpoint import Checkpoint
 
@@ -61,14 +61,14 @@ def test_an_archive_with_paths_that_lead_out_is_not_unpacked(
     monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", no_network)
     data = tmp_path / "data"
     data.mkdir()
-    dataset = getattr(torchvision.datasets, torchvision_sets._CLASSES[name])
+    dataset = getattr(torchvision.datasets, named_sets._CLASSES[name])
     with tarfile.open(data / dataset.filename, "w:gz") as archive:
         for target in ("../../taken", str(tmp_path / "taken"), f"{dataset.base_folder}/../taken"):
             member = tarfile.TarInfo(target)
             member.size = 4
             archive.addfile(member, io.BytesIO(b"evil"))
     with pytest.raises(InputError, match=f"{name} is not in"):
-        torchvision_sets.load(name, data)
+        named_sets.load_torchvision(name, data)
     assert not [path for path in tmp_path.rglob("*taken*") if "pytest" not in path.name]
 
 

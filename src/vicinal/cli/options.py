@@ -56,7 +56,7 @@ class Reading(TypedDict, total=False):
 
 SOURCES = (
     "A folder of pictures, a .csv (path,label), .parquet files or a pattern ({split} stands for "
-    "train and test), an .npy or .npz; hub:NAME, digits, cifar10, cifar100, mnist or "
+    "train and test), an .npy, .npz or .tar; hub:NAME, digits, cifar10, cifar100, mnist or "
     "fashion-mnist. Where the name does not say what it is: folder:, csv:, parquet:, numpy:."
 )
 

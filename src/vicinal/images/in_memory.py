@@ -285,6 +285,8 @@ def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
     if not is_picture(first):
         return None
     found = gathered(_all_good(chain([first], stream)), how)
+    for bad in found.skipped:  # a row for each picture is what estimators promise
+        raise BadPictureError(bad.path, bad.reason)
     return Squares(found.pixels, found.span)
 
 

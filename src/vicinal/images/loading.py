@@ -12,11 +12,11 @@ import platformdirs
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
-from vicinal.images import digits
 from vicinal.images.arrays import listed
 from vicinal.images.decoding import Decoding, Span
 from vicinal.images.formats import MOST_PIXELS
 from vicinal.images.image_set import ImageSet, Splits, held_out, limited, with_same_classes
+from vicinal.images.named_sets import load_patches
 from vicinal.images.picture_list import PictureList
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.images.sources import lists_files, parts_of
@@ -163,7 +163,7 @@ def load_anomalies(
     """
     data = data_folder(data_dir)
     if source == "patches":
-        images: PictureList | None = listed(digits.load_patches(size=size, seed=seed))
+        images: PictureList | None = listed(load_patches(size=size, seed=seed))
     else:
         whole, held = parts_of(source, data, _patterns(exclude), "patches")
         images = whole if held is None else held

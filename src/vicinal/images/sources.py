@@ -6,6 +6,7 @@ import difflib
 import glob
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +15,12 @@ from vicinal.files import is_address
 from vicinal.images import (
     arrays,
     csv_file,
-    digits,
     folder,
     hub,
+    named_sets,
     parquet,
     shards,
     tar,
-    torchvision_sets,
 )
 from vicinal.images.image_set import Splits
 from vicinal.images.picture_list import Parts
@@ -47,14 +47,16 @@ def _ready(splits: Splits) -> Parts:
     return arrays.listed(splits.train), arrays.listed(splits.test)
 
 
+def _by_torchvision(name: str, _: str, data: Path, __: tuple[str, ...]) -> Parts:
+    return _ready(named_sets.load_torchvision(name, data))
+
+
 SOURCES: dict[str, Source] = {
-    "digits": Source(lambda _, __, ___: _ready(digits.load())),
-    "cifar10": Source(lambda _, data, __: _ready(torchvision_sets.load("cifar10", data))),
-    "cifar100": Source(lambda _, data, __: _ready(torchvision_sets.load("cifar100", data))),
-    "mnist": Source(lambda _, data, __: _ready(torchvision_sets.load("mnist", data))),
-    "fashion-mnist": Source(
-        lambda _, data, __: _ready(torchvision_sets.load("fashion-mnist", data))
-    ),
+    "digits": Source(lambda _, __, ___: _ready(named_sets.load_digits())),
+    "cifar10": Source(partial(_by_torchvision, "cifar10")),
+    "cifar100": Source(partial(_by_torchvision, "cifar100")),
+    "mnist": Source(partial(_by_torchvision, "mnist")),
+    "fashion-mnist": Source(partial(_by_torchvision, "fashion-mnist")),
     "parquet": Source(lambda pattern, _, __: parquet.load(pattern), "PATTERN", (".parquet",)),
     "folder": Source(lambda path, _, exclude: folder.load(path, exclude), "PATH"),
     "csv": Source(lambda path, _, exclude: csv_file.load(path, exclude), "FILE", (".csv", ".tsv")),
