@@ -37,7 +37,6 @@ from vicinal.images import ImageSet, load_parts
 from vicinal.images.in_memory import squares
 from vicinal.recipes import read_recipe
 from vicinal.representations.neighbours import nearest, unit_length
-from vicinal.representations.representations import Representations
 
 SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
 Pixels = NDArray[np.uint8]
@@ -191,8 +190,7 @@ def agreement(array: Array, labels: NDArray[np.int64], k: int = 5) -> float:
 
 def auroc(train: Array, test: Array, odd: NDArray[np.bool_]) -> float:
     """Of the mean distance to the 2 nearest normal pictures."""
-    sets = [Representations(one, np.arange(len(one)).astype(np.str_)) for one in (train, test)]
-    scores = anomaly_scores(*sets, k=2)
+    scores = anomaly_scores(train, test)
     beyond = scores[odd][:, None] - scores[~odd][None]
     return float((beyond > 0).mean() + (beyond == 0).mean() / 2)
 

@@ -15,7 +15,7 @@ import numpy as np
 from gpu import arguments, cifar10, parsed, sitting, where
 from measuring import say, table
 from vicinal import ImageSet, Representations, converged_probe, embed, knn_probe, load, load_encoder
-from vicinal.evaluations.probe import wilson_interval
+from vicinal.evaluations.score import wilson_interval
 from vicinal.files import read_json, read_rows, write_json
 from vicinal.recipes import override, read_recipe
 from vicinal.study.train import train

@@ -3,8 +3,8 @@ import pytest
 import scipy.stats
 
 from vicinal.errors import InputError
-from vicinal.evaluations.probe import group_accuracy, wilson_interval
-from vicinal.evaluations.score import Score
+from vicinal.evaluations.probe import group_accuracy
+from vicinal.evaluations.score import Score, wilson_interval
 
 CONFUSION = np.array([[8, 1, 1, 0], [2, 6, 1, 1], [0, 0, 9, 1], [0, 0, 5, 5]])
 

@@ -98,7 +98,7 @@ def test_every_search_is_asked_to_run_there(
         return search(*given, **more)
 
     for module, name in (
-        (anomalies, "mean_distances"),
+        (anomalies, "nearest"),
         (probe, "nearest"),
         (maps, "nearest"),
         (retrieval, "nearest_and_farthest"),

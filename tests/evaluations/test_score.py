@@ -14,7 +14,6 @@ import scipy.stats
 from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import (
     conformal_p_values,
-    conformal_rank,
     conformal_threshold,
     detect,
 )
@@ -229,7 +228,8 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
     counted = [(1 + int((calibration >= score).sum())) / 5 for score in scores]
     assert conformal_p_values(scores, calibration).tolist() == counted
     rising = np.arange(1.0, 100.0, dtype=np.float32)  # 99 of them
-    assert [conformal_rank(99, rate) for rate in (0.01, 0.05, 0.055, 0.5)] == [99, 95, 95, 50]
+    ranks = [conformal_threshold(rising, rate) for rate in (0.01, 0.05, 0.055, 0.5)]
+    assert ranks == [99, 95, 95, 50]
     for rate in (0.01, 0.05, 0.5):
         threshold = conformal_threshold(rising, rate)
         over = conformal_p_values(np.array([threshold, threshold + 0.5]), rising)

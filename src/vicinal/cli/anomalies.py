@@ -42,7 +42,7 @@ def anomalies(
     normal = None if reference is None else searched
     found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k, index=opened)
     listed = found.listed(whole)
-    header = ["rank", *whole.columns(), "score", "p_value", "flagged"]
+    header = found.header(whole)
     save_rows(out, header, listed)
     flagged = sum(picture["flagged"] for picture in listed)
     rate = "no reference: p is a picture's rank within the set, and no false-alarm rate is known"

@@ -74,8 +74,7 @@ def duplicates(
     found = find_duplicates(whole, threshold, opened, small=known.small)
     between = None if known.small is None else leaks_within(known)
     listed = found.listed(whole)
-    names = [f"{name}_{end}" for end in "ab" for name in whole.columns()]
-    save_rows(out, ["group", "distance", *names], listed)
+    save_rows(out, found.header(whole), listed)
     parts = {} if between is None else {"between_parts": between.to_json()}
     answer(
         as_json,

@@ -9,7 +9,6 @@ import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
 from vicinal.cli.output import SHOWN, answer
-from vicinal.files import write_csv
 
 
 def labels(
@@ -37,7 +36,7 @@ def labels(
     whole = Representations.load(embeddings)
     found = doubt_labels(whole, labels, k=k)
     if out is not None:
-        write_csv(out, found.header(whole), found.rows(whole))
+        found.save(out, whole)
     listed = found.listed(whole)[:SHOWN]
     shown = ("rank", "id", "label", "suggested", "confidence", "neighbours_agree", "like")
     answer(

@@ -31,7 +31,7 @@ def probe(
     whole = Representations.load(embeddings)
     found = predict(whole, labels)
     listed = found.listed(whole)
-    header = [*whole.columns(), "prediction", "probability"]
+    header = found.header(whole)
     save_rows(out, header, listed)
     accuracy = found.probe.accuracy
     assert accuracy.interval is not None

@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.errors import InputError
-from vicinal.evaluations.anomalies import conformal_p_values, conformal_rank
-from vicinal.representations.neighbours import mean_distances
+from vicinal.evaluations.anomalies import anomaly_scores, conformal_p_values, conformal_threshold
 from vicinal.representations.spectral import checked_points
 
 Floats = NDArray[np.float64]
@@ -32,9 +31,9 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
     at distance 0. So `fit_predict` and ``fit(X).predict(X)`` differ, as they would for
     scikit-learn's `LocalOutlierFactor`; which of the fitted rows are odd is `fit_predict`'s.
 
-    The threshold is the (1 − contamination) quantile of the fitted rows' oddness. After
-    `calibrate` it is instead the one that flags new normal images at a rate of at most
-    ``contamination``, a guarantee and not an estimate.
+    The threshold is the fitted rows' oddness that at most a share ``contamination`` of them
+    exceeds. After `calibrate` it is instead the one that flags new normal images at a rate of
+    at most ``contamination``, a guarantee and not an estimate.
 
     Names: scikit-learn's contract (higher is more normal, −1 is an outlier) where PyOD's
     differs (its `decision_function` rises with oddness, its `predict` gives 0 and 1); PyOD's
@@ -70,12 +69,13 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
         if not 0 < self.contamination <= 0.5:
             raise InputError(f"contamination={self.contamination} must be above 0, at most 0.5")
         points = checked_points(self, X, fitting=True)
-        self.decision_scores_ = mean_distances(
-            points, points, self.k, exclude_self=True, normalise=self.normalise
+        self.decision_scores_ = anomaly_scores(
+            points, points, k=self.k, exclude_self=True, normalise=self.normalise
         )
         self._train = points
         self.calibration_scores_ = np.sort(self.decision_scores_)
-        self._set_threshold(float(np.quantile(self.decision_scores_, 1 - self.contamination)))
+        threshold = conformal_threshold(self.decision_scores_, self.contamination, own=True)
+        self._set_threshold(threshold)
         return self
 
     def calibrate(self, X: ArrayLike) -> Self:  # noqa: N803
@@ -90,14 +90,14 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
             InputError: If there are fewer than 1/contamination − 1 rows, too few to say so.
         """
         scores = np.sort(self._oddness(X))
-        rank = conformal_rank(len(scores), self.contamination)
-        if rank > len(scores):
+        needed = math.ceil(1 / self.contamination) - 1
+        if len(scores) < needed:
             raise InputError(
                 f"calibrate: {len(scores)} normal images cannot hold false alarms at "
-                f"{self.contamination:g}; give at least {math.ceil(1 / self.contamination) - 1}"
+                f"{self.contamination:g}; give at least {needed}"
             )
         self.calibration_scores_ = scores
-        self._set_threshold(float(scores[rank - 1]))
+        self._set_threshold(conformal_threshold(scores, self.contamination))
         return self
 
     def score_samples(self, X: ArrayLike) -> Floats:  # noqa: N803
@@ -133,7 +133,7 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
     def _oddness(self, X: ArrayLike) -> Floats:  # noqa: N803
         check_is_fitted(self)
         points = checked_points(self, X, fitting=False)
-        return mean_distances(points, self._train, self.k, normalise=self.normalise)
+        return anomaly_scores(self._train, points, k=self.k, normalise=self.normalise)
 
     def _set_threshold(self, threshold: float) -> None:
         self.threshold_ = threshold

@@ -28,6 +28,7 @@ from vicinal.evaluations.same_picture import (
     first_equal,
     same_pictures,
 )
+from vicinal.evaluations.score import Answer
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest
 from vicinal.representations.representations import Representations
@@ -220,7 +221,7 @@ Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
 
 
 @dataclass(frozen=True, eq=False)
-class Duplicates:
+class Duplicates(Answer):
     """Near-identical pictures.
 
     Attributes:
@@ -265,6 +266,11 @@ class Duplicates:
         if not self.by_pixels:
             how = f"at most {self.threshold:.4g} apart{usual}"
         return [f"{len(self.pairs):,} pairs in {len(self.groups):,} groups, {how}"]
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives."""
+        names = pictures.columns()
+        return ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in names)]
 
     def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each pair as plain data."""

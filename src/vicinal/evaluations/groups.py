@@ -16,6 +16,7 @@ from sklearn.metrics import adjusted_mutual_info_score, pairwise_distances_argmi
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.clusters import silhouette
+from vicinal.evaluations.score import Answer
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
 
@@ -343,7 +344,7 @@ _REPRESENTATIVES = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Grouped:
+class Grouped(Answer):
     """Groups at every level of a tree; ``cluster`` in files is the level that was chosen.
 
     Attributes:

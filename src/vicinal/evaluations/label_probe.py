@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.evaluations.probe import share_right
-from vicinal.evaluations.score import Score, checked
+from vicinal.evaluations.probe import accuracy, stratified_folds
+from vicinal.evaluations.score import Answer, Score, checked
 from vicinal.evaluations.softmax import (
     Array32,
     Array64,
@@ -88,8 +88,9 @@ def label_probe(
     points = axes.rotate(standard, array[rows])
     weights = fit_softmax(points, classes, axes.variances, best)
     shares = probabilities(weights, axes.rotate(standard, array))
-    accuracy = share_right("cross_validated_accuracy", right[best], classes, seed)
-    return LabelProbe(accuracy, shares.argmax(axis=1), shares, best, folds)
+    guessed = held_out[best].argmax(axis=1)
+    judged = accuracy("cross_validated_accuracy", classes, guessed, seed)
+    return LabelProbe(judged, shares.argmax(axis=1), shares, best, folds)
 
 
 def out_of_fold(
@@ -114,10 +115,7 @@ def out_of_fold(
     Returns:
         For each penalty an array (L, C) float64; a class that a fold alone holds gets 0 there.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(classes))
-    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    fold = np.empty(len(classes), np.int64)
-    fold[by_class] = np.arange(len(classes)) % folds
+    fold = stratified_folds(classes, folds, seed)
     found = {weight: np.zeros((len(classes), int(classes.max()) + 1)) for weight in penalties}
     for held_out in range(folds):
         fitted = fold != held_out
@@ -133,7 +131,7 @@ def out_of_fold(
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class Predicted(Answer):
     """Predictions for the pictures without a label.
 
     Attributes:
@@ -147,6 +145,10 @@ class Predicted:
     class_names: tuple[str, ...]
     given: tuple[int, ...]
     rest: NDArray[np.int64]
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives."""
+        return [*pictures.columns(), "prediction", "probability"]
 
     def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
         """Each picture of the rest as plain data, in the set's order."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
+from sklearn.metrics import confusion_matrix
 from torch.nn import functional
 
 from vicinal import cores
@@ -68,6 +68,12 @@ def labelled_pair(train: Representations, test: Representations) -> LabelledPair
     if train.labels is None or test.labels is None:
         which = "training" if train.labels is None else "test"
         raise InputError(f"the probe needs labels, and the {which} images have none")
+    for which, one in (("training", train), ("test", test)):
+        if one.labelled_count < len(one):
+            raise InputError(
+                f"the probe needs labels, and {len(one) - one.labelled_count:,} of the {which} "
+                "images have none; leave these out"
+            )
     if train.array.shape[1] != test.array.shape[1]:
         raise InputError(
             f"the probe needs representations of one dimension, found {train.array.shape[1]} "
@@ -84,18 +90,6 @@ def labelled_pair(train: Representations, test: Representations) -> LabelledPair
         raise InputError("the probe needs at least two classes among the training images")
     classes = max(len(train.class_names), int(max(train.labels.max(), test.labels.max())) + 1)
     return LabelledPair(train.labels, test.labels, classes)
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which stays within 0 to 1 and is never empty.
-
-    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
-    """
-    z = 1.959963984540054
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def judge(
@@ -117,15 +111,13 @@ def judge(
         seed: What the probe drew at random came from.
         regularisation: As in `ProbeResult`.
     """
-    cells = labels.test * labels.classes + predictions
-    confusion = np.bincount(cells, minlength=labels.classes**2)
-    confusion = confusion.reshape(labels.classes, labels.classes)
+    confusion = confusion_matrix(labels.test, predictions, labels=np.arange(labels.classes))
     members = confusion.sum(axis=1)
     per_class = np.full(labels.classes, np.nan)
     np.divide(np.diag(confusion), members, out=per_class, where=members > 0)
     return ProbeResult(
-        accuracy=_accuracy(name, labels.test, predictions, seed),
-        train_accuracy=_accuracy(f"train_{name}", labels.train, train_predictions, seed),
+        accuracy=accuracy(name, labels.test, predictions, seed),
+        train_accuracy=accuracy(f"train_{name}", labels.train, train_predictions, seed),
         per_class=per_class,
         confusion=confusion,
         predictions=predictions,
@@ -138,25 +130,12 @@ def largest_class_share(labels: NDArray[np.int64]) -> float:
     return float(np.bincount(labels).max() / len(labels))
 
 
-def _accuracy(
+def accuracy(
     name: str, labels: NDArray[np.int64], predictions: NDArray[np.int64], seed: int
 ) -> Score:
-    return share_right(name, int((labels == predictions).sum()), labels, seed)
-
-
-def share_right(name: str, right: int, labels: NDArray[np.int64], seed: int) -> Score:
-    """The accuracy of so many right answers to ``labels`` (N,) int64, with its Wilson interval."""
-    return Score(
-        name=name,
-        value=right / len(labels),
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=largest_class_share(labels),
-        n=len(labels),
-        seed=seed,
-        interval=wilson_interval(right, len(labels)),
-    )
+    """The share of right predictions (N,) int64 of ``labels``, with its Wilson interval."""
+    right = int((labels == predictions).sum())
+    return Score.share(name, right, len(labels), largest_class_share(labels), seed=seed)
 
 
 GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -291,10 +270,7 @@ def _choose(
     if len(penalties) == 1:
         return penalties[0]
     folds = max(2, round(1 / holdout))
-    shuffled = np.random.default_rng(seed).permutation(len(targets))
-    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
-    fold = np.empty(len(targets), np.int64)
-    fold[by_class] = np.arange(len(targets)) % folds  # each fold gets its part of every class
+    fold = stratified_folds(targets, folds, seed)
     right = np.zeros(len(penalties), np.int64)
     for held_out in range(folds if len(targets) < folds * _FEW_HELD_OUT else 1):
         counted = fold != held_out
@@ -312,6 +288,15 @@ def _choose(
             )
             right[i] += (answers(weights, points) == targets)[~counted].sum()
     return penalties[int(right.argmax())]
+
+
+def stratified_folds(classes: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold (N,) of each of N points, 0 to ``folds`` − 1; each has its part of every class."""
+    shuffled = np.random.default_rng(seed).permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    fold = np.empty(len(classes), np.int64)
+    fold[by_class] = np.arange(len(classes)) % folds
+    return fold
 
 
 def _draws(
@@ -471,17 +456,8 @@ def _result(
     votes = np.bincount(ballot.ravel(), weights[:, :k].ravel(), minlength=count * classes)
     predictions = votes.reshape(count, classes).argmax(axis=1)
     right = int((predictions == labels).sum())
-    accuracy = Score(
-        name=f"knn_accuracy_k{k}",
-        value=right / count,
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=1 / classes,
-        n=count,
-        interval=wilson_interval(right, count),
-    )
-    return KnnResult(k=k, accuracy=accuracy, predictions=predictions)
+    share = Score.share(f"knn_accuracy_k{k}", right, count, 1 / classes)
+    return KnnResult(k=k, accuracy=share, predictions=predictions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -538,30 +514,14 @@ def _group(confusion: NDArray[np.int64], name: str, positions: list[int]) -> Gro
     right = int(confusion[positions, positions].sum())
     inside = int(rows[:, positions].sum())
     classes, size = len(confusion), len(positions)
+    within, between = (size - 1) / classes, (classes - size) / classes
     return GroupAccuracy(
         name=name,
-        accuracy=_share(f"{name}_accuracy", right, total, 1 / classes, higher=True),
-        confused_within=_share(
-            f"{name}_confused_within", inside - right, total, (size - 1) / classes, higher=False
+        accuracy=Score.share(f"{name}_accuracy", right, total, 1 / classes),
+        confused_within=Score.share(
+            f"{name}_confused_within", inside - right, total, within, better="lower"
         ),
-        confused_between=_share(
-            f"{name}_confused_between",
-            total - inside,
-            total,
-            (classes - size) / classes,
-            higher=False,
+        confused_between=Score.share(
+            f"{name}_confused_between", total - inside, total, between, better="lower"
         ),
-    )
-
-
-def _share(name: str, count: int, total: int, chance: float, *, higher: bool) -> Score:
-    return Score(
-        name=name,
-        value=count / total,
-        low=0.0,
-        high=1.0,
-        better="higher" if higher else "lower",
-        chance=chance,
-        n=total,
-        interval=wilson_interval(count, total),
     )

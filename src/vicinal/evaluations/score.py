@@ -1,14 +1,18 @@
-"""Score: a measured number with what is needed to read it; the check of arrays before it."""
+"""What evaluations give: a measured number with what reading it needs, and lists of pictures."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from vicinal.errors import InputError
+from vicinal.files import write_csv
+from vicinal.representations.representations import Representations
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,54 @@ class Score:
     seed: int | None = None
     interval: tuple[float, float] | None = None
 
+    @classmethod
+    def share(
+        cls,
+        name: str,
+        count: int,
+        n: int,
+        chance: float | None = None,
+        *,
+        better: Literal["higher", "lower", "neither"] = "higher",
+        seed: int | None = None,
+    ) -> Score:
+        """The share of ``count`` of ``n`` cases, with its Wilson interval."""
+        interval = wilson_interval(count, n)
+        return cls(name, count / n, 0.0, 1.0, better, chance, n, seed, interval)
+
     def to_json(self) -> dict[str, Any]:
         """The score as plain data."""
         return asdict(self)
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which stays within 0 to 1 and is never empty.
+
+    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
+    """
+    found = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+class Answer:
+    """What was found about a set of pictures, as rows of a table."""
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names of the columns."""
+        raise NotImplementedError
+
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
+        """Each row as plain data, by the names of the columns."""
+        raise NotImplementedError
+
+    def save(self, path: Path, pictures: Representations) -> None:
+        """Writes the rows as CSV; several texts of a cell are parted by semicolons."""
+        header = self.header(pictures)
+        write_csv(path, header, ([_cell(row[n]) for n in header] for row in self.listed(pictures)))
+
+
+def _cell(value: Any) -> Any:
+    return "; ".join(value) if isinstance(value, list) else value
 
 
 def checked(array: NDArray[Any], what: str, least: int = 2) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.groups import reduced
-from vicinal.evaluations.score import checked
+from vicinal.evaluations.score import Answer, checked
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.pairing import read_labels
 from vicinal.representations.representations import Representations
@@ -153,7 +153,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True, eq=False)
-class ToLabel:
+class ToLabel(Answer):
     """Pictures to label first.
 
     Attributes:

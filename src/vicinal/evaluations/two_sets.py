@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from vicinal import cores
 from vicinal.errors import InputError, option
-from vicinal.evaluations.anomalies import conformal_p_values
+from vicinal.evaluations.anomalies import NEAREST, anomaly_scores, conformal_p_values, score_of
 from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.label_probe import PENALTY, out_of_fold
 from vicinal.evaluations.score import Score, checked
@@ -24,7 +24,6 @@ from vicinal.representations.representations import Representations
 MOST = 1_000
 """Images of each set that the test takes, a seeded draw: more find smaller differences."""
 PERMUTATIONS = 999
-_NEAR = 2  # k of the anomaly score
 _BLOCK = 64  # permutations at a time
 
 
@@ -147,9 +146,7 @@ def _told_apart(points: Array32, first: NDArray[np.bool_], seed: int) -> Score:
     shares = out_of_fold(
         standardisation(points), points, classes, (PENALTY,), folds=max(2, folds), seed=seed
     )[PENALTY][:, 1]
-    ranks = rankdata(shares)
-    n, m = int(first.sum()), int((~first).sum())
-    auroc = float((ranks[first].sum() - n * (n + 1) / 2) / (n * m))
+    auroc = float(roc_auc_score(first, shares))
     return Score("told_apart", auroc, 0.0, 1.0, "lower", 0.5, len(points), seed)
 
 
@@ -169,13 +166,13 @@ def new_images(images: Array32, known: Array32) -> New:
     Raises:
         InputError: If there are fewer known images, or dimensions differ.
     """
-    if len(known) <= _NEAR:
+    if len(known) <= NEAREST:
         raise InputError(
-            f"what is new needs at least {_NEAR + 1} known pictures, found {len(known)}"
+            f"what is new needs at least {NEAREST + 1} known pictures, found {len(known)}"
         )
-    found = nearest(images, known, _NEAR)
-    usual = nearest(known, known, _NEAR, exclude_self=True).distances.mean(axis=1)
-    scores = found.distances.mean(axis=1)
+    found = nearest(images, known, NEAREST)
+    usual = anomaly_scores(known, known, exclude_self=True).astype(np.float32)
+    scores = score_of(found.distances).astype(np.float32)
     middle = float(np.median(usual))
     return New(
         scores,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.label_probe import PENALTIES, out_of_fold
-from vicinal.evaluations.probe import share_right
-from vicinal.evaluations.score import Score, checked
+from vicinal.evaluations.probe import accuracy
+from vicinal.evaluations.score import Answer, Score, checked
 from vicinal.evaluations.softmax import (
     Array32,
     Array64,
@@ -117,7 +116,6 @@ def wrong_labels(
         & (confidence >= typical[suggested])
     )
     order = np.argsort(-scores, kind="stable")
-    right = int((shares.argmax(axis=1) == given).sum())
     return WrongLabels(
         rows=judged[order],
         scores=scores[order],
@@ -128,7 +126,7 @@ def wrong_labels(
         neighbours=judged[near[order]],
         agreeing=given[near[order]] == suggested[order][:, None],
         contradicted=contradicted[order],
-        accuracy=share_right("label_agreement", right, given, seed),
+        accuracy=accuracy("label_agreement", given, shares.argmax(axis=1), seed),
         unjudged=unjudged,
     )
 
@@ -172,7 +170,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Doubted:
+class Doubted(Answer):
     """Labels by how much speaks against them.
 
     Attributes:
@@ -217,11 +215,6 @@ class Doubted:
             }
             for place, row in enumerate(found.rows.tolist())
         ]
-
-    def rows(self, embeddings: Representations) -> Iterator[list[Any]]:
-        """Those pictures as rows of a CSV, several ids in one cell."""
-        for one in self.listed(embeddings):
-            yield list((one | {"neighbours": "; ".join(one["neighbours"])}).values())
 
     def to_json(self, embeddings: Representations) -> dict[str, Any]:
         """All of it as plain data."""

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.evaluations.anomalies import rank_beside
+from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_within, score_of
 from vicinal.evaluations.duplicates import Duplicates, find_duplicates
 from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import Compared, first_equal, made_small
 from vicinal.evaluations.wrong_labels import doubt_labels
 from vicinal.explore.points import PARTS, rows_of
-from vicinal.files import write_csv, write_parquet
+from vicinal.files import write_parquet
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest, updated_neighbours
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
@@ -27,7 +27,6 @@ NEAR = 10
 FAR = 5
 _COMPARED = f"{PARTS}/compared.parquet"  # pairs of pictures and how different their pixels are
 _BLOCK = 256  # pictures made small at a time
-SCORED = 2  # k of the anomaly score: the mean distance to so many nearest, as `anomalies` has it
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ def compare(
     folder: Path,
     *,
     false_alarms: float,
-    known: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None,
+    ranked: Ranked | None = None,
     earlier: Earlier | None = None,
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Columns for the points, and what the set as a whole says.
@@ -101,8 +100,7 @@ def compare(
         pixels: (N, H, W, C) uint8, in the same order, a second opinion on duplicates.
         folder: Where the files go.
         false_alarms: The share of the pictures that may be flagged as odd.
-        known: Which pictures (N,) the others are held against, and all scores (N,), distances to
-            those; None to hold each against all others.
+        ranked: How odd each picture is; None to hold each against all others.
         earlier: What was found of some of them before: only new ones are compared with all.
 
     Raises:
@@ -120,25 +118,27 @@ def compare(
     if same.compared is not None:
         _keep_compared(folder, same.compared)
     group = _write_duplicates(folder, embeddings, same)
-    scored = min(SCORED, k)
-    which, scores = known or (np.ones(len(array), np.bool_), _scores(near, group, scored))
-    ranked = rank_beside(scores, which, false_alarms=false_alarms)
+    scored = min(NEAREST, k)
+    if ranked is None:
+        ranked = rank_within(_scores(near, group, scored), false_alarms=false_alarms)
     rank = np.argsort(ranked.order).astype(np.int32) + 1
-    _write_anomalies(folder / "anomalies.csv", embeddings, ranked.listed(embeddings))
+    ranked.save(folder / "anomalies.csv", embeddings)
     columns = {
-        "score": pa.array(scores),
+        "score": pa.array(ranked.scores),
         "p_value": pa.array(ranked.p_values.astype(np.float32)),
         "rank": pa.array(rank),
-        "flagged": pa.array(scores > ranked.threshold),
+        "flagged": pa.array(ranked.flagged),
         "neighbors": lists(near.indices.astype(np.int32)),
         "distances": lists(near.distances),
         "farthest": lists(far.indices[:, :FAR].astype(np.int32)),
         "far_distances": lists(np.ascontiguousarray(far.distances[:, :FAR])),
         "group": pa.array(group),
     }
-    count = int((scores > ranked.threshold).sum())
     odd = {"k": scored, "false_alarms": false_alarms, "threshold": ranked.threshold}
-    return columns, {"anomalies": odd | {"flagged": count}, "duplicates": _told(same)}
+    return columns, {
+        "anomalies": odd | {"flagged": int(ranked.flagged.sum())},
+        "duplicates": _told(same),
+    }
 
 
 def _told(same: Duplicates) -> dict[str, Any]:
@@ -160,9 +160,7 @@ def _scores(near: Neighbours, group: NDArray[np.int32], k: int) -> NDArray[np.fl
     copies = (group[near.indices] == group[:, None]) & (group[:, None] >= 0)
     distances = np.where(copies, near.distances[:, -1:], near.distances)
     first = np.argsort(copies, axis=1, kind="stable")[:, :k]
-    means = np.take_along_axis(distances, first, axis=1).mean(axis=1, dtype=np.float64)
-    scores: NDArray[np.float32] = means.astype(np.float32)
-    return scores
+    return score_of(np.take_along_axis(distances, first, axis=1)).astype(np.float32)
 
 
 def _small(pixels: Pixels) -> NDArray[np.uint8]:
@@ -185,17 +183,8 @@ def _write_duplicates(
         "group": pa.array(group[same.pairs[:, 0]]),
     }
     write_parquet(folder / "duplicates.parquet", pairs)
-    write_csv(
-        folder / "duplicates.csv",
-        ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in embeddings.columns())],
-        (list(pair.values()) for pair in same.listed(embeddings)),
-    )
+    same.save(folder / "duplicates.csv", embeddings)
     return group
-
-
-def _write_anomalies(path: Path, embeddings: Representations, listed: list[dict[str, Any]]) -> None:
-    header = ["rank", *embeddings.columns(), "score", "p_value", "flagged"]
-    write_csv(path, header, (list(picture.values()) for picture in listed))
 
 
 def find_doubts(
@@ -214,7 +203,7 @@ def find_doubts(
         found = doubt_labels(embeddings)
     except InputError:  # no labels, or too few of a class: then there is nothing to say
         return {}, {"labels": None}
-    write_csv(folder / "doubtful.csv", found.header(embeddings), found.rows(embeddings))
+    found.save(folder / "doubtful.csv", embeddings)
     doubted = found.found
     count = found.contradicted
     rows = doubted.rows[doubted.contradicted]

@@ -10,7 +10,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vicinal.evaluations.groups import Grouped, GroupTree, group, grouped, reduced
-from vicinal.files import write_csv
 from vicinal.representations.representations import Representations
 
 
@@ -57,8 +56,7 @@ def keep_groups(
 def _told(
     embeddings: Representations, folder: Path, found: Grouped
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    rows = (list(picture.values()) for picture in found.listed(embeddings))
-    write_csv(folder / "clusters.csv", found.header(embeddings), rows)
+    found.save(folder / "clusters.csv", embeddings)
     columns = {
         "cluster": pa.array(found.assignment.astype(np.int32)),
         "finest": pa.array(found.tree.finest.astype(np.int32)),

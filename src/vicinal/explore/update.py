@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
-from vicinal.evaluations.anomalies import conformal_p_values
+from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_beside, score_of
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
-from vicinal.explore.compare import SCORED, compare, find_doubts, read_earlier
+from vicinal.explore.compare import compare, find_doubts, read_earlier
 from vicinal.explore.groups import find_groups, keep_groups
 from vicinal.explore.maps import map_columns, map_trustworthiness
 from vicinal.explore.points import (
@@ -325,13 +325,14 @@ def join(
     found = nearest(array[~known], array[known], k) if not known.all() else _nobody(k)
     scores = np.empty(len(array), np.float32)
     scores[known] = held.column("score")[rows]
-    scores[~known] = found.distances[:, :SCORED].mean(axis=1, dtype=np.float64)
-    p_values = conformal_p_values(scores[~known], scores[known])
-    beyond = p_values <= false_alarms
-    beside = (known, scores) if apart else None
+    scores[~known] = score_of(found.distances[:, :NEAREST])
+    ranked = rank_beside(scores, known, false_alarms=false_alarms)
+    beyond = ranked.p_values[~known] <= false_alarms
     earlier = read_earlier(held.run, held.explored.points, held.embeddings.array, origin)
     rate = {"false_alarms": false_alarms}
-    compared = compare(everything, shown, folder, **rate, known=beside, earlier=earlier)
+    compared = compare(
+        everything, shown, folder, **rate, ranked=ranked if apart else None, earlier=earlier
+    )
     write_part(folder, "compare", compared)
     near = neighbours_of(read_part(folder, "compare"))
     write_part(folder, "map", _placed(held, array, origin, found, beyond, near))
@@ -341,7 +342,7 @@ def join(
     if apart or everything.splits is None:
         everything = replace(everything, splits=np.where(known, OLD, NEW))
     describe(folder, everything, shown, None, worth)
-    _write_new(folder / "new.csv", everything, known, scores, p_values, found)
+    _write_new(folder / "new.csv", everything, known, ranked, found)
     return {
         "run": str(held.run),
         "old": int(known.sum()),
@@ -418,18 +419,17 @@ def _write_new(
     path: Path,
     everything: Representations,
     known: NDArray[np.bool_],
-    scores: NDArray[np.float32],
-    p_values: NDArray[np.float64],
+    ranked: Ranked,
     found: Neighbours,
 ) -> None:
     """The new pictures, the oddest first, each with its nearest old one."""
     new, old = np.flatnonzero(~known), np.flatnonzero(known)
     rows: list[list[object]] = []
-    for at in np.argsort(-scores[new], kind="stable").tolist():
+    for at in np.argsort(-ranked.scores[new], kind="stable").tolist():
         nearest_one = everything.describe(int(old[found.indices[at, 0]]))
         distance = float(found.distances[at, 0])
         told = everything.describe(int(new[at]))
-        p, score = float(p_values[at]), float(scores[new[at]])
+        p, score = float(ranked.p_values[new[at]]), float(ranked.scores[new[at]])
         rows.append([len(rows) + 1, *told.values(), score, p, distance, *nearest_one.values()])
     columns = everything.columns()
     nearest_columns = [f"nearest_{name}" for name in columns]

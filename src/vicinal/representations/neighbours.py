@@ -80,36 +80,6 @@ def nearest_and_farthest(
     return near, far
 
 
-def mean_distances(
-    queries: NDArray[np.float32],
-    gallery: NDArray[np.float32],
-    k: int,
-    *,
-    exclude_self: bool = False,
-    normalise: bool = False,
-    device: str = "cpu",
-) -> NDArray[np.float64]:
-    """Mean L2 distance (Q,) to the k nearest rows of the gallery, an image's oddness.
-
-    Args:
-        queries: Array (Q, F) float32.
-        gallery: Array (N, F) float32.
-        k: Neighbours.
-        exclude_self: As in `nearest`.
-        normalise: Scale every row to length 1 first.
-        device: As in `nearest`.
-
-    Raises:
-        InputError: As `nearest`.
-    """
-    if normalise:
-        queries, gallery = unit_length(queries), unit_length(gallery)
-    found = nearest(queries, gallery, k, exclude_self=exclude_self, device=device)
-    distances = found.distances
-    means: NDArray[np.float64] = distances.mean(axis=1, dtype=np.float64)
-    return means
-
-
 def unit_length(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """The rows (N, F) float32 at length 1; a row of zeros has no direction and stays.
 
