@@ -35,7 +35,7 @@ from vicinal import (
 )
 from vicinal.evaluations.clusters import silhouette
 from vicinal.recipes.recipe import Training
-from vicinal.representations.approximate import nearest_approximate
+from vicinal.representations.index import nearest_approximate
 from vicinal.training.device import open_engine
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 

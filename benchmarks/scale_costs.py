@@ -29,7 +29,8 @@ from vicinal.encoder.projector import projector
 from vicinal.files import replacing
 from vicinal.images import decoding
 from vicinal.recipes import override, read_recipe
-from vicinal.representations.index import Index, build_index, exact
+from vicinal.representations.build_index import build_index
+from vicinal.representations.index import Index, exact
 from vicinal.representations.representations import Representations
 from vicinal.views import Augment
 

@@ -8,7 +8,7 @@ import pytest
 from vicinal.errors import InputError
 from vicinal.recipes import override
 from vicinal.recipes.recipe import Recipe
-from vicinal.representations.approximate import _without, nearest_approximate, neighbours_by
+from vicinal.representations.index import nearest_approximate, neighbours_by
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
@@ -101,11 +101,3 @@ def test_without_faiss_one_line_says_how_to_get_it(
 def test_an_unknown_search_is_refused(points: np.ndarray) -> None:
     with pytest.raises(InputError, match="valid are 'exact' and 'hnsw'"):
         LaplacianEigenmaps(4, neighbors="annoy").fit(points)  # type: ignore[arg-type]
-
-
-def test_of_a_row_its_own_index_goes_or_else_the_farthest() -> None:
-    indices = np.array([[0, 4, 5], [3, 1, 2], [6, 7, 8]])
-    distances = np.arange(9, dtype=np.float32).reshape(3, 3)
-    left, apart = _without(np.arange(3), indices, distances)
-    assert left.tolist() == [[4, 5], [3, 2], [6, 7]]
-    assert apart.tolist() == [[1, 2], [3, 5], [6, 7]]

@@ -38,7 +38,7 @@ def index(
     vicinal index more.parquet --add photos.index
     vicinal similar photos.parquet beach/0031.jpg --index photos.index
     """
-    from vicinal.representations.index import add_to_index, build_index
+    from vicinal.representations.build_index import add_to_index, build_index
 
     if out is not None and add is None:
         made = build_index(embeddings, out, kind)

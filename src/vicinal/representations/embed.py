@@ -162,8 +162,7 @@ def from_parts(
             Representations(
                 rows,
                 part.images.ids,
-                part.images.labels,
-                part.images.class_names,
+                _label_names(part),
                 paths=None if part.paths is None else np.array(part.paths),
                 splits=None if part.split is None else np.full(len(part.images), part.split),
                 sizes=part.images.sizes,
@@ -180,3 +179,9 @@ def _span(parts: Sequence[Part]) -> dict[str, Any]:
     """How pictures of more than 8 bits were scaled, if there are any."""
     span = next((part.images.span for part in parts if part.images.span is not None), None)
     return {} if span is None else {"span": list(span)}
+
+
+def _label_names(part: Part) -> Any:
+    """The class of each image, as text; None without labels."""
+    images = part.images
+    return None if images.labels is None else np.array(images.class_names)[images.labels]

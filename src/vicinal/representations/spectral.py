@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.representations.approximate import Search, neighbours_by
+from vicinal.representations.index import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
 
 # An edge never weighs less, so that the heat kernel cannot round a far point's ties to nothing.
@@ -61,7 +61,7 @@ class LaplacianEigenmaps(
             ``n_neighbors``-th neighbour.
         random_state: Seed of the eigensolver's first vector.
         neighbors: How `fit` searches the graph's neighbours: ``exact``, O(N²), or ``hnsw``, by
-            `vicinal.representations.approximate.nearest_approximate`. `transform` is exact.
+            `vicinal.representations.index.nearest_approximate`. `transform` is exact.
 
     Attributes:
         embedding_: Array (N, n_components) float32, the training points'.

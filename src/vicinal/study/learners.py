@@ -29,8 +29,8 @@ from vicinal.files import write_json
 from vicinal.images.image_set import ImageSet
 from vicinal.objectives import without_spread
 from vicinal.recipes.recipe import Recipe
-from vicinal.representations.approximate import neighbours_by
 from vicinal.representations.embed import embed
+from vicinal.representations.index import neighbours_by
 from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.runs.run_folder import RunFolder

@@ -16,7 +16,8 @@ import forked
 from vicinal.cli import main
 from vicinal.errors import InputError
 from vicinal.representations import index
-from vicinal.representations.index import Index, add_to_index, build_index, exact
+from vicinal.representations.build_index import add_to_index, build_index
+from vicinal.representations.index import Index, exact
 from vicinal.representations.neighbours import nearest, nearest_and_farthest
 from vicinal.representations.pairing import load_with
 from vicinal.representations.representations import Representations
@@ -186,7 +187,7 @@ def test_an_interrupted_addition_leaves_the_index_as_it_was(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vicinal.representations.index.write_json", full)
+        patch.setattr("vicinal.representations.build_index.write_json", full)
         with pytest.raises(OSError, match="disk full"):
             add_to_index(new, mine)
     kept = Index.open(mine)
@@ -332,7 +333,7 @@ def test_an_index_is_searched_where_faiss_was_patched(tmp_path: Path) -> None:
     program = (
         "import sys, faiss.contrib.torch_utils\n"
         "from pathlib import Path\n"
-        "from vicinal.representations.index import build_index\n"
+        "from vicinal.representations.build_index import build_index\n"
         "source, place = map(Path, sys.argv[1:])\n"
         "for kind in ('flat', 'hnsw', 'ivfpq'):\n"
         "    print(build_index(source, place / kind, kind).recall > 0.5)\n"

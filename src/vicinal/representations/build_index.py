@@ -1,0 +1,244 @@
+"""Builds a search index of a set of pictures on disk, adds to it, and measures its recall."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal import cores
+from vicinal.errors import InputError, option
+from vicinal.files import replacing, write_json, write_parquet
+from vicinal.representations.index import (
+    DESCRIPTION,
+    EFFORTS,
+    ENGINES,
+    FORMAT,
+    SEED,
+    VECTORS,
+    Index,
+    Kind,
+    add,
+    exact,
+    import_faiss,
+    kind_for,
+    read_engine,
+)
+from vicinal.representations.representations import batches, check_unique, origin_of
+
+GOAL = 0.95
+"""The recall that a search's effort is chosen for."""
+
+_K = 5
+_CHECKED = 200  # queries that choose the effort, and as many others that measure the recall
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was built or extended.
+
+    Attributes:
+        folder: The index.
+        kind: ``flat``, ``hnsw`` or ``ivfpq``.
+        images: How many it holds.
+        added: How many of them came in now.
+        recall: Share of the true 5 nearest others that a search finds, measured on ``checked``
+            images against the exact search (0 to 1).
+        checked: Images asked for that.
+        bytes: What the index takes on disk.
+    """
+
+    folder: Path
+    kind: Kind
+    images: int
+    added: int
+    recall: float
+    checked: int
+    bytes: int
+
+
+@cores.shared()
+def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Indexed:
+    """Builds an index of a set, which is read a few rows at a time.
+
+    ``flat`` compares with every image; ``hnsw`` is a navigable small-world graph (Malkov &
+    Yashunin, TPAMI 2020), built on one thread because then the same set gives the same graph;
+    ``ivfpq`` keeps a vector as a few bytes in one of about 4 √N lists (Jégou et al., TPAMI 2011).
+    The effort of a search is doubled until the recall on some images reaches 0.95; what is
+    reported is the recall on others.
+
+    Args:
+        embeddings: A parquet file or a folder of them.
+        folder: The index to make.
+        kind: One of the three; None for `kind_for` the number of images.
+
+    Raises:
+        InputError: If the set cannot be read, the kind is none or does not fit, or something
+            lies at ``folder``.
+    """
+    import_faiss()
+    if kind not in (None, "flat", "hnsw", "ivfpq"):
+        raise InputError(f"{option('kind', kind)}: give flat, hnsw or ivfpq")
+    if folder.exists() or folder.is_symlink():
+        raise InputError(
+            f"{option('out', folder)}: is there already; remove it or give another name"
+        )
+    if not folder.parent.is_dir():
+        raise InputError(f"{option('out', folder)}: no folder {folder.parent}; make it first")
+    with _new_folder(folder) as partial:
+        ids, width = _take_in(embeddings, partial, 0, None)
+        chosen: Kind = kind or kind_for(len(ids))  # type: ignore[assignment]
+        vectors = _mapped(partial, len(ids), width)
+        engine, trained_on = ENGINES[chosen](vectors)
+        add(engine, vectors)
+        description = {
+            "vicinal_index": FORMAT,
+            "kind": chosen,
+            "images": len(ids),
+            "dimension": width,
+            "encoder_sha256": origin_of(embeddings).get("encoder_sha256"),
+            "ids": ["ids-0.parquet"],
+            "trained_on": trained_on,
+            "effort": EFFORTS[chosen][0],
+        }
+        index = Index(partial, chosen, ids, vectors, EFFORTS[chosen][0], description, engine)
+        _finish(_tuned(index))
+    return _indexed(folder, added=len(ids))
+
+
+@cores.shared()
+def add_to_index(embeddings: Path, folder: Path) -> Indexed:
+    """Adds the images of a set to an index; what it learnt and linked before stays as it is.
+
+    The old state is in force until the last file is written.
+
+    Args:
+        embeddings: A parquet file or a folder of them, made by the index's encoder.
+        folder: The index.
+
+    Raises:
+        InputError: If they do not fit together or an id is in the index already.
+    """
+    index = Index.open(folder)
+    said, count = index.description, len(index)
+    if origin_of(embeddings).get("encoder_sha256") != said["encoder_sha256"]:
+        raise InputError(
+            f"{option('add', folder)}: made with another encoder than {embeddings}; embed these "
+            "with it"
+        )
+    ids, width = _take_in(embeddings, folder, count, index)
+    total = count + len(ids)
+    vectors = _mapped(folder, total, width)
+    engine = read_engine(folder / said["faiss"], mapped=False)
+    add(engine, vectors[count:])
+    longer = replace(
+        index,
+        ids=np.concatenate([index.ids, ids]),
+        vectors=vectors,
+        engine=engine,
+        description=said | {"images": total, "ids": [*said["ids"], f"ids-{count}.parquet"]},
+    )
+    _finish(longer)
+    (folder / said["faiss"]).unlink()
+    return _indexed(folder, added=len(ids))
+
+
+def _take_in(
+    embeddings: Path, folder: Path, before: int, index: Index | None
+) -> tuple[NDArray[np.str_], int]:
+    """Appends a set's vectors to the ``before`` rows in a folder, and writes its ids there.
+
+    Returns the ids and the width of the vectors.
+    """
+    named: list[NDArray[np.str_]] = []
+    width = None if index is None else index.vectors.shape[1]
+    with (folder / VECTORS).open("r+b" if before else "wb") as file:
+        file.truncate(before * 4 * (width or 0))  # what an interrupted addition left
+        file.seek(0, os.SEEK_END)
+        for ids, array in batches(embeddings):
+            width = width or array.shape[1]
+            if array.shape[1] != width:
+                raise InputError(
+                    f"{embeddings}: representations of {array.shape[1]} numbers, and {width} "
+                    f"{'in the index' if index else 'before'}; embed all with one encoder"
+                )
+            file.write(np.ascontiguousarray(array).tobytes())
+            named.append(ids)
+        file.flush()
+        os.fsync(file.fileno())
+    whole = np.concatenate(named)
+    check_unique(whole, embeddings)
+    if index is not None and len(both := np.intersect1d(whole, index.ids)):
+        raise InputError(
+            f"{embeddings}: {len(both)} ids are in the index already, such as {str(both[0])!r}; "
+            "leave these out"
+        )
+    write_parquet(folder / f"ids-{before}.parquet", {"id": whole.tolist()})
+    assert width is not None
+    return whole, width
+
+
+def _tuned(index: Index) -> Index:
+    """The index with the least effort, by doubling, that reaches the goal."""
+    while index.effort < EFFORTS[index.kind][1] and _recall(index, 0)[0] < GOAL:
+        index = replace(index, effort=2 * index.effort)
+    return index
+
+
+def _recall(index: Index, part: int) -> tuple[float, int]:
+    """The recall on the first or the second half of a seeded draw, and how many that are."""
+    drawn = np.random.default_rng(SEED).permutation(len(index))[: 2 * _CHECKED]
+    half = (len(drawn) + 1) // 2
+    rows = drawn[:half] if part == 0 or len(drawn) == 1 else drawn[half:]
+    k = min(_K, len(index) - 1)
+    if k == 0:
+        return 1.0, 0
+    truth = exact(index.vectors, np.asarray(index.vectors[rows]), k, own=rows)
+    found = index.nearest_of(rows, k)
+    near = found.distances <= truth.distances[:, -1:]
+    return float(near.mean()), len(rows)
+
+
+def _finish(index: Index) -> None:
+    """Writes the faiss index and then, which puts it in force, the description."""
+    recall, checked = _recall(index, 1)
+    name = f"{index.kind}-{len(index)}.faiss"
+    with replacing(index.folder / name) as partial:
+        import_faiss().write_index(index.engine, str(partial))
+    measured = {"effort": index.effort, "recall_at_5": recall, "checked": checked}
+    write_json(index.folder / DESCRIPTION, index.description | {"faiss": name} | measured)
+
+
+def _indexed(folder: Path, added: int) -> Indexed:
+    said = Index.open(folder).description
+    return Indexed(
+        folder=folder,
+        kind=said["kind"],
+        images=said["images"],
+        added=added,
+        recall=said["recall_at_5"],
+        checked=said["checked"],
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
+    )
+
+
+def _mapped(folder: Path, count: int, width: int) -> NDArray[np.float32]:
+    return np.memmap(folder / VECTORS, np.float32, "r", shape=(count, width))
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside ``path`` that then becomes it, or is removed where work fails."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
