@@ -11,7 +11,13 @@ from sklearn.datasets import load_digits, load_sample_image
 
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.leaks import find_leaks
-from vicinal.evaluations.same_picture import SAME, Compared, differences, made_small, same_pictures
+from vicinal.evaluations.same_picture import (
+    SAME,
+    KnownPairs,
+    differences,
+    made_small,
+    same_pictures,
+)
 from vicinal.representations.representations import Representations
 
 Pixels = NDArray[np.uint8]
@@ -110,7 +116,7 @@ def test_what_was_compared_is_not_compared_again(
     assert earlier is not None
     assert len(before.pairs) >= 3
     for fresh in (~np.isin(np.arange(40), was), np.zeros(40, np.bool_)):
-        known = Compared(was[earlier.pairs], earlier.differences, fresh)
+        known = KnownPairs(was[earlier.pairs], earlier.differences, fresh)
         found = find_duplicates(whole, small=pixels, earlier=known)
         if fresh.any():
             assert found.pairs.tolist() == find_duplicates(whole, small=pixels).pairs.tolist()

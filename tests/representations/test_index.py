@@ -71,7 +71,7 @@ def vicinal(
 def test_the_kind_follows_the_size_by_the_documented_rule() -> None:
     sizes = (1, 50_000, 50_001, 1_000_000, 1_000_001)
     assert [index.kind_for(size) for size in sizes] == ["flat", "flat", "hnsw", "hnsw", "ivfpq"]
-    said = (Path(__file__).parents[1] / "docs" / "large-sets.md").read_text("utf-8")
+    said = (Path(__file__).parents[2] / "docs" / "large-sets.md").read_text("utf-8")
     assert f"{index.FLAT_UP_TO:,}" in said
     assert f"{index.HNSW_UP_TO:,}" in said
 

@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from vicinal import cores
 from vicinal.errors import InputError, option, readable
 from vicinal.evaluations.same_picture import (
-    Compared,
+    KnownPairs,
     SamePictures,
+    connected,
     first_equal,
     same_pictures,
 )
@@ -208,9 +207,7 @@ def _near_pairs(
 
 def _representatives(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """The first picture of each group that pairs (P, 2) connect, of ``count`` pictures; rising."""
-    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, group = connected_components(edges, directed=False)
-    return np.sort(np.unique(group, return_index=True)[1])
+    return np.sort(np.unique(connected(pairs, count), return_index=True)[1])
 
 
 _FIRST = 8  # nearest others that every picture is asked for
@@ -246,7 +243,7 @@ class Duplicates(Answer):
     typical: float | None = None
     doubt: str | None = None
     by_pixels: bool = False
-    compared: Compared | None = None
+    compared: KnownPairs | None = None
 
     def warning(self) -> str | None:
         """One line where it is not sure what a copy is."""
@@ -301,7 +298,7 @@ def find_duplicates(
     index: Index | None = None,
     near: Neighbours | None = None,
     small: NDArray[np.uint8] | None = None,
-    earlier: Compared | None = None,
+    earlier: KnownPairs | None = None,
 ) -> Duplicates:
     """Finds every pair of pictures whose representations lie within a threshold.
 
@@ -370,7 +367,7 @@ def _by_pixels(
     first: NDArray[np.int64],
     distinct: NDArray[np.int64],
     near: NDArray[np.int64],
-    earlier: Compared | None,
+    earlier: KnownPairs | None,
 ) -> SamePictures:
     """The same pictures among distinct ones, each beside those that ``near`` (N, k) proposes."""
     proposed = np.stack([np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], axis=1)
@@ -380,7 +377,7 @@ def _by_pixels(
         ends = np.sort(np.searchsorted(distinct, first[earlier.pairs]), axis=1)
         _, once = np.unique(ends, axis=0, return_index=True)
         once = once[ends[once, 0] != ends[once, 1]]
-        earlier = Compared(ends[once], earlier.differences[once], fresh[distinct])
+        earlier = KnownPairs(ends[once], earlier.differences[once], fresh[distinct])
     return same_pictures(small[distinct], more=proposed, earlier=earlier)
 
 
@@ -459,8 +456,7 @@ def _lengths(array: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:
     """Rows that pairs connect, directly or through others; the largest group first."""
-    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, component = connected_components(edges, directed=False)
+    component = connected(pairs, count)
     order = np.argsort(component, kind="stable")
     split = np.flatnonzero(np.diff(component[order])) + 1
     groups = [rows for rows in np.split(order, split) if len(rows) > 1]

@@ -1,8 +1,8 @@
 """Whether two pictures are the same by their pixels, whatever an encoder makes of them.
 
 A copy may be re-compressed, resized, mirrored, brightened and slightly cropped. Candidates are
-pictures whose coarse structure is near, mirrored or not, and whom an encoder says; each pair is
-then laid one over the other (`vicinal.evaluations.same_picture`).
+pictures whose coarse structure is near, mirrored or not, and those that an encoder proposes; each
+pair is then laid one over the other.
 
 Scale and place are found by least squares (Lucas & Kanade, IJCAI 1981), from the best of a few
 windows. What counts is how well fine structure agrees and how much is left over, on the whole and
@@ -23,6 +23,27 @@ from scipy.sparse.csgraph import connected_components
 
 from vicinal.representations.neighbours import nearest
 
+SIDE = 32
+"""Height and width at which pictures are compared: noise of re-compression is averaged away."""
+COARSE = 8
+"""Fields a side of the coarse structure."""
+
+# Each makes a difference of 1, see `differences`.
+_STRUCTURE, _REST, _FIELD, _SIGNS = 0.2, 0.3, 0.75, 0.6
+_SIGN = 4  # fields that a small sign covers
+_NOISE = 16  # square grey levels of fine structure that re-compression makes
+_ALIKE = 0.75  # least correlation of the coarse structure of the best windows
+_WHOLE_SAME = 0.9  # the same of whole pictures, where none is cropped
+_ROUGHLY = 0.7  # least correlation at half the size
+_OVERLAP = 0.65  # least share of a picture that lies within the other
+_FLAT = 0.5  # grey levels of fine structure below which there is nothing to compare
+_SCALES = (0.9, 0.8)  # windows of these, nine each, stand for crops
+_STARTS = 4
+_STEPS = ((16, 6), (SIDE, 5))  # pixels a side, and steps of least squares there
+_FURTHEST = 0.1  # halves of a side, of one step
+_SMOOTH, _WIDE = 0.8, 2.0  # pixels; fine structure is what lies between
+_DARK, _BRIGHT = 4, 250  # beyond these brightness is cut off
+
 SAME = 0.75
 """Greatest difference of a copy. 1 would be fine structure that correlates by 0.8, a rest of 0.3 of
 the contrast, or of 0.75 in one of 64 fields. `docs/benchmarks.md`, Leaks,
@@ -30,7 +51,7 @@ says what is found."""
 NEAREST = 8
 """Candidates of each picture, and as many of its mirror image; twice as many among windows."""
 
-_BLOCK = 512  # pictures at a time
+_BLOCK = 512  # pictures or pairs at a time
 _NARROW = 10  # the whole and the nine windows that leave out least
 _MOST = 20_000**2  # pairs up to which windows are searched: minutes beyond
 _WHOLE = 64  # members up to which all pairs of a group are compared
@@ -42,7 +63,9 @@ _FALSE = 0.01
 _AGREED = 0.66  # least share of the pairs of a group that are the same: two of three
 _LESS, _ROUNDS = 0.8, 16  # by how much the limit of a group falls at a time, and how often
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]  # float32 throughout
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +80,15 @@ class SamePictures:
         compared: What a later search of this set and more need not compare again.
     """
 
-    pairs: NDArray[np.int64]
+    pairs: Integers
     differences: Floats
     limit: float
     doubt: str | None
-    compared: Compared
+    compared: KnownPairs
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class KnownPairs:
     """Pairs of one set that were compared before.
 
     Attributes:
@@ -74,9 +97,9 @@ class Compared:
         fresh: Array (N,) bool, the rows that were not there; all other pairs are known.
     """
 
-    pairs: NDArray[np.int64]
+    pairs: Integers
     differences: Floats
-    fresh: NDArray[np.bool_]
+    fresh: Flags
 
 
 def made_small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -92,7 +115,7 @@ def made_small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return found
 
 
-def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
+def first_equal(rows: NDArray[Any]) -> Integers:
     """For each row (N, …) the first row that equals it, (N,), itself where none before does."""
     seen: dict[bytes, int] = {}
     zero = rows.dtype.type(0)  # −0 becomes 0, so that equal rows have equal bytes
@@ -104,10 +127,10 @@ def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
 def same_pictures(
     left: NDArray[np.uint8],
     right: NDArray[np.uint8] | None = None,
-    more: NDArray[np.int64] | None = None,
+    more: Integers | None = None,
     *,
     cropped: bool = True,
-    earlier: Compared | None = None,
+    earlier: KnownPairs | None = None,
 ) -> SamePictures:
     """Finds pairs of pictures that are the same.
 
@@ -138,7 +161,7 @@ def same_pictures(
         found = np.concatenate([earlier.differences, found])
     limit, doubt = _limit(found)
     telling = found <= _BULK[1]
-    compared = Compared(pairs[telling], found[telling], np.zeros(len(left), np.bool_))
+    compared = KnownPairs(pairs[telling], found[telling], np.zeros(len(left), np.bool_))
     if right is None:  # of a large group each picture has met some of the others only
         missing = _missing(pairs, found <= limit, len(left))
         pairs = np.concatenate([pairs, missing])
@@ -148,9 +171,7 @@ def same_pictures(
     return SamePictures(pairs[same], found[same], limit, doubt, compared)
 
 
-def _candidates(
-    queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool
-) -> NDArray[np.int64]:
+def _candidates(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool) -> Integers:
     """Pairs (P, 2) of a query and a picture of nearly its coarse structure, mirrored or not.
 
     Where ``cropped``, of a window of the gallery's picture too.
@@ -169,9 +190,7 @@ def _candidates(
     return np.concatenate(pairs)
 
 
-def _holding(
-    queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool
-) -> NDArray[np.int64]:
+def _holding(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool) -> Integers:
     """As `_candidates`, but windows are those of the query: the gallery's picture may be a crop."""
     cropped = cropped and len(queries) * len(gallery) <= _MOST
     asked, seen = windows(grey(queries), cropped)[:, :_NARROW], unit(coarse(gallery))
@@ -187,7 +206,7 @@ def _holding(
     return np.concatenate(pairs)
 
 
-def _once(pairs: NDArray[np.int64], count: int, same_set: bool) -> NDArray[np.int64]:
+def _once(pairs: Integers, count: int, same_set: bool) -> Integers:
     """Each pair once; within one set the lower row first, and none of a picture with itself."""
     if same_set:
         pairs = np.sort(pairs, axis=1)
@@ -196,9 +215,9 @@ def _once(pairs: NDArray[np.int64], count: int, same_set: bool) -> NDArray[np.in
     return np.stack(np.divmod(codes, count), axis=1)
 
 
-def _missing(pairs: NDArray[np.int64], same: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+def _missing(pairs: Integers, same: Flags, count: int) -> Integers:
     """Pairs (P, 2) within the groups that are connected, other than ``pairs``."""
-    group = _groups(pairs[same], count)
+    group = connected(pairs[same], count)
     order = np.argsort(group, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     inside = [np.empty((0, 2), np.int64)]
@@ -210,16 +229,14 @@ def _missing(pairs: NDArray[np.int64], same: NDArray[np.bool_], count: int) -> N
     return whole[~met]
 
 
-def _groups(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The group of each of ``count`` pictures that pairs (P, 2) connect, (count,)."""
-    edges = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(count, count))
-    found: NDArray[np.int64] = connected_components(edges, directed=False)[1].astype(np.int64)
+def connected(pairs: Integers, count: int) -> Integers:
+    """The group (count,) of each of ``count`` pictures that pairs (P, 2) connect, from 0."""
+    edges = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count))
+    found: Integers = connected_components(edges, directed=False)[1].astype(np.int64)
     return found
 
 
-def _agreed(
-    pairs: NDArray[np.int64], differences: Floats, limit: float, count: int
-) -> NDArray[np.bool_]:
+def _agreed(pairs: Integers, differences: Floats, limit: float, count: int) -> Flags:
     """Which pairs (P, 2) of ``count`` pictures are the same, (P,).
 
     A copy of a copy is a copy. Where less than two thirds of the pairs of a group are the same,
@@ -228,7 +245,7 @@ def _agreed(
     limits = np.full(len(pairs), limit, np.float32)
     same = differences <= limits
     for _ in range(_ROUNDS):
-        group = _groups(pairs[same], count)
+        group = connected(pairs[same], count)
         ours, theirs = group[pairs].T
         within = (ours == theirs) & np.isfinite(differences)
         of = np.bincount(ours[within], minlength=count)
@@ -255,50 +272,24 @@ def _limit(differences: Floats) -> tuple[float, str | None]:
     return limit, None
 
 
-SIDE = 32
-"""Height and width at which pictures are compared: noise of re-compression is averaged away."""
-COARSE = 8
-"""Fields a side of the coarse structure."""
-
-# Each makes a difference of 1, see `differences`.
-_STRUCTURE, _REST, _FIELD, _SIGNS = 0.2, 0.3, 0.75, 0.6
-_SIGN = 4  # fields that a small sign covers
-_NOISE = 16  # square grey levels of fine structure that re-compression makes
-_ALIKE = 0.75  # least correlation of the coarse structure of the best windows
-_WHOLE_SAME = 0.9  # the same of whole pictures, where none is cropped
-_ROUGHLY = 0.7  # least correlation at half the size
-_OVERLAP = 0.65  # least share of a picture that lies within the other
-_FLAT = 0.5  # grey levels of fine structure below which there is nothing to compare
-_SCALES = (0.9, 0.8)  # windows of these, nine each, stand for crops
-_STARTS = 4
-_PAIRS_AT_ONCE = 512  # pairs at a time
-_STEPS = ((16, 6), (SIDE, 5))  # pixels a side, and steps of least squares there
-_FURTHEST = 0.1  # halves of a side, of one step
-_SMOOTH, _WIDE = 0.8, 2.0  # pixels; fine structure is what lies between
-_DARK, _BRIGHT = 4, 250  # beyond these brightness is cut off
-
-Floating = NDArray[np.floating]
-"""float32 throughout."""
-
-
 def differences(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], pairs: NDArray[np.int64], cropped: bool
-) -> Floating:
+    left: NDArray[np.uint8], right: NDArray[np.uint8], pairs: Integers, cropped: bool
+) -> Floats:
     """How different the pictures of each pair (P, 2) are, (P,); infinite for surely others."""
     found = np.full(len(pairs), np.inf, np.float32)
-    for start in range(0, len(pairs), 4 * _PAIRS_AT_ONCE):  # most pairs go no further than this
-        rows = np.arange(start, min(start + 4 * _PAIRS_AT_ONCE, len(pairs)))
+    for start in range(0, len(pairs), 4 * _BLOCK):  # most pairs go no further than this
+        rows = np.arange(start, min(start + 4 * _BLOCK, len(pairs)))
         one, other = left[pairs[rows, 0]], right[pairs[rows, 1]]
         score, mirrored, places = _begun(grey(one), grey(other), cropped)
         near = np.flatnonzero(score[:, 0] > (_ALIKE if cropped else _WHOLE_SAME))
-        for part in np.split(near, range(_PAIRS_AT_ONCE, len(near), _PAIRS_AT_ONCE)):
+        for part in np.split(near, range(_BLOCK, len(near), _BLOCK)):
             if len(part):
                 place = places[part], mirrored[part]
                 found[rows[part]] = _laid_over(one[part], other[part], *place)
     return found
 
 
-def resized(size: int, side: int) -> Floating:
+def resized(size: int, side: int) -> Floats:
     """Weights (side, size) of means over fields, or of interpolation to more."""
     at = np.arange(size)
     if size >= side:
@@ -308,36 +299,32 @@ def resized(size: int, side: int) -> Floating:
         place = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
         weights = 1 - np.abs(place[:, None] - at)
     weights = np.maximum(weights, 0)
-    found: Floating = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    found: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return found
 
 
-def grey(small: NDArray[np.uint8]) -> Floating:
+def grey(small: NDArray[np.uint8]) -> Floats:
     """Pictures (N, H, W, C) as (N, H, W)."""
-    found: Floating = small.mean(axis=3, dtype=np.float32)
+    found: Floats = small.mean(axis=3, dtype=np.float32)
     return found
 
 
-def unit(fields: Floating) -> Floating:
+def unit(fields: Floats) -> Floats:
     """Fields (…, 8, 8) without their mean and of length 1, (…, 64); nearly 0 of a flat picture."""
     flat = fields.reshape(*fields.shape[:-2], -1)
     flat = flat - flat.mean(axis=-1, keepdims=True)
-    found: Floating = flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 4)
+    found: Floats = flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 4)
     return found
 
 
-def coarse(small: NDArray[np.uint8]) -> Floating:
+def coarse(small: NDArray[np.uint8]) -> Floats:
     """The coarse structure of pictures, (N, 8, 8)."""
     fields = resized(SIDE, COARSE)
-    blocks = (
-        small[start : start + _PAIRS_AT_ONCE] for start in range(0, len(small), _PAIRS_AT_ONCE)
-    )
+    blocks = (small[start : start + _BLOCK] for start in range(0, len(small), _BLOCK))
     return np.concatenate([fields @ grey(block) @ fields.T for block in blocks])
 
 
-def _begun(
-    one: Floating, other: Floating, cropped: bool
-) -> tuple[Floating, NDArray[np.bool_], Floating]:
+def _begun(one: Floats, other: Floats, cropped: bool) -> tuple[Floats, Flags, Floats]:
     """Where to begin: for pairs of (P, 32, 32), the best windows of either in the other.
 
     Returns:
@@ -370,7 +357,7 @@ _WINDOWS = np.array(
 """Scale and centre of each window, in halves of a side."""
 
 
-def windows(pictures: Floating, cropped: bool) -> Floating:
+def windows(pictures: Floats, cropped: bool) -> Floats:
     """The coarse structure of each window of pictures (P, 32, 32), (P, W, 64)."""
     fields = resized(SIDE, COARSE)
     found = [unit(fields @ pictures @ fields.T)[:, None]]
@@ -383,13 +370,13 @@ def windows(pictures: Floating, cropped: bool) -> Floating:
     return np.concatenate(found, axis=1)
 
 
-def _points(side: int) -> Floating:
+def _points(side: int) -> Floats:
     """Where the centres of pixels lie, (side,), between −1 and 1."""
-    found: Floating = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
+    found: Floats = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
     return found
 
 
-def _sampling(places: Floating, side: int) -> tuple[Floating, Floating, NDArray[np.bool_]]:
+def _sampling(places: Floats, side: int) -> tuple[Floats, Floats, Flags]:
     """What a side of pixels has at ``places`` (…, n): weights (…, n, side) between neighbours.
 
     Returns:
@@ -404,8 +391,8 @@ def _sampling(places: Floating, side: int) -> tuple[Floating, Floating, NDArray[
 
 
 def _laid_over(
-    one: NDArray[np.uint8], other: NDArray[np.uint8], places: Floating, mirrored: NDArray[np.bool_]
-) -> Floating:
+    one: NDArray[np.uint8], other: NDArray[np.uint8], places: Floats, mirrored: Flags
+) -> Floats:
     """How different pictures (P, 32, 32, C) are, from the best of the starts (P, S); (P,)."""
     ours, theirs = grey(one), grey(other)
     (small, steps), (_, last) = _STEPS
@@ -430,14 +417,14 @@ def _laid_over(
     return found
 
 
-def _turned(pictures: NDArray[np.generic], mirrored: NDArray[np.bool_]) -> NDArray[Any]:
+def _turned(pictures: NDArray[np.generic], mirrored: Flags) -> NDArray[Any]:
     """Pictures (P, H, W, …), some of them mirrored."""
     found = pictures.copy()
     found[mirrored] = pictures[mirrored][:, :, ::-1]
     return found
 
 
-def _registered(ours: Floating, theirs: Floating, places: Floating, steps: int) -> Floating:
+def _registered(ours: Floats, theirs: Floats, places: Floats, steps: int) -> Floats:
     """Scales and places (P, 4), down and across, at which theirs (P, n, n) looks most like ours.
 
     At each step gain and offset are fitted first, then what is left over is explained by moves.
@@ -473,7 +460,7 @@ def _registered(ours: Floating, theirs: Floating, places: Floating, steps: int) 
     return places
 
 
-def _moved(theirs: Floating, places: Floating) -> tuple[Floating, NDArray[np.bool_]]:
+def _moved(theirs: Floats, places: Floats) -> tuple[Floats, Flags]:
     """Pictures (P, n, n, C) at scales and places (P, 4), and which pixels (P, n, n) they reach."""
     points = _points(theirs.shape[1])
     down, _, in_rows = _sampling(places[:, :1] * points + places[:, 1:2], len(points))
@@ -483,22 +470,22 @@ def _moved(theirs: Floating, places: Floating) -> tuple[Floating, NDArray[np.boo
     return np.moveaxis(laid, 1, 3), in_rows[:, :, None] & in_columns[:, None, :]
 
 
-def _agreement(ours: Floating, theirs: Floating, weights: Floating) -> Floating:
+def _agreement(ours: Floats, theirs: Floats, weights: Floats) -> Floats:
     """The correlation of pictures (P, n, n, C) where they overlap (P, n, n, 1), (P,)."""
     one, other = _centred(ours, weights), _centred(theirs, weights)
     both = np.square(one).sum(axis=(1, 2, 3)) * np.square(other).sum(axis=(1, 2, 3))
-    found: Floating = (one * other).sum(axis=(1, 2, 3)) / np.sqrt(both + np.float32(1e-3))
+    found: Floats = (one * other).sum(axis=(1, 2, 3)) / np.sqrt(both + np.float32(1e-3))
     return found
 
 
-def _centred(pictures: Floating, weights: Floating) -> Floating:
+def _centred(pictures: Floats, weights: Floats) -> Floats:
     """Pictures (P, n, n, C) without the mean of each channel, 0 where they have no weight."""
     mean = (pictures * weights).sum(axis=(1, 2), keepdims=True)
-    found: Floating = (pictures - mean / weights.sum(axis=(1, 2), keepdims=True)) * weights
+    found: Floats = (pictures - mean / weights.sum(axis=(1, 2), keepdims=True)) * weights
     return found
 
 
-def _rest(ours: Floating, theirs: Floating, inside: NDArray[np.bool_]) -> Floating:
+def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
     """What pictures (P, 32, 32, C) that overlap ``inside`` (P, 32, 32) differ by, (P,)."""
     weights = inside[..., None].astype(np.float32)
     ours, theirs = (_smoothed(part, weights, _SMOOTH) for part in (ours, theirs))
@@ -517,20 +504,20 @@ def _rest(ours: Floating, theirs: Floating, inside: NDArray[np.bool_]) -> Floati
             np.minimum(rest, np.maximum(whole / _REST, most / _FIELD), out=rest)
     gain = np.sqrt((energy[1] + 1) / (energy[0] + 1))[:, None, None, None]
     signs = _signs(fine * np.sqrt(gain), fine_other / np.sqrt(gain)) / _SIGNS
-    found: Floating = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
+    found: Floats = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
     flat = np.minimum(*energy) < _FLAT**2 * count
     found[flat | (inside.mean(axis=(1, 2)) < _OVERLAP)] = np.inf
     return found
 
 
-def _by_field(squares: Floating) -> Floating:
+def _by_field(squares: Floats) -> Floats:
     """Means of (P, 32, 32) over the fields of the coarse structure, (P, 8, 8)."""
     fields = squares.reshape(-1, COARSE, SIDE // COARSE, COARSE, SIDE // COARSE)
-    found: Floating = fields.mean(axis=(2, 4))
+    found: Floats = fields.mean(axis=(2, 4))
     return found
 
 
-def _signs(fine: Floating, other: Floating) -> Floating:
+def _signs(fine: Floats, other: Floats) -> Floats:
     """How far fine structure (P, 32, 32, C) differs in the few fields where it differs most, (P,).
 
     Each field is measured by its own structure, from 0 to 2, so that a faint sign on a page counts
@@ -540,11 +527,11 @@ def _signs(fine: Floating, other: Floating) -> Floating:
     rest = _by_field(np.square(fine - other).sum(axis=3)) / channels
     energy = _by_field((np.square(fine) + np.square(other)).sum(axis=3)) / channels
     share = (rest * energy / np.square(energy + _NOISE)).reshape(len(fine), -1)
-    found: Floating = np.sort(share, axis=1)[:, -_SIGN:].mean(axis=1)
+    found: Floats = np.sort(share, axis=1)[:, -_SIGN:].mean(axis=1)
     return found
 
 
-def _smoothed(pictures: Floating, weights: Floating, width: float) -> Floating:
+def _smoothed(pictures: Floats, weights: Floats, width: float) -> Floats:
     """Pictures (P, n, n, C) under a Gaussian, of the pixels with weights (P, n, n, 1) alone."""
     at = np.arange(pictures.shape[1])
     bell = np.exp(-np.square((at[:, None] - at) / np.float32(width)) / 2).astype(np.float32)
@@ -553,11 +540,11 @@ def _smoothed(pictures: Floating, weights: Floating, width: float) -> Floating:
         np.moveaxis(bell @ np.ascontiguousarray(np.moveaxis(part, 3, 1)) @ bell, 1, 3)
         for part in (pictures * weights, weights)
     )
-    found: Floating = sums / np.maximum(reached, np.float32(1e-3))
+    found: Floats = sums / np.maximum(reached, np.float32(1e-3))
     return found
 
 
-def _as_bright(one: Floating, other: Floating, weights: Floating) -> Iterator[Floating]:
+def _as_bright(one: Floats, other: Floats, weights: Floats) -> Iterator[Floats]:
     """``one`` (P, n, n, C) as bright as ``other``: by a factor, by an offset, by a gamma.
 
     Each is told by means where neither is cut off, and cuts off itself. A change of contrast about
@@ -569,8 +556,8 @@ def _as_bright(one: Floating, other: Floating, weights: Floating) -> Iterator[Fl
     kept[few] = weights[few]
     total = kept.sum(axis=(1, 2, 3), keepdims=True) * one.shape[3]
 
-    def mean(part: Floating) -> Floating:
-        found: Floating = (part * kept).sum(axis=(1, 2, 3), keepdims=True) / total
+    def mean(part: Floats) -> Floats:
+        found: Floats = (part * kept).sum(axis=(1, 2, 3), keepdims=True) / total
         return found
 
     ours, theirs = mean(one), mean(other)

@@ -186,7 +186,7 @@ COLUMNS = ("score", "times_usual", "p_value", "flagged", "nearest")
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class Comparison:
     """Two sets, A and B.
 
     Attributes:
@@ -287,7 +287,7 @@ def compare_sets(
     false_alarms: float = 0.01,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> Compared:
+) -> Comparison:
     """Compares two sets of pictures that one encoder embedded.
 
     Args:
@@ -308,7 +308,7 @@ def compare_sets(
         if len(each) < 3:
             raise InputError(f"{name}: {len(each)} pictures are too few to compare; give 3 or more")
     check_one_encoder(one, other, names)
-    return Compared(
+    return Comparison(
         two_sample(one.array, other.array, permutations=permutations, seed=seed),
         (one, other),
         names,

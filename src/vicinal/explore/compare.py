@@ -15,7 +15,7 @@ from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_within, score_of
 from vicinal.evaluations.duplicates import Duplicates, find_duplicates
 from vicinal.evaluations.maps import lists
-from vicinal.evaluations.same_picture import Compared, first_equal, made_small
+from vicinal.evaluations.same_picture import KnownPairs, first_equal, made_small
 from vicinal.evaluations.wrong_labels import doubt_labels
 from vicinal.explore.points import PARTS, rows_of
 from vicinal.files import write_parquet
@@ -43,7 +43,7 @@ class Earlier:
     origin: NDArray[np.int64]
     near: Neighbours
     far: Neighbours
-    compared: Compared | None
+    compared: KnownPairs | None
 
 
 def read_earlier(
@@ -71,11 +71,11 @@ def read_earlier(
     # Only the first of identical pictures was compared; it may be gone.
     stood = first_equal(array) == np.arange(len(array))
     fresh = (origin < 0) | ~stood[origin]
-    known = Compared(pairs[here], kept["difference"].to_numpy()[here], fresh)
+    known = KnownPairs(pairs[here], kept["difference"].to_numpy()[here], fresh)
     return Earlier(origin, near, far, known)
 
 
-def _keep_compared(folder: Path, compared: Compared) -> None:
+def _keep_compared(folder: Path, compared: KnownPairs) -> None:
     a, b = compared.pairs.T.astype(np.int32)
     columns = {"a": a, "b": b, "difference": compared.differences}
     (folder / _COMPARED).parent.mkdir(exist_ok=True)

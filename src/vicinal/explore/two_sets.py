@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vicinal import __version__
 from vicinal.errors import InputError, option
 from vicinal.evaluations.retrieval import pictures_of
-from vicinal.evaluations.two_sets import Compared
+from vicinal.evaluations.two_sets import Comparison
 from vicinal.explore.compare import compare, find_doubts
 from vicinal.explore.groups import find_groups
 from vicinal.explore.health import health
@@ -34,7 +34,7 @@ from vicinal.representations.representations import Representations, joined
 from vicinal.runs.pictures import LARGEST_TILE, write_pictures
 
 
-def show_two_sets(found: Compared, folder: Path) -> Path:
+def show_two_sets(found: Comparison, folder: Path) -> Path:
     """Writes a page of both sets, in the files that `explore` leaves; returns the page's path.
 
     Its column ``split`` says of which set a picture is. ``score``, ``p_value``, ``rank``,
@@ -82,7 +82,7 @@ def show_two_sets(found: Compared, folder: Path) -> Path:
     return write_explorer(folder)
 
 
-def _joined(found: Compared) -> Representations:
+def _joined(found: Comparison) -> Representations:
     """Both sets as one, ids beginning with A/ or B/."""
     parts = [np.full(len(one), letter) for one, letter in zip(found.sets, "AB", strict=True)]
     ids = [
@@ -91,12 +91,12 @@ def _joined(found: Compared) -> Representations:
     return joined(found.sets, ids=np.array(ids), splits=np.concatenate(parts))
 
 
-def _pictures(found: Compared) -> Any:
+def _pictures(found: Comparison) -> Any:
     for one in found.sets:
         yield from pictures_of(one, range(len(one)), "run", LARGEST_TILE)
 
 
-def _new(found: Compared) -> tuple[dict[str, pa.Array], dict[str, Any], NDArray[np.bool_]]:
+def _new(found: Comparison) -> tuple[dict[str, pa.Array], dict[str, Any], NDArray[np.bool_]]:
     """Columns of how unlike the other set's pictures each is, both sets in one order."""
     times = np.concatenate([one.times for one in found.new]).astype(np.float32)
     flagged = np.concatenate([found.flagged(which) for which in (0, 1)])
@@ -113,7 +113,7 @@ def _new(found: Compared) -> tuple[dict[str, pa.Array], dict[str, Any], NDArray[
     return columns, {"flagged": int(flagged.sum()), "threshold": None}, flagged
 
 
-def _reasons(found: Compared, flagged: NDArray[np.bool_]) -> list[str]:
+def _reasons(found: Comparison, flagged: NDArray[np.bool_]) -> list[str]:
     """For each picture of A and of B, what the other set has near it."""
     times = np.concatenate([one.times for one in found.new])
     others = ["B"] * len(found.sets[0]) + ["A"] * len(found.sets[1])
@@ -127,7 +127,7 @@ def _reasons(found: Compared, flagged: NDArray[np.bool_]) -> list[str]:
 
 
 def _figures(
-    found: Compared, both: Representations, pixels: NDArray[np.uint8], folder: Path
+    found: Comparison, both: Representations, pixels: NDArray[np.uint8], folder: Path
 ) -> dict[str, Any]:
     """What ``explore.json`` says."""
     data = described_data(
