@@ -204,38 +204,26 @@ def detect(
             f"anomalies: {len(normal)} normal and {len(anomalous)} anomalous test images, "
             "at least one of each is needed"
         )
-    low, high = (
-        anomaly_scores(train.array, one.array, k=k, normalise=normalise, device=device)
-        .astype(np.float32)
-        for one in (normal, anomalous)
-    )  # fmt: skip
+    how: dict[str, Any] = {"k": k, "normalise": normalise, "device": device}
+    sets = (normal.array, anomalous.array)
+    low, high = (anomaly_scores(train.array, x, **how).astype(np.float32) for x in sets)
     scores = np.concatenate([low, high])
     truth = np.repeat([0, 1], [len(low), len(high)])
     flagged, caught, _ = roc_curve(truth, scores, drop_intermediate=False)
-    figures = {
-        "fpr95": float(flagged[np.argmax(caught >= 0.95)]),
-        "aupr": float(average_precision_score(truth, scores)),
-        "aupr_normal": float(average_precision_score(1 - truth, -scores)),
-    }
-    chances = {"fpr95": 0.95, "aupr": truth.mean(), "aupr_normal": 1 - truth.mean()}
+    share, total = len(high) / len(scores), len(scores)
+    precision = float(average_precision_score(truth, scores))
+    of_normal = float(average_precision_score(1 - truth, -scores))
     auroc, interval = float(roc_auc_score(truth, scores)), _interval(low, high, bootstrap, seed)
-    false_positive_rate, true_positive_rate = _thinned(truth, scores)
+    curve = _thinned(truth, scores)
     return AnomalyResult(
-        auroc=Score("auroc", auroc, 0.0, 1.0, "higher", 0.5, len(scores), seed, interval),
-        **{
-            name: Score(
-                name,
-                value,
-                0.0,
-                1.0,
-                "lower" if name == "fpr95" else "higher",
-                float(chances[name]),
-                len(scores),
-            )
-            for name, value in figures.items()
-        },
-        false_positive_rate=false_positive_rate,
-        true_positive_rate=true_positive_rate,
+        auroc=Score("auroc", auroc, 0.0, 1.0, "higher", 0.5, total, seed, interval),
+        fpr95=Score(
+            "fpr95", float(flagged[np.argmax(caught >= 0.95)]), 0.0, 1.0, "lower", 0.95, total
+        ),
+        aupr=Score("aupr", precision, 0.0, 1.0, "higher", share, total),
+        aupr_normal=Score("aupr_normal", of_normal, 0.0, 1.0, "higher", 1 - share, total),
+        false_positive_rate=curve[0],
+        true_positive_rate=curve[1],
         normal_scores=low,
         anomalous_scores=high,
         most=_most(normal, anomalous, scores, most),

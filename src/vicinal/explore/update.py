@@ -329,10 +329,8 @@ def join(
     ranked = rank_beside(scores, known, false_alarms=false_alarms)
     beyond = ranked.p_values[~known] <= false_alarms
     earlier = read_earlier(held.run, held.explored.points, held.embeddings.array, origin)
-    rate = {"false_alarms": false_alarms}
-    compared = compare(
-        everything, shown, folder, **rate, ranked=ranked if apart else None, earlier=earlier
-    )
+    how: dict[str, Any] = {"false_alarms": false_alarms, "earlier": earlier}
+    compared = compare(everything, shown, folder, ranked=ranked if apart else None, **how)
     write_part(folder, "compare", compared)
     near = neighbours_of(read_part(folder, "compare"))
     write_part(folder, "map", _placed(held, array, origin, found, beyond, near))
