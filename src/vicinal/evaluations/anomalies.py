@@ -207,19 +207,16 @@ def detect(
     how: dict[str, Any] = {"k": k, "normalise": normalise, "device": device}
     sets = (normal.array, anomalous.array)
     low, high = (anomaly_scores(train.array, x, **how).astype(np.float32) for x in sets)
-    scores = np.concatenate([low, high])
-    truth = np.repeat([0, 1], [len(low), len(high)])
+    truth, scores = np.repeat([0, 1], [len(low), len(high)]), np.concatenate([low, high])
     flagged, caught, _ = roc_curve(truth, scores, drop_intermediate=False)
     share, total = len(high) / len(scores), len(scores)
     precision = float(average_precision_score(truth, scores))
     of_normal = float(average_precision_score(1 - truth, -scores))
+    fpr95, curve = float(flagged[np.argmax(caught >= 0.95)]), _thinned(truth, scores)
     auroc, interval = float(roc_auc_score(truth, scores)), _interval(low, high, bootstrap, seed)
-    curve = _thinned(truth, scores)
     return AnomalyResult(
         auroc=Score("auroc", auroc, 0.0, 1.0, "higher", 0.5, total, seed, interval),
-        fpr95=Score(
-            "fpr95", float(flagged[np.argmax(caught >= 0.95)]), 0.0, 1.0, "lower", 0.95, total
-        ),
+        fpr95=Score("fpr95", fpr95, 0.0, 1.0, "lower", 0.95, total),
         aupr=Score("aupr", precision, 0.0, 1.0, "higher", share, total),
         aupr_normal=Score("aupr_normal", of_normal, 0.0, 1.0, "higher", 1 - share, total),
         false_positive_rate=curve[0],
