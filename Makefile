@@ -1,4 +1,4 @@
-.PHONY: help setup test test-slow test-all check coverage audit mutation soak format study results bench
+.PHONY: help setup test test-slow test-all check coverage audit mutation soak format study results bench docs
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,3 +41,6 @@ results:  ## Write docs/results.md from run folders: make results RUNS='runs/a r
 
 bench:  ## Measure us and the peers, and write docs/benchmarks.md (about an hour)
 	.venv/bin/pip install -q -e '.[dev,bench]' && .venv/bin/python benchmarks/write.py
+
+docs:  ## Build the documentation as a site, into site/; a broken link ends it
+	.venv/bin/pip install -q -e '.[docs]' && .venv/bin/mkdocs build --strict
