@@ -13,7 +13,7 @@ from vicinal.cli.options import ignored_words
 from vicinal.errors import InputError
 from vicinal.estimators.vicreg import VICReg
 from vicinal.explore import Request
-from vicinal.explore.request import check, held_or_asked_recipe
+from vicinal.explore.request import check, recipe_of
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.views import Augment
@@ -78,7 +78,7 @@ def test_words_on_the_command_line(text: str | None, words: tuple[str, ...] | No
 
 def test_explore_trains_by_the_words_and_says_how_it_goes_on(tmp_path: Path) -> None:
     asked = Request("digits", recipe="seed", ignore=("flip", "blur"))
-    recipe = held_or_asked_recipe(asked, "digits", tmp_path)
+    recipe = recipe_of(asked, "digits", tmp_path)
     assert recipe is not None
     assert ignored(recipe.views) == ("flip", "blur")
     assert "--ignore flip,blur" in asked.command(tmp_path)

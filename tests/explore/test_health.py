@@ -26,7 +26,8 @@ def card(
     near = nearest(array, array, 5, exclude_self=True).indices.astype(np.int32)
     none = np.full(len(array), -1, np.int32)
     trusts = np.full(len(array), trust, np.float32)
-    found = health(array, near, none if copies is None else copies, trusts, beside)
+    groups = none if copies is None else copies
+    found = health(array, near, groups, trusts, beside, advice="train longer (--minutes 30) or try")
     return found | {figure["name"]: figure for figure in found["figures"]}
 
 

@@ -55,7 +55,7 @@ def contents(run: Path) -> dict[str, bytes]:
 def no_rivals() -> Iterator[None]:
     """No rivals of the encoder: they take most of a small run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vicinal.explore.points.hold_against_rivals", lambda *_: None)
+        patch.setattr("vicinal.explore.describe_pictures.hold_against_rivals", lambda *_: None)
         yield
 
 
@@ -281,7 +281,7 @@ def test_killed_at_any_file_nothing_is_lost(
     before = contents(run)
     shutil.copy(photos / "temple" / "03.jpg", Path(again.data) / "aa.jpg")
     (Path(again.data) / "09.jpg").unlink()
-    for stage in ("join", "_write_figures", "write_explorer", "write_json"):
+    for stage in ("_write_stages", "_write_explore_json", "write_explorer", "write_json"):
         with monkeypatch.context() as patch:
 
             def killed(*_: Any, **__: Any) -> None:

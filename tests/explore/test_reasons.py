@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vicinal.evaluations.anomalies import rank_within
-from vicinal.explore.reasons import LOOKS, looks, reasons, unusual
+from vicinal.explore.reasons import APPEARANCE, appearance, reasons, unusual
 
 
 @pytest.fixture
@@ -15,7 +15,9 @@ def test_looks_are_what_they_say() -> None:
     red = np.zeros((1, 8, 8, 3), np.uint8)
     red[..., 0] = 255
     checks = np.indices((8, 8)).sum(axis=0)[None, :, :, None] % 2 * np.uint8([255, 255, 255])
-    found = dict(zip(LOOKS, looks(np.concatenate([black, white, red, checks])).T, strict=True))
+    found = dict(
+        zip(APPEARANCE, appearance(np.concatenate([black, white, red, checks])).T, strict=True)
+    )
     np.testing.assert_allclose(found["brightness"], [0, 1, 0.299, 0.5], atol=1e-6)
     np.testing.assert_allclose(found["contrast"], [0, 0, 0, 0.5], atol=1e-6)
     np.testing.assert_allclose(found["colour"], [0, 0, 1, 0], atol=1e-6)
@@ -23,7 +25,7 @@ def test_looks_are_what_they_say() -> None:
 
 
 def test_grey_pictures_have_looks_too() -> None:
-    assert looks(np.full((3, 8, 8, 1), 128, np.uint8))[:, 0] == pytest.approx(128 / 255)
+    assert appearance(np.full((3, 8, 8, 1), 128, np.uint8))[:, 0] == pytest.approx(128 / 255)
 
 
 @pytest.mark.parametrize(
@@ -37,16 +39,16 @@ def test_grey_pictures_have_looks_too() -> None:
 )
 def test_what_was_changed_is_named(pixels: np.ndarray, change, word: str) -> None:
     pixels[7] = change(pixels[7])
-    words = unusual(looks(pixels))
+    words = unusual(appearance(pixels))
     assert word in words[7]
     assert not any(words[:7] + words[8:])
 
 
 def test_a_set_all_alike_has_nothing_unusual() -> None:
-    assert unusual(looks(np.full((50, 8, 8, 3), 77, np.uint8))) == [[]] * 50
+    assert unusual(appearance(np.full((50, 8, 8, 3), 77, np.uint8))) == [[]] * 50
 
 
-def test_the_odd_one_is_told_by_how_far_and_how_it_looks() -> None:
+def test_the_odd_one_is_told_by_how_far_and_how_it_appearance() -> None:
     scores = np.ones(200, np.float32)
     scores[3] = 2.5
     words = [["dark", "grey"] if row == 3 else ["bright"] for row in range(200)]

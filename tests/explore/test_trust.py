@@ -1,6 +1,6 @@
 import numpy as np
 
-from vicinal.explore.maps import map_trust
+from vicinal.explore.map_pictures import map_trust
 from vicinal.representations.neighbours import nearest
 
 

@@ -21,7 +21,6 @@ from vicinal.images.in_memory import squares
 from vicinal.representations.embed import embed
 from vicinal.runs.pictures import Pixels
 
-_MEND = "train longer (--minutes 30) or try --encoder pretrained"
 _VERDICTS = ("good", "look", "bad")
 
 
@@ -32,6 +31,7 @@ def health(
     trust: NDArray[np.float32],
     rivals: Mapping[str, Any] | None,
     worth: dict[str, Any] | None = None,
+    advice: str | None = None,
 ) -> dict[str, Any]:
     """Six figures with a verdict each, ``good``, ``look`` (at it) or ``bad``, and what they mean.
 
@@ -41,13 +41,14 @@ def health(
         array: Representations (N, F) float32, N ≥ 2.
         neighbours: Array (N, k) int32, the nearest other pictures of each.
         copies: Array (N,) int32, the duplicate group of each picture, −1 for none.
-        trust: Array (N,) float32, see `vicinal.explore.maps.map_trust`.
+        trust: Array (N,) float32, see `vicinal.explore.map_pictures.map_trust`.
         rivals: What `vicinal.explore.health.hold_against_rivals` found; None where there is no
             encoder to ask.
         worth: The first figure of an earlier card of the same encoder, to be kept.
+        advice: How to get a better encoder here, for a user whose encoder is no better.
     """
     spread = collapse(array)
-    worth = worth or _worth(rivals)
+    worth = worth or _worth(rivals, advice)
     figures = [
         worth,
         _rank(spread, array.shape),
@@ -71,7 +72,7 @@ def _summary(worth: dict[str, Any], figures: list[dict[str, Any]]) -> str:
     return str(worth["words"])
 
 
-def _worth(rivals: Mapping[str, Any] | None) -> dict[str, Any]:
+def _worth(rivals: Mapping[str, Any] | None, advice: str | None) -> dict[str, Any]:
     """Whether the encoder knows pictures again better than what needs no training."""
     name = "beside no training"
     if rivals is None:
@@ -92,7 +93,7 @@ def _worth(rivals: Mapping[str, Any] | None) -> dict[str, Any]:
         last = own["value"] <= rivals["raw pixels"]["value"]
         verdict, beside = ("bad", "raw pixels") if last else ("look", strongest)
         how = "No" if own["value"] <= rivals[beside]["value"] else "Not clearly"
-        words = f"{how} better than {beside}: {_MEND}."
+        words = f"{how} better than {beside}{f': {advice}' if advice else ''}."
     return _figure(
         name,
         own["value"],

@@ -25,10 +25,10 @@ def reasons(
     Args:
         scores: Array (N,) float32, the pictures' anomaly scores.
         p_values: Array (N,), the share of the set that is at least as odd.
-        words: What is unusual about each picture's looks, see `vicinal.explore.reasons`.
+        words: What is unusual about each picture's looks, see `unusual`.
         copies: Array (N,) int64, how many near-identical pictures each has.
         shapes: What is unusual about each original's size and shape, see
-            `vicinal.explore.reasons`; said of every picture, for the encoder sees a square.
+            `odd_shapes`; said of every picture, for the encoder sees a square.
     """
     usual = float(np.median(scores))
     return [
@@ -77,7 +77,7 @@ def _listed(words: Sequence[str]) -> str:
 _BLOCK = 256  # pictures held as float32 at a time
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
-LOOKS = ("brightness", "contrast", "colour", "detail")
+APPEARANCE = ("brightness", "contrast", "colour", "detail")
 """Mean luminance; its standard deviation; mean of max − min over channels; mean absolute
 Laplacian of the luminance. The first three from 0 to 1."""
 WORDS = {
@@ -89,13 +89,13 @@ WORDS = {
 """What a picture low and high in each is called."""
 
 
-def looks(pixels: Pixels) -> NDArray[np.float32]:
+def appearance(pixels: Pixels) -> NDArray[np.float32]:
     """Each picture's brightness, contrast, colour and detail, (N, 4) float32.
 
     Args:
         pixels: (N, H, W, C) uint8, read block by block.
     """
-    found = np.empty((len(pixels), len(LOOKS)), np.float32)
+    found = np.empty((len(pixels), len(APPEARANCE)), np.float32)
     for start in range(0, len(pixels), _BLOCK):
         block = pixels[start : start + _BLOCK].astype(np.float32) / 255
         grey = block @ _LUMINANCE if block.shape[3] == 3 else block[:, :, :, 0]
@@ -120,11 +120,11 @@ def unusual(found: NDArray[np.float32], *, share: float = 0.02) -> list[list[str
     least five times as far from the median as the nearer half of all pictures does.
 
     Args:
-        found: What `looks` gave, (N, 4).
+        found: What `appearance` gave, (N, 4).
         share: How large a tail may be, below one half.
     """
     words: list[list[str]] = [[] for _ in found]
-    for column, name in zip(found.T, LOOKS, strict=True):
+    for column, name in zip(found.T, APPEARANCE, strict=True):
         middle = float(np.median(column))
         spread = float(np.median(np.abs(column - middle)))
         low, high = np.quantile(column, [share, 1 - share])

@@ -91,8 +91,8 @@ class Request:
             "--max-megapixels": (self.max_pixels / 1e6, default.max_pixels / 1e6),
         }
         words = ["vicinal", "explore", self.data]
-        for name, (asked, usual) in options.items():
-            words += [name, str(asked)] if asked != usual else []
+        for name, (value, usual) in options.items():
+            words += [name, str(value)] if value != usual else []
         if self.ignore is not None:
             words += ["--ignore", ",".join(self.ignore) or "nothing"]
         for setting in self.settings:
@@ -126,14 +126,14 @@ def check(request: Request) -> None:
         raise InputError(f"{option('update')}: names the run; leave the other options for it out")
 
 
-def held_or_asked_recipe(request: Request, data: str, path: Path) -> Recipe | None:
+def recipe_of(request: Request, data: str, path: Path) -> Recipe | None:
     """What to train by: the recipe of a run to go on with, else the one asked for."""
     if request.encoder is not None or request.onto is not None:
         return None
     if request.resume and (path / "run.json").is_file():
-        held = read_json(path / "run.json").get("recipe")
-        if held is not None:
-            return Recipe.model_validate(held)
+        recipe = read_json(path / "run.json").get("recipe")
+        if recipe is not None:
+            return Recipe.model_validate(recipe)
     return resolve_recipe(data, request.recipe, request.settings, request.ignore)
 
 

@@ -1,4 +1,4 @@
-"""From a folder of pictures to a page of them, stage by stage, each kept and resumable."""
+"""`explore`: a folder of pictures to a page of them, stage by stage, each kept and resumable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,17 @@ from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
 from vicinal.evaluations.own_view import keep_better, told
-from vicinal.explore.compare import compare, find_doubts
-from vicinal.explore.groups import find_groups
-from vicinal.explore.maps import lay_out
-from vicinal.explore.points import (
-    Found,
-    describe,
-    neighbours_of,
-    part_files,
-    read_part,
-    run_figures,
-    skipped_in,
-    write_part,
-)
-from vicinal.explore.request import Request, check, held_or_asked_recipe, identity_of, load_pictures
-from vicinal.explore.update import FILES, Joined, Listing, add_onto, keep_files, read_held, update
+from vicinal.explore.check_labels import check_labels
+from vicinal.explore.compare_pictures import compare_pictures
+from vicinal.explore.concatenated_pixels import ConcatenatedPixels
+from vicinal.explore.describe_pictures import describe_pictures
+from vicinal.explore.explore_json import explore_figures, skipped_in
+from vicinal.explore.file_listing import FILES, FileListing, write_files
+from vicinal.explore.group_pictures import group_pictures
+from vicinal.explore.map_pictures import map_pictures
+from vicinal.explore.request import Request, check, identity_of, load_pictures, recipe_of
+from vicinal.explore.stage_files import StageResult, read_neighbours, stage_files, write_stage
+from vicinal.explore.update import add_onto, read_finished, update
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import ImageSet, Part, keep_skipped, named
 from vicinal.recipes.recipe import Recipe
@@ -61,7 +56,7 @@ class Explored:
         run: The run folder: ``explore.json``, ``points.parquet``, ``embeddings.parquet``, the
             CSVs, the encoder if it was trained here, and the page.
         page: The page; None where there are too many pictures for one file.
-        figures: What ``explore.json`` says.
+        figures: The content of ``explore.json``.
     """
 
     run: Path
@@ -70,24 +65,34 @@ class Explored:
 
     def told(self) -> str:
         """What was found, in a few lines."""
-        figures, health_ = self.figures, read_json(self.run / "health.json")
-        groups = figures["clusters"]
-        same = figures["duplicates"]
+        encoder, health = self.figures["encoder"], read_json(self.run / "health.json")
+        groups, labels = self.figures["clusters"], self.figures["labels"]
         lines = [
-            f"{figures['data']['count']:,} pictures: "
+            f"{self.figures['data']['count']:,} pictures: "
             + (f"{groups['k']} groups, " if groups else "no groups, ")
-            + f"{figures['anomalies']['flagged']:,} odd ones, "
-            f"{same['pairs']:,} pairs nearly the same" + _said_labels(figures["labels"]),
-            *_said_joined(figures.get("joined")),
-            *([told(figures["encoder"]["kept"])] if figures["encoder"].get("kept") else []),
-            f"health: {health_['summary']}",
-            *_said_ignored(figures["encoder"]["ignores"]),
-            f"the page: {self.page}"
-            if self.page is not None
-            else f"more than {MOST_PICTURES:,} pictures are too many for one file; look at them "
-            f"with: vicinal report {shlex.quote(str(self.run))} --serve",
+            + f"{self.figures['anomalies']['flagged']:,} odd ones, "
+            + f"{self.figures['duplicates']['pairs']:,} pairs nearly the same"
+            + (f", {labels['contradicted']:,} labels that look wrong" if labels else "")
         ]
-        return "\n".join(lines)
+        if joined := self.figures.get("joined"):
+            lines.append(
+                f"{joined['new']:,} new beside {joined['old']:,} of {joined['run']}, "
+                f"{joined['beyond']:,} of them unlike any of these: new.csv"
+            )
+        if encoder.get("kept"):
+            lines.append(told(encoder["kept"]))
+        lines.append(f"health: {health['summary']}")
+        if encoder.get("ignores") is not None:
+            words = ", ".join(encoder["ignores"]) or "none"
+            how = " (measured on these pictures)" if encoder.get("measured") else ""
+            lines.append(
+                f"differences that did not count: {words}{how}; choose others with --ignore"
+            )
+        if self.page is not None:
+            return "\n".join([*lines, f"the page: {self.page}"])
+        serve = f"vicinal report {shlex.quote(str(self.run))} --serve"
+        many = f"more than {MOST_PICTURES:,} pictures are too many for one file"
+        return "\n".join([*lines, f"{many}; look at them with: {serve}"])
 
 
 @cores.shared()
@@ -103,28 +108,28 @@ def explore(request: Request) -> Explored:
         update(request)
         return _explored(request.update)
     data = named(request.data)
-    held = None if request.onto is None else read_held(request.onto)
     path = request.run or default_folder(data, "explore", resume=request.resume)
-    recipe = held_or_asked_recipe(request, data, path)
+    finished = None if request.onto is None else read_finished(request.onto)
+    used = request if finished is None else replace(request, encoder=finished.encoder)
+    recipe = recipe_of(request, data, path)
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
-    listing = Listing({})
-    used = request if held is None else replace(request, encoder=held.encoder)
+    listing = FileListing({})
     parts = load_pictures(used, data, recipe, listing)
-    if recipe is not None and used.views_fit:
+    if recipe is not None and request.views_fit:
         recipe = fitting(recipe, parts[0].images.pixels)
-    identity = identity_of(used, data, parts)
     try:
-        with open_run(path, identity, recipe, resume=request.resume) as folder:
+        with open_run(path, identity_of(used, data, parts), recipe, resume=request.resume) as run:
             say(_opening(path, parts, recipe, request, engine))
-            keep_skipped(skipped_in(parts), folder / "skipped.csv")
-            if held is not None:
-                onto = partial(add_onto, folder, held, parts, used)
-                _stage(folder, "onto", [path / "explore.json"], onto)
-                _page(path)
+            keep_skipped(skipped_in(parts), run / "skipped.csv")
+            if finished is not None:
+                onto = [path / "explore.json"]
+                _stage(run, "onto", onto, lambda: add_onto(run, finished, parts, used))
             else:
                 if not (path / FILES).is_file():  # a run that goes on has them
-                    keep_files(path, listing)
-                _stages(folder, parts, recipe, request, engine)
+                    write_files(path, listing)
+                _stages(run, parts, recipe, request, engine)
+            if read_json(run / "explore.json")["data"]["count"] <= MOST_PICTURES:
+                write_explorer(path)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(request.command(path)) from None
     return _explored(path)
@@ -144,61 +149,51 @@ def _stages(
 ) -> None:
     """Runs every stage that is not finished, each leaving its files."""
     run = folder.path
+    own = run / "encoder.safetensors"
     if not (run / "environment.json").is_file():
         seed = 0 if recipe is None else recipe.seed
         environment = describe_environment(seed, engine.device, engine.precision)
         write_json(run / "environment.json", environment)
     if recipe is not None:
-        trained = recipe
-        _stage(
-            folder,
-            "train",
-            [run / "encoder.safetensors"],
-            lambda: _train(run, parts[0].images, trained, request, engine),
-        )
+        images = parts[0].images
+        _stage(folder, "train", [own], lambda: _train(run, images, recipe, request, engine))
     elif request.encoder is not None and is_start(str(request.encoder)):
-        named = encoder_file(request.encoder)
-        if named != request.encoder:  # a network by its name goes on from the run's own file
-            own = run / "encoder.safetensors"
-            _stage(folder, "encoder", [own], lambda: _copied(named, own))
-    _stage(folder, "embed", [run / "embeddings.parquet"], lambda: _embed(run, parts, request))
-    everything = Representations.load(run / "embeddings.parquet")
+        start = encoder_file(request.encoder)
+        if start != request.encoder:  # a network by its name goes on from the run's own file
+            _stage(folder, "encoder", [own], lambda: _copy(start, own))
+    given = None if request.encoder is None or own.is_file() else encoder_file(request.encoder)
+    encoder = given or own
+    embedded = run / "embeddings.parquet"
+    _stage(folder, "embed", [embedded], lambda: _embed(parts, encoder, request, embedded))
+    embeddings = Representations.load(embedded)
+    pixels = ConcatenatedPixels([part.images.pixels for part in parts])
     rate = request.false_alarms
-    pixels = Joined([part.images.pixels for part in parts])
-    _part(folder, "compare", lambda: compare(everything, pixels, run, false_alarms=rate))
-    near = neighbours_of(read_part(run, "compare"))
-    _part(folder, "map", lambda: lay_out(everything.array, near))
-    _part(folder, "group", lambda: find_groups(everything, run))
-    _part(folder, "labels", lambda: find_doubts(everything, run))
-    described = [run / "points.parquet", run / "health.json"]
+
+    def stage_of_columns(name: str, work: Callable[[], StageResult]) -> None:
+        _stage(folder, name, stage_files(run, name), lambda: write_stage(run, name, work()))
+
+    stage_of_columns(
+        "compare", lambda: compare_pictures(embeddings, pixels, run, false_alarms=rate)
+    )
+    stage_of_columns("map", lambda: map_pictures(embeddings.array, read_neighbours(run)))
+    stage_of_columns("group", lambda: group_pictures(embeddings, run))
+    stage_of_columns("labels", lambda: check_labels(embeddings, run))
+    advice = _ADVICE_TRAINED if recipe is not None else _ADVICE_GIVEN
     _stage(
         folder,
         "points",
-        described,
-        lambda: describe(run, everything, pixels, _encoder(run, request)),
+        [run / "points.parquet", run / "health.json"],
+        lambda: describe_pictures(run, embeddings, pixels, encoder, advice=advice),
     )
-    ids = [str(row) for row in range(len(everything))]
-    sheets = run / "pictures"
+    ids, sheets = [str(row) for row in range(len(embeddings))], run / "pictures"
     _stage(
-        folder,
-        "pictures",
-        [sheets / "index.parquet"],
-        lambda: write_pictures(sheets, ids, pixels),
+        folder, "pictures", [sheets / "index.parquet"], lambda: write_pictures(sheets, ids, pixels)
     )
-    write_json(run / "explore.json", run_figures(folder, parts, everything, request, recipe))
-    _page(run)
+    write_json(run / "explore.json", explore_figures(folder, parts, embeddings, request, recipe))
 
 
-def _page(run: Path) -> None:
-    if read_json(run / "explore.json")["data"]["count"] <= MOST_PICTURES:
-        write_explorer(run)
-
-
-def _part(folder: RunFolder, name: str, find: Callable[[], Found]) -> None:
-    """Runs a stage that gives every picture columns, unless it is finished."""
-    _stage(
-        folder, name, part_files(folder.path, name), lambda: write_part(folder.path, name, find())
-    )
+_ADVICE_TRAINED = "train longer (--minutes 30) or try --encoder pretrained"
+_ADVICE_GIVEN = "try another --encoder, or leave it out to train one on these pictures"
 
 
 def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[], None]) -> None:
@@ -223,43 +218,14 @@ def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine
     save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
 
 
-def _copied(encoder: Path, to: Path) -> None:
+def _copy(encoder: Path, to: Path) -> None:
     with replacing(to) as partial:
         shutil.copyfile(encoder, partial)
 
 
-def _embed(run: Path, parts: tuple[Part, ...], request: Request) -> None:
-    encoder = _encoder(run, request)
-    data = named(request.data)
-    found = embed_parts(parts, encoder, data, device=request.device, data_dir=request.data_dir)
-    found.save(run / "embeddings.parquet")
-
-
-def _encoder(run: Path, request: Request) -> Path:
-    own = run / "encoder.safetensors"
-    return own if request.encoder is None or own.is_file() else encoder_file(request.encoder)
-
-
-def _said_joined(joined: dict[str, Any] | None) -> list[str]:
-    """How many pictures are new, and how many of them lie beyond the others."""
-    if joined is None:
-        return []
-    line = f"{joined['new']:,} new beside {joined['old']:,} of {joined['run']}"
-    return [f"{line}, {joined['beyond']:,} of them unlike any of these: new.csv"]
-
-
-def _said_ignored(words: list[str] | None) -> list[str]:
-    """Which differences did not count, and how to change that; nothing where none was chosen."""
-    if words is None:
-        return []
-    return [
-        f"differences that did not count: {', '.join(words) or 'none'}; choose others with --ignore"
-    ]
-
-
-def _said_labels(labels: dict[str, Any] | None) -> str:
-    """How many labels look wrong; nothing where there are none to judge."""
-    return "" if labels is None else f", {labels['contradicted']:,} labels that look wrong"
+def _embed(parts: tuple[Part, ...], encoder: Path, request: Request, to: Path) -> None:
+    how: dict[str, Any] = {"device": request.device, "data_dir": request.data_dir}
+    embed_parts(parts, encoder, named(request.data), **how).save(to)
 
 
 def _opening(

@@ -29,6 +29,12 @@ def inline_script(text: str) -> str:
     return text.replace("\r", "").replace("</script", "<\\/script")
 
 
+def own_script(files: Sequence[Path]) -> str:
+    """Scripts of ours as one function, in which they see each other and nothing outside does."""
+    text = "".join(path.read_text("utf-8") for path in files)
+    return inline_script(f"(() => {{\n{text}}})();\n")
+
+
 def content_policy(scripts: Sequence[str], *, also: str = "", compiles: bool = True) -> str:
     """A content policy that forbids any request, and any script but those with these texts.
 

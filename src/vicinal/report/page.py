@@ -14,7 +14,7 @@ from vicinal.report.inlined import (
     HERE,
     Pictures,
     content_policy,
-    inline_script,
+    own_script,
     plotly_script,
     read_pictures,
 )
@@ -29,6 +29,15 @@ from vicinal.report.run_data import (
     read_run,
     study_charts,
     why_skipped,
+)
+
+SCRIPTS = (  # in the order in which they read each other
+    "page_data.js",
+    "map_charts.js",
+    "charts.js",
+    "legends.js",
+    "point_card.js",
+    "start.js",
 )
 
 
@@ -75,8 +84,8 @@ def _explored(run: Path) -> dict[str, Any] | None:
 def _render(folder: RunFolder, pictures: Pictures, explored: dict[str, Any] | None) -> str:
     results = folder.results
     drawn = study_charts(folder)
-    own = (HERE / "palette.js").read_text("utf-8") + (HERE / "page.js").read_text("utf-8")
-    scripts = [plotly_script(), inline_script(own)]
+    own = own_script([HERE / "palette.js", *(HERE / "scripts" / name for name in SCRIPTS)])
+    scripts = [plotly_script(), own]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,

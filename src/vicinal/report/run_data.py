@@ -1,4 +1,4 @@
-"""What a run folder holds, read for the report: tables, charts and what ``page.js`` draws."""
+"""What a run folder holds, read for the report: tables, charts and what ``scripts`` draw."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from vicinal.views import Augment
 
 TOLD = 0.7
 """The share of pictures told right from which a difference is one that counts; 0.5 is chance."""
-_MEASURED = ("colour", "brightness", "flip")
+MEASURED = ("colour", "brightness", "flip")
 """Words measured: a crop, a blur or a rotation can be told on nearly any set, and helps all the
 same, since what it takes away is seldom what pictures are sorted by."""
 _PICTURES = 1_000
@@ -58,7 +58,7 @@ def told(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
     """
     rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:_PICTURES])
     pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows]))
-    words = [word for word in _MEASURED if word in ignored(views)]
+    words = [word for word in MEASURED if word in ignored(views)]
     if len(pictures) < _LEAST:
         return {}
     plain = _changed(pictures, views, "")

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 
-from vicinal.explore.groups import find_groups
+from vicinal.explore.group_pictures import group_pictures
 from vicinal.report import write_explorer
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import write_pictures
@@ -116,7 +116,7 @@ def write_run(
     if count > clusters > 0:
         names = np.array([f"{row}" for row in range(count)])
         pictures = Representations(h.astype(np.float32), names)
-        grouping, grouped = find_groups(pictures, folder, clusters)
+        grouping, grouped = group_pictures(pictures, folder, clusters)
         figures = grouped["clusters"]
     plain = [
         f"Odder than {min(100 * (1 - r / count), 99.9):.3g} % of the set: "

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from typer.testing import CliRunner
 
 from vicinal.cli import app
-from vicinal.explore import TEST_IMAGES, test_images
+from vicinal.explore import TEST_IMAGES, page_of_test_images
 from vicinal.report import page as report_page
 from vicinal.report import write_explorer, write_report
 from vicinal.report.explorer.server import open_server
@@ -125,7 +125,7 @@ def test_a_stage_that_was_broken_off_is_not_there_and_then_is_whole(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(test_images, "write_pictures", interrupted)
+        patch.setattr(page_of_test_images, "write_pictures", interrupted)
         with pytest.raises(KeyboardInterrupt):
             studied(copy, resume=True)
     assert json.loads((copy / "stages.json").read_text("utf-8")) == stages

@@ -64,8 +64,3 @@ const hasLabels = () => rowsBy("label").length > 0;
 const hasSplits = () => rowsBy("split").length > 1;
 /* Rows whose label looks wrong, the most doubtful first. */
 const doubtful = () => rowsBy("doubt").flatMap((rows) => rows ?? []);
-
-const counted = (number) => number.toLocaleString("en-US");
-const plural = (number, one, many = `${one}s`) => `${counted(number)} ${number === 1 ? one : many}`;
-const short = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString().replace("-", "−") : "–");
-const percent = (share) => `${short(100 * share)} %`;

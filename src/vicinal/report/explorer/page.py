@@ -24,7 +24,7 @@ from vicinal.report.inlined import (
     content_policy,
     data_address,
     finite,
-    inline_script,
+    own_script,
 )
 
 MOST_PICTURES = 20_000
@@ -33,23 +33,33 @@ MOST_PICTURES = 20_000
 EXPLORER = Path(__file__).parent
 SCRIPTS = (  # in the order in which they read each other
     "columns.js",
+    "numbers.js",
     "state.js",
+    "element.js",
     "thumbnails.js",
     "colours.js",
-    "overlay.js",
-    "map.js",
-    "points.js",
-    "legend.js",
-    "card.js",
-    "export.js",
-    "kept.js",
-    "pair.js",
+    "map_rings.js",
+    "map_view.js",
+    "map_pointer.js",
+    "map_points.js",
+    "map_controls.js",
+    "map_legend.js",
+    "hover_card.js",
+    "csv.js",
+    "kept_selections.js",
+    "side_by_side.js",
     "lists.js",
-    "groups.js",
-    "overview.js",
-    "picture.js",
+    "odd_tab.js",
+    "labels_tab.js",
+    "duplicates_tab.js",
+    "selection_tab.js",
+    "group_levels.js",
+    "groups_tab.js",
+    "overview_tab.js",
+    "picture_tab.js",
     "search.js",
     "keyboard.js",
+    "tabs.js",
     "start.js",
 )
 SERVED = "connect-src 'self'; img-src 'self' data: blob:; "
@@ -142,11 +152,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
         run: The run's files.
         served: Whether a server gives columns, sheets and the pictures themselves.
     """
-    own = "".join(
-        path.read_text("utf-8")
-        for path in (HERE / "palette.js", *(EXPLORER / name for name in SCRIPTS))
-    )
-    script = inline_script(f"(() => {{\n{own}}})();\n")
+    script = own_script([HERE / "palette.js", *(EXPLORER / name for name in SCRIPTS)])
     policy = content_policy([script], also=SERVED if served else "", compiles=False)
     columns, layout = pack_columns(run)
     sheets = [run.pictures.folder / name for name in run.pictures.sheets]

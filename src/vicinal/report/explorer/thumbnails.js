@@ -34,16 +34,6 @@ function thumbnail(row, side) {
   return canvas;
 }
 
-/* An element with properties and children; text stays text. */
-function make(name, properties = {}, ...children) {
-  const { data = {}, aria = {}, ...rest } = properties;
-  const element = Object.assign(document.createElement(name), rest);
-  Object.assign(element.dataset, data);
-  for (const [key, value] of Object.entries(aria)) element.setAttribute(key === "role" ? key : `aria-${key}`, value);
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-  return element;
-}
-
 /* A thumbnail that shows its picture when it is pressed, with a note below. */
 function tile(row, side, note = "") {
   const label = [nameOf(row), labelOf(row), note && `at ${note}`].filter(Boolean).join(", ");

@@ -1,5 +1,5 @@
 
-/* ---- Rows as a CSV file. ---- */
+/* ---- CSV files, written and read. ---- */
 const FORMULA = ["=", "+", "-", "@", "\t", "\r"]; // what makes a spreadsheet run a cell
 
 /* A cell as vicinal.files.write_csv writes it: text that a spreadsheet would run gets an apostrophe. */
@@ -25,4 +25,25 @@ function exportButton(rows, name) {
   const button = make("button", { type: "button", className: "action", data: { export: name } }, "Export CSV");
   button.onclick = () => download(csvOf(rows), `${name}.csv`);
   return button;
+}
+function download(text, name) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+/* A CSV file's lines of cells, without the apostrophes that `cell` put there. */
+function readCsv(text) {
+  const lines = [[""]];
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const one = text[i], line = lines.at(-1);
+    if (quoted && one === '"' && text[i + 1] === '"') { line[line.length - 1] += '"'; i++; }
+    else if (one === '"') quoted = !quoted;
+    else if (one === "," && !quoted) line.push("");
+    else if (one === "\n" && !quoted) lines.push([""]);
+    else if (one !== "\r" || quoted) line[line.length - 1] += one;
+  }
+  const plain = (value) => (value[0] === "'" && FORMULA.includes(value[1]) ? value.slice(1) : value);
+  return lines.map((line) => line.map(plain)).filter((line) => line.length > 1 || line[0]);
 }

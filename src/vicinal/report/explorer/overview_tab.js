@@ -4,6 +4,16 @@ const VERDICTS = { good: "Good", look: "Worth a look", bad: "Bad" };
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const verdict = (kind) => make("span", { className: `verdict ${VERDICTS[kind] ? kind : "look"}` }, VERDICTS[kind] ?? "Unknown");
 
+/* Which differences between pictures the encoder ignores, how these were chosen, and how to choose others. */
+const inWords = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0]);
+function ignoredWords(encoder) {
+  const { ignores, counts = [], measured } = encoder ?? {};
+  if (!ignores) return "";
+  const count = counts.length ? `; ${inWords(counts)} ${counts.length > 1 ? "count" : "counts"}` : "";
+  const chosen = measured ? ", as measured on these pictures" : "";
+  return `Differences in ${ignores.length ? inWords(ignores) : "nothing"} are ignored${count}${chosen}; choose others with --ignore.`;
+}
+
 const share = (value) => `${(100 * value).toFixed(1)} %`;
 function facts() {
   const { data, encoder, duplicates, anomalies } = page;
@@ -12,7 +22,6 @@ function facts() {
     ? `trained on here from ${kept.start}, ${plural(encoder.epochs, "epoch")}; kept, for own views are found better: ${share(kept.after)}, before ${share(kept.before)}`
     : `${kept.start} as it was: ${plural(encoder.epochs, "epoch")} of training on here found own views no better, ${share(kept.after)} after ${share(kept.before)}`)
     : encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
-  const ignored = encoder?.ignores ? `; what did not count: ${encoder.ignores.join(", ") || "nothing"} (--ignore chooses)` : "";
   const known = [
     ["Pictures", counted(COUNT), data.skipped ? `${counted(data.skipped)} could not be read: skipped.csv` : ""],
     ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? `${counted(data.labelled)} pictures have one` : ""],
@@ -20,7 +29,7 @@ function facts() {
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
     ...(page.labels ? [["Labels that look wrong", counted(doubtful().length), "", "labels"]] : []),
-    ["Encoder", encoder?.recipe ?? "given", trained + ignored],
+    ["Encoder", encoder?.recipe ?? "given", trained],
   ];
   return make("dl", { className: "facts" }, ...known.map(([name, value, words, tab]) => {
     const shown = tab ? make("button", { type: "button", className: "link", onclick: () => change({ tab }) }, value) : value;
@@ -51,4 +60,4 @@ function help() {
     make("dl", { className: "keys" }, ...keys.map(([key, words]) => make("div", {}, make("dt", {}, ...key.split(" ").map((one) => make("kbd", {}, one))), make("dd", {}, words)))),
   ];
 }
-function overviewView() { return [make("h2", { className: "unseen" }, "Overview"), facts(), ...healthCard(), ...help()]; }
+function overviewView() { return [make("h2", { className: "unseen" }, "Overview"), facts(), make("p", {}, ignoredWords(page.encoder)), ...healthCard(), ...help()]; }

@@ -8,19 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.explore.compare import compare, find_doubts
-from vicinal.explore.groups import find_groups
-from vicinal.explore.maps import map_columns
-from vicinal.explore.points import (
-    WITH_COLUMNS,
-    describe,
-    described_data,
-    neighbours_of,
-    read_figures,
-    read_part,
-    write_part,
-)
+from vicinal.explore.check_labels import check_labels
+from vicinal.explore.compare_pictures import compare_pictures
+from vicinal.explore.describe_pictures import describe_pictures
+from vicinal.explore.explore_json import data_figures
+from vicinal.explore.group_pictures import group_pictures
+from vicinal.explore.map_pictures import map_columns
 from vicinal.explore.request import Request
+from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import STUDY_PART
@@ -31,6 +26,7 @@ from vicinal.study.data import Data
 from vicinal.study.run import ExtraStage
 
 _MAPS = ("pca", "tsne")
+_ADVICE = "train longer (--set training.epochs=N) or go on from --set encoder.start=pretrained"
 
 
 def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
@@ -44,15 +40,16 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     # A memory map of them all is not copied.
     everything = len(rows) == len(data.test)
     pixels = data.test.pixels if everything else data.test.pixels[rows]
-    rate = Request.false_alarms
-    write_part(folder, "compare", compare(shown, pixels, folder, false_alarms=rate))
-    near = neighbours_of(read_part(folder, "compare"))
+    compared = compare_pictures(shown, pixels, folder, false_alarms=Request.false_alarms)
+    write_stage(folder, "compare", compared)
+    columns = map_columns(maps, shown.array, read_neighbours(folder))
     s2 = read_json(run / "S2.json")
-    told = {name: {k: v for k, v in s2[name].items() if k != "class_agreement"} for name in _MAPS}
-    write_part(folder, "map", (map_columns(maps, shown.array, near), {"maps": told}))
-    write_part(folder, "group", find_groups(shown, folder, recipe.evaluation.clusters))
-    write_part(folder, "labels", find_doubts(shown, folder))
-    describe(folder, shown, pixels, run / "generated/encoder.safetensors")
+    figures = {n: {k: v for k, v in s2[n].items() if k != "class_agreement"} for n in _MAPS}
+    write_stage(folder, "map", (columns, {"maps": figures}))
+    write_stage(folder, "group", group_pictures(shown, folder, recipe.evaluation.clusters))
+    write_stage(folder, "labels", check_labels(shown, folder))
+    encoder = run / "generated/encoder.safetensors"
+    describe_pictures(folder, shown, pixels, encoder, advice=_ADVICE)
     write_pictures(folder / "pictures", [str(row) for row in range(len(rows))], pixels)
     _write_figures(run, data, recipe, shown)
 
@@ -76,7 +73,7 @@ def _shown(run: RunFolder, data: Data, rows: NDArray[np.int64]) -> Representatio
 
 def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Representations) -> None:
     """Writes ``explore.json``, last of all: with it the folder is one to draw a page from."""
-    described = described_data(
+    data_of_page = data_figures(
         data.test,
         shown,
         source=read_json(run / "run.json")["data"],
@@ -85,14 +82,14 @@ def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Representa
     )
     figures = {
         "format": 1,
-        "data": described | {"name": f"{data.test.name}, test"},
+        "data": data_of_page | {"name": f"{data.test.name}, test"},
         "encoder": {
             "source": "trained here",
             "recipe": recipe.name,
             "epochs": recipe.training.epochs,
             "seconds": None,  # in the study's own stages.json
         },
-        **read_figures(run / STUDY_PART, WITH_COLUMNS),
+        **read_figures(run / STUDY_PART),
         "environment": {"vicinal": read_json(run / "environment.json")["vicinal"]},
         "recipe": recipe.model_dump(mode="json"),
     }

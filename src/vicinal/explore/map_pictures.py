@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from vicinal.evaluations.maps import pca_map, trustworthiness, tsne_map
+from vicinal.explore.stage_files import StageResult
 from vicinal.progress import counted
 from vicinal.representations.neighbours import Neighbours
 
@@ -19,10 +20,8 @@ _FEWEST = 4  # pictures below which t-SNE has nothing to lay out
 _SHARES = 1_000  # a bar's units
 
 
-def lay_out(
-    array: NDArray[np.float32], near: Neighbours
-) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """Columns with both maps and their trust, and each map's figures.
+def map_pictures(array: NDArray[np.float32], near: Neighbours) -> StageResult:
+    """Columns with both maps and their trust, and the figures ``maps``.
 
     Args:
         array: Representations (N, F) float32, N ≥ 2.
@@ -33,19 +32,31 @@ def lay_out(
     if len(array) >= _FEWEST:
         with counted("map", _SHARES, "‰") as advance:
             maps["tsne"] = tsne_map(array, progress=lambda share: advance(round(share * _SHARES)))
+    return map_columns(maps, array, near), map_figures(maps, array, linear.explained.tolist())
+
+
+def map_figures(
+    maps: Mapping[str, NDArray[np.float32]], array: NDArray[np.float32], explained: list[float]
+) -> dict[str, Any]:
+    """The figures ``maps``: of each the trustworthiness, of PCA the variance ``explained``."""
     figures: dict[str, Any] = {
-        name: {"trustworthiness": map_trustworthiness(array, points)}
+        name: {
+            # None where there are too few pictures for the measure
+            "trustworthiness": trustworthiness(array, points).value
+            if len(array) >= _FEWEST
+            else None
+        }
         for name, points in maps.items()
     }
-    figures["pca"]["explained"] = linear.explained.tolist()
-    return map_columns(maps, array, near), {"maps": figures}
+    figures["pca"]["explained"] = explained
+    return {"maps": figures}
 
 
 def map_columns(
     maps: dict[str, NDArray[np.float32]],
     array: NDArray[np.float32],
     near: Neighbours,
-    held: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+    known_trust: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> dict[str, pa.Array]:
     """Each map's points and whether they mislead, as columns; nulls where t-SNE is absent.
 
@@ -53,22 +64,18 @@ def map_columns(
         maps: ``pca``, and ``tsne`` if there is one, each (N, 2) float32.
         array: Representations (N, F) float32, N ≥ 2.
         near: The true nearest neighbours of each.
-        held: By map, the trust (N,) that is known, NaN for new pictures.
+        known_trust: By map, the trust (N,) that is known, NaN for new pictures.
     """
     columns: dict[str, pa.Array] = {}
     for name, points in maps.items():
         columns[f"{name}_x"] = pa.array(points[:, 0])
         columns[f"{name}_y"] = pa.array(points[:, 1])
-        columns[f"{name}_trust"] = pa.array(map_trust(array, points, near, held=held.get(name)))
+        trust = map_trust(array, points, near, known=known_trust.get(name))
+        columns[f"{name}_trust"] = pa.array(trust)
     if "tsne" not in maps:
         for axis in ("x", "y", "trust"):
             columns[f"tsne_{axis}"] = pa.nulls(len(array), pa.float32())
     return columns
-
-
-def map_trustworthiness(array: NDArray[np.float32], points: NDArray[np.float32]) -> float | None:
-    """None where there are too few pictures for the measure."""
-    return trustworthiness(array, points).value if len(array) >= _FEWEST else None
 
 
 _RANDOM = 64  # pictures that a picture's usual distance is taken to
@@ -81,7 +88,7 @@ def map_trust(
     near: Neighbours,
     *,
     seed: int = 0,
-    held: NDArray[np.float32] | None = None,
+    known: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """How near a point's neighbours on the map are in truth, (N,) float32 from 0 to 1.
 
@@ -95,15 +102,15 @@ def map_trust(
         points: The map (N, 2) float32.
         near: The k true neighbours of each picture.
         seed: Seed of the random pictures.
-        held: What is known of this map (N,), NaN for new pictures: kept for those that have no new
+        known: The trust (N,) that is known, NaN for new pictures: kept for those that have no new
             one among their neighbours on the map.
     """
     k = near.indices.shape[1]
     _, found = cKDTree(points).query(points, k=min(k + 1, len(points)))
     drawn = np.random.default_rng(seed).integers(len(array), size=(len(array), _RANDOM))
-    trust = np.full(len(array), np.nan, np.float32) if held is None else held.copy()
-    asked = np.flatnonzero(np.isnan(trust[found]).any(axis=1) | np.isnan(trust))
-    for rows in np.split(asked, range(_BLOCK, len(asked), _BLOCK)):
+    trust = np.full(len(array), np.nan, np.float32) if known is None else known.copy()
+    unknown = np.flatnonzero(np.isnan(trust[found]).any(axis=1) | np.isnan(trust))
+    for rows in np.split(unknown, range(_BLOCK, len(unknown), _BLOCK)):
         on_map = _mean_distance(array, rows, found[rows])
         random = _mean_distance(array, rows, drawn[rows])
         true = near.distances[rows].mean(axis=1, dtype=np.float64)

@@ -13,20 +13,13 @@ from vicinal import __version__
 from vicinal.errors import InputError, option
 from vicinal.evaluations.retrieval import pictures_of
 from vicinal.evaluations.two_sets import Comparison
-from vicinal.explore.compare import compare, find_doubts
-from vicinal.explore.groups import find_groups
-from vicinal.explore.health import health
-from vicinal.explore.maps import lay_out
-from vicinal.explore.points import (
-    WITH_COLUMNS,
-    described_data,
-    neighbours_of,
-    read_figures,
-    read_part,
-    rows_of,
-    write_part,
-    write_points,
-)
+from vicinal.explore.check_labels import check_labels
+from vicinal.explore.compare_pictures import compare_pictures
+from vicinal.explore.describe_pictures import describe_pictures
+from vicinal.explore.explore_json import data_figures
+from vicinal.explore.group_pictures import group_pictures
+from vicinal.explore.map_pictures import map_pictures
+from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
 from vicinal.files import write_csv, write_json
 from vicinal.images import ImageSet
 from vicinal.report import MOST_PICTURES, write_explorer
@@ -48,7 +41,7 @@ def show_two_sets(found: Comparison, folder: Path) -> Path:
         InputError: If the folder is there, pictures cannot be had, or there are more than
             `MOST_PICTURES`.
     """
-    both = _joined(found)
+    both = _concatenated(found)
     if folder.exists():
         raise InputError(f"{option('run', folder)}: is there already; name another")
     if len(both) > MOST_PICTURES:
@@ -58,37 +51,30 @@ def show_two_sets(found: Comparison, folder: Path) -> Path:
         )
     pixels = np.stack([np.asarray(one) for one in _pictures(found)])
     folder.mkdir(parents=True)
-    columns, figures = compare(both, pixels, folder, false_alarms=found.false_alarms)
+    columns, figures = compare_pictures(both, pixels, folder, false_alarms=found.false_alarms)
     rows = [picture for which in (1, 0) for picture in found.listed(which)]
     header = found.header()  # over what says how odd each is within both sets
     write_csv(folder / "anomalies.csv", header, ([p.get(name) for name in header] for p in rows))
-    new, said, flagged = _new(found)
-    figures["anomalies"] |= said
-    write_part(folder, "compare", (columns | new, figures))
-    near = neighbours_of(read_part(folder, "compare"))
-    write_part(folder, "map", lay_out(both.array, near))
-    write_part(folder, "group", find_groups(both, folder))
-    write_part(folder, "labels", find_doubts(both, folder))
-    write_points(folder, both, _reasons(found, flagged), WITH_COLUMNS)
-    maps = read_part(folder, "map")
-    name = "pca" if maps.column("tsne_trust").null_count else "tsne"
-    compared = read_part(folder, "compare")
-    group = compared.column("group").to_numpy()
-    trust = maps.column(f"{name}_trust").to_numpy()
-    spread = health(both.array, rows_of(compared.column("neighbors")), group, trust, None)
-    write_json(folder / "health.json", spread)
+    across, flagged = _across(found)
+    figures["anomalies"] |= {"flagged": int(flagged.sum()), "threshold": None}
+    write_stage(folder, "compare", (columns | across, figures))
+    write_stage(folder, "map", map_pictures(both.array, read_neighbours(folder)))
+    write_stage(folder, "group", group_pictures(both, folder))
+    write_stage(folder, "labels", check_labels(both, folder))
+    describe_pictures(folder, both, pixels, said=_reasons(found, flagged))
     write_pictures(folder / "pictures", [str(row) for row in range(len(both))], pixels)
     write_json(folder / "explore.json", _figures(found, both, pixels, folder))
     return write_explorer(folder)
 
 
-def _joined(found: Comparison) -> Representations:
+def _concatenated(found: Comparison) -> Representations:
     """Both sets as one, ids beginning with A/ or B/."""
-    parts = [np.full(len(one), letter) for one, letter in zip(found.sets, "AB", strict=True)]
-    ids = [
-        f"{part[0]}/{name}" for one, part in zip(found.sets, parts, strict=True) for name in one.ids
-    ]
-    return joined(found.sets, ids=np.array(ids), splits=np.concatenate(parts))
+    letters = np.concatenate(
+        [np.full(len(one), letter) for one, letter in zip(found.sets, "AB", strict=True)]
+    )
+    names = np.concatenate([one.ids for one in found.sets])
+    ids = np.array([f"{a}/{name}" for a, name in zip(letters, names, strict=True)])
+    return joined(found.sets, ids=ids, splits=letters)
 
 
 def _pictures(found: Comparison) -> Any:
@@ -96,21 +82,15 @@ def _pictures(found: Comparison) -> Any:
         yield from pictures_of(one, range(len(one)), "run", LARGEST_TILE)
 
 
-def _new(found: Comparison) -> tuple[dict[str, pa.Array], dict[str, Any], NDArray[np.bool_]]:
-    """Columns of how unlike the other set's pictures each is, both sets in one order."""
+def _across(found: Comparison) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
+    """Columns of how unlike the other set's pictures each is, and which are flagged."""
     times = np.concatenate([one.times for one in found.new]).astype(np.float32)
     flagged = np.concatenate([found.flagged(which) for which in (0, 1)])
-    order = np.lexsort((-times, ~flagged))
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(1, len(order) + 1)
+    rank = np.empty(len(times), np.int32)
+    rank[np.lexsort((-times, ~flagged))] = np.arange(1, len(times) + 1)
     p_values = np.concatenate([one.p_values for one in found.new]).astype(np.float32)
-    columns = {
-        "score": pa.array(times),
-        "p_value": pa.array(p_values),
-        "rank": pa.array(rank),
-        "flagged": pa.array(flagged),
-    }
-    return columns, {"flagged": int(flagged.sum()), "threshold": None}, flagged
+    columns = {"score": times, "p_value": p_values, "rank": rank, "flagged": flagged}
+    return {name: pa.array(values) for name, values in columns.items()}, flagged
 
 
 def _reasons(found: Comparison, flagged: NDArray[np.bool_]) -> list[str]:
@@ -130,18 +110,17 @@ def _figures(
     found: Comparison, both: Representations, pixels: NDArray[np.uint8], folder: Path
 ) -> dict[str, Any]:
     """What ``explore.json`` says."""
-    data = described_data(
+    data = data_figures(
         ImageSet(" and ".join(Path(name).stem for name in found.names), pixels, both.ids),
         both,
         source=" and ".join(found.names),
-        classes=both.classes(),
         skipped=0,
     )
     return {
         "format": 1,
         "data": data | {"colour": "split"},
         "encoder": {"source": str(both.origin.get("encoder", "unknown")), "recipe": None},
-        **read_figures(folder, WITH_COLUMNS),
+        **read_figures(folder),
         "compared": {k: v for k, v in found.to_json().items() if k not in ("A", "B")},
         "environment": {"vicinal": __version__},
         "recipe": None,

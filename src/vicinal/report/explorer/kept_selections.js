@@ -3,20 +3,6 @@
 let kept = []; // [{ tag, note, rows }, …] in the order in which they were made
 const DRAFT = `vicinal notes ${page.data.source}`; // in the browser, until the file is saved
 
-function readCsv(text) {
-  const lines = [[""]];
-  let quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const one = text[i], line = lines.at(-1);
-    if (quoted && one === '"' && text[i + 1] === '"') { line[line.length - 1] += '"'; i++; }
-    else if (one === '"') quoted = !quoted;
-    else if (one === "," && !quoted) line.push("");
-    else if (one === "\n" && !quoted) lines.push([""]);
-    else if (one !== "\r" || quoted) line[line.length - 1] += one;
-  }
-  const plain = (value) => (value[0] === "'" && FORMULA.includes(value[1]) ? value.slice(1) : value);
-  return lines.map((line) => line.map(plain)).filter((line) => line.length > 1 || line[0]);
-}
 const keptCsv = () => csvOf(kept.flatMap(({ rows }) => [...rows]), [["tag", "note"], ...kept.flatMap(({ tag, note, rows }) => Array.from(rows, () => [tag, note]))]);
 
 /* Adds what a CSV file says; tells how many of its pictures are not here. */
@@ -57,13 +43,6 @@ function beginKept() {
   state.kept = kept;
 }
 const tagsOf = (row) => kept.filter(({ rows }) => rows.includes(row)).map(({ tag }) => tag).join(", ");
-
-const action = (words, press) => make("button", { type: "button", className: "action", onclick: press }, words);
-function download(text, name) {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
-  make("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
-}
 
 /* The form below a selection that keeps it. */
 function keepForm() {

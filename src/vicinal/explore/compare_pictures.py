@@ -1,4 +1,4 @@
-"""Each picture beside all others: nearest, farthest, how odd, nearly the same, wrongly labelled."""
+"""Each picture beside all others: nearest, farthest, how odd, nearly the same."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_within, score_of
 from vicinal.evaluations.duplicates import Duplicates, find_duplicates
 from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import KnownPairs, first_equal, made_small
-from vicinal.evaluations.wrong_labels import doubt_labels
-from vicinal.explore.points import PARTS, rows_of
+from vicinal.explore.stage_files import FOLDER, StageResult, neighbours_in
 from vicinal.files import write_parquet
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest, updated_neighbours
 from vicinal.representations.representations import Representations
@@ -25,7 +23,7 @@ from vicinal.runs.pictures import Pixels
 
 NEAR = 10
 FAR = 5
-_COMPARED = f"{PARTS}/compared.parquet"  # pairs of pictures and how different their pixels are
+_COMPARED = f"{FOLDER}/compared.parquet"  # pairs of pictures and how different their pixels are
 _BLOCK = 256  # pictures made small at a time
 
 
@@ -57,10 +55,8 @@ def read_earlier(
         array: Its representations (M, F).
         origin: As in `Earlier`.
     """
-    near, far = (
-        Neighbours(rows_of(points.column(rows)).astype(np.int64), rows_of(points.column(lengths)))
-        for rows, lengths in (("neighbors", "distances"), ("farthest", "far_distances"))
-    )
+    near = neighbours_in(points, "neighbors", "distances")
+    far = neighbours_in(points, "farthest", "far_distances")
     if not (run / _COMPARED).is_file():
         return Earlier(origin, near, far, None)
     kept = pq.read_table(run / _COMPARED)
@@ -75,14 +71,7 @@ def read_earlier(
     return Earlier(origin, near, far, known)
 
 
-def _keep_compared(folder: Path, compared: KnownPairs) -> None:
-    a, b = compared.pairs.T.astype(np.int32)
-    columns = {"a": a, "b": b, "difference": compared.differences}
-    (folder / _COMPARED).parent.mkdir(exist_ok=True)
-    write_parquet(folder / _COMPARED, columns)
-
-
-def compare(
+def compare_pictures(
     embeddings: Representations,
     pixels: Pixels,
     folder: Path,
@@ -90,8 +79,8 @@ def compare(
     false_alarms: float,
     ranked: Ranked | None = None,
     earlier: Earlier | None = None,
-) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """Columns for the points, and what the set as a whole says.
+) -> StageResult:
+    """Columns of neighbours, anomaly scores and duplicate groups, and the figures of the set.
 
     Writes ``duplicates.parquet``, ``duplicates.csv`` and ``anomalies.csv`` into the folder.
 
@@ -115,18 +104,15 @@ def compare(
         near, far = updated_neighbours(array, earlier.origin, *both)
     compared = None if earlier is None else earlier.compared
     same = find_duplicates(embeddings, near=near, small=_small(pixels), earlier=compared)
-    if same.compared is not None:
-        _keep_compared(folder, same.compared)
     group = _write_duplicates(folder, embeddings, same)
-    scored = min(NEAREST, k)
+    k = min(NEAREST, k)
     if ranked is None:
-        ranked = rank_within(_scores(near, group, scored), false_alarms=false_alarms)
-    rank = np.argsort(ranked.order).astype(np.int32) + 1
+        ranked = rank_within(_scores(near, group, k), false_alarms=false_alarms)
     ranked.save(folder / "anomalies.csv", embeddings)
     columns = {
         "score": pa.array(ranked.scores),
         "p_value": pa.array(ranked.p_values.astype(np.float32)),
-        "rank": pa.array(rank),
+        "rank": pa.array(np.argsort(ranked.order).astype(np.int32) + 1),
         "flagged": pa.array(ranked.flagged),
         "neighbors": lists(near.indices.astype(np.int32)),
         "distances": lists(near.distances),
@@ -134,14 +120,12 @@ def compare(
         "far_distances": lists(np.ascontiguousarray(far.distances[:, :FAR])),
         "group": pa.array(group),
     }
-    odd = {"k": scored, "false_alarms": false_alarms, "threshold": ranked.threshold}
-    return columns, {
-        "anomalies": odd | {"flagged": int(ranked.flagged.sum())},
-        "duplicates": _told(same),
-    }
+    odd: dict[str, Any] = {"k": k, "false_alarms": false_alarms, "threshold": ranked.threshold}
+    odd["flagged"] = int(ranked.flagged.sum())
+    return columns, {"anomalies": odd, "duplicates": _duplicate_figures(same)}
 
 
-def _told(same: Duplicates) -> dict[str, Any]:
+def _duplicate_figures(same: Duplicates) -> dict[str, Any]:
     return {
         "threshold": same.threshold,
         "typical": same.typical,
@@ -173,58 +157,20 @@ def _write_duplicates(
     folder: Path, embeddings: Representations, same: Duplicates
 ) -> NDArray[np.int32]:
     """Writes the pairs, and gives each picture's group, −1 for none."""
+    if same.compared is not None:
+        a, b = same.compared.pairs.T.astype(np.int32)
+        columns = {"a": a, "b": b, "difference": same.compared.differences}
+        (folder / _COMPARED).parent.mkdir(exist_ok=True)
+        write_parquet(folder / _COMPARED, columns)
     group = np.full(len(embeddings), -1, np.int32)
     for number, rows in enumerate(same.groups):
         group[rows] = number
     pairs = {
-        "a": pa.array(same.pairs[:, 0].astype(np.int32)),
-        "b": pa.array(same.pairs[:, 1].astype(np.int32)),
-        "distance": pa.array(same.distances.astype(np.float32)),
-        "group": pa.array(group[same.pairs[:, 0]]),
+        "a": same.pairs[:, 0].astype(np.int32),
+        "b": same.pairs[:, 1].astype(np.int32),
+        "distance": same.distances.astype(np.float32),
+        "group": group[same.pairs[:, 0]],
     }
     write_parquet(folder / "duplicates.parquet", pairs)
     same.save(folder / "duplicates.csv", embeddings)
     return group
-
-
-def find_doubts(
-    embeddings: Representations, folder: Path
-) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """Columns of labels that are contradicted, and what is said of all; writes ``doubtful.csv``.
-
-    ``suggested``, ``confidence``, ``agree`` and ``doubt``, the place in the list from 0; null, NaN
-    and −1 for pictures whose label is not contradicted. None where there are no labels to judge.
-
-    Args:
-        embeddings: The pictures.
-        folder: Where the file goes.
-    """
-    try:
-        found = doubt_labels(embeddings)
-    except InputError:  # no labels, or too few of a class: then there is nothing to say
-        return {}, {"labels": None}
-    found.save(folder / "doubtful.csv", embeddings)
-    doubted = found.found
-    count = found.contradicted
-    rows = doubted.rows[doubted.contradicted]
-    places, agree = np.full((2, len(embeddings)), -1, np.int32)
-    confidence = np.full(len(embeddings), np.nan, np.float32)
-    suggested = np.full(len(embeddings), None, object)
-    places[rows] = np.arange(count)
-    agree[rows] = doubted.agreeing[doubted.contradicted].sum(axis=1)
-    confidence[rows] = doubted.confidence[doubted.contradicted]
-    names = np.array(found.class_names, object)
-    suggested[rows] = names[doubted.suggested[doubted.contradicted]]
-    return {
-        "suggested": pa.array(suggested.tolist(), pa.string()),
-        "confidence": pa.array(confidence),
-        "agree": pa.array(agree),
-        "doubt": pa.array(places),
-    }, {
-        "labels": {
-            "contradicted": count,
-            "judged": len(doubted.rows),
-            "agreement": doubted.accuracy.value,
-            "neighbours": doubted.neighbours.shape[1],
-        }
-    }
