@@ -59,6 +59,26 @@ def plotly_text(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
+def _line(
+    name: str, x: Sequence[Any], y: Sequence[Any], colour: str, hover: str, **more: Any
+) -> dict[str, Any]:
+    """A line as Plotly has it; ``more`` are fields of the trace, of ``line`` those it names."""
+    line = {"color": colour, "width": 2, **more.pop("line", {})}
+    trace = {"type": "scatter", "mode": "lines", "name": name, "x": list(x), "y": list(y)}
+    return {**trace, "line": line, "hovertemplate": hover, **more}
+
+
+def _bars(values: Sequence[float | None], colour: str, hover: str, **more: Any) -> dict[str, Any]:
+    """Horizontal bars as Plotly has them, one below the other."""
+    trace = {"type": "bar", "orientation": "h", "x": list(values), "y": list(range(len(values)))}
+    return {**trace, "marker": {"color": colour}, "hovertemplate": hover, **more}
+
+
+def _titled(title: str, **axis: Any) -> dict[str, Any]:
+    """An axis with a title, or a layout."""
+    return {"title": {"text": title}, **axis}
+
+
 def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dict[str, Chart]:
     """A chart a loss term: train and test, mean per epoch, weighted as in the total or not."""
     charts: dict[str, Chart] = {}
@@ -67,21 +87,13 @@ def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dic
         data: list[dict[str, Any]] = []
         for split, dash, colour in (("train", "solid", "#1f7ac8"), ("test", "4px,3px", "#d9760a")):
             columns = curves.get(split, {})
-            if not any(value is not None for value in columns.get(term, ())):
+            y = columns.get(term, ())
+            if all(value is None for value in y):
                 continue
-            line = {"color": colour, "width": 2, "dash": dash}
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines" if len(columns[term]) > 1 else "markers",
-                    "name": split,
-                    "x": columns.get("epoch") or list(range(1, len(columns[term]) + 1)),
-                    "y": list(columns[term]),
-                    "line": line,
-                    "marker": {"color": colour, "size": 8},
-                    "hovertemplate": "%{y:.4g}",
-                }
-            )
+            epochs = columns.get("epoch") or list(range(1, len(y) + 1))
+            more = {"line": {"dash": dash}, "marker": {"color": colour, "size": 8}}
+            mode = "lines" if len(y) > 1 else "markers"
+            data.append(_line(split, epochs, y, colour, "%{y:.4g}", mode=mode, **more))
         if not data:
             continue
         values = [v for trace in data for v in trace["y"] if v is not None]
@@ -89,12 +101,12 @@ def loss_charts(prefix: str, curves: Mapping[str, Mapping[str, Numbers]]) -> dic
         charts[f"{prefix}-{term}"] = {
             "term": term,
             "data": data,
-            "layout": {
-                "title": {"text": f"{term}, log scale" if log else term},
-                "xaxis": {"title": {"text": "epoch"}},
-                "yaxis": {"type": "log", "dtick": 1} if log else {"rangemode": "tozero"},
-                "hovermode": "x unified",
-            },
+            "layout": _titled(
+                f"{term}, log scale" if log else term,
+                xaxis=_titled("epoch"),
+                yaxis={"type": "log", "dtick": 1} if log else {"rangemode": "tozero"},
+                hovermode="x unified",
+            ),
             "height": 230,
             "alt": f"{term} loss by epoch, train and test: from {values[0]:.3g} "
             f"to {data[0]['y'][-1] or 0:.3g} in training",
@@ -113,46 +125,40 @@ def epochs_chart(kept: Sequence[Mapping[str, Any]]) -> Chart:
         lines[f"{k} nearest vote"] = [(vote["value"], vote["interval"]) for vote in votes]
     colours = ("#1f7ac8", "#d9760a", "#2b8a3e", "#a3266b")
     epochs = [one["epochs"] for one in kept]
+    data = []
+    for (name, points), colour in zip(lines.items(), colours, strict=False):
+        more = {"error_y": _intervals(points), "marker": {"color": colour, "size": 7}}
+        y = [value for value, _ in points]
+        data.append(_line(name, epochs, y, colour, "%{y:.1%}", mode="lines+markers", **more))
+    told = (
+        f"{name} from {points[0][0]:.1%} after {epochs[0]} to {points[-1][0]:.1%} "
+        f"after {epochs[-1]}"
+        for name, points in lines.items()
+        if points[0][0] is not None and points[-1][0] is not None
+    )
     return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": name,
-                "x": epochs,
-                "y": [value for value, _ in points],
-                "error_y": _intervals(points),
-                "line": {"color": colour, "width": 2},
-                "marker": {"color": colour, "size": 7},
-                "hovertemplate": "%{y:.1%}",
-            }
-            for (name, points), colour in zip(lines.items(), colours, strict=False)
-        ],
-        "layout": {
-            "title": {"text": "Accuracy by epochs"},
-            "xaxis": {"title": {"text": "epochs"}, "rangemode": "tozero"},
-            "yaxis": {"tickformat": ".0%"},
-            "hovermode": "x unified",
-        },
-        "height": 300,
-        "alt": "accuracy by epochs: "
-        + ", ".join(
-            f"{name} from {points[0][0]:.1%} after {epochs[0]} to {points[-1][0]:.1%} "
-            f"after {epochs[-1]}"
-            for name, points in lines.items()
-            if points[0][0] is not None and points[-1][0] is not None
+        "data": data,
+        "layout": _titled(
+            "Accuracy by epochs",
+            xaxis=_titled("epochs", rangemode="tozero"),
+            yaxis={"tickformat": ".0%"},
+            hovermode="x unified",
         ),
+        "height": 300,
+        "alt": "accuracy by epochs: " + ", ".join(told),
     }
 
 
 def _intervals(points: Sequence[tuple[float | None, Sequence[float] | None]]) -> dict[str, Any]:
     """Plotly's error bars of values with intervals; 0 where there is none."""
     bounds = [(value, *(interval or (value, value))) for value, interval in points]
+    above = [0 if v is None or high is None else high - v for v, _, high in bounds]
+    below = [0 if v is None or low is None else v - low for v, low, _ in bounds]
     return {
         "type": "data",
         "symmetric": False,
-        "array": [0 if v is None or high is None else high - v for v, _, high in bounds],
-        "arrayminus": [0 if v is None or low is None else v - low for v, low, _ in bounds],
+        "array": above,
+        "arrayminus": below,
         "thickness": 1,
     }
 
@@ -171,36 +177,23 @@ def map_chart(alt: str, panels: Sequence[Mapping[str, Any]], legends: Sequence[s
 
 def per_class_chart(names: Sequence[str], accuracies: Mapping[str, Numbers]) -> Chart:
     """Probe accuracy of each class, a bar a learner."""
+    told = []
+    for learner, values in accuracies.items():
+        known = [(n, v) for n, v in zip(names, values, strict=False) if v is not None]
+        told.append(f"{LEARNERS[learner]}: " + ", ".join(f"{n} {v:.0%}" for n, v in known))
     return {
         "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": LEARNERS[learner],
-                "x": list(values),
-                "y": list(range(len(values))),
-                "marker": {"color": COLOURS[learner]},
-                "hovertemplate": "%{x:.1%}",
-            }
+            _bars(values, COLOURS[learner], "%{x:.1%}", name=LEARNERS[learner])
             for learner, values in accuracies.items()
         ],
-        "layout": {
-            "title": {"text": "Accuracy by class"},
-            "xaxis": {"range": [0, 1], "tickformat": ".0%"},
-            "yaxis": _classes(names),
-            "hovermode": "y unified",
-        },
-        "height": max(440, 110 + len(names) * (14 + 12 * len(accuracies))),
-        "alt": "Probe accuracy by class: "
-        + "; ".join(
-            f"{LEARNERS[learner]}: "
-            + ", ".join(
-                f"{name} {value:.0%}"
-                for name, value in zip(names, values, strict=False)
-                if value is not None
-            )
-            for learner, values in accuracies.items()
+        "layout": _titled(
+            "Accuracy by class",
+            xaxis={"range": [0, 1], "tickformat": ".0%"},
+            yaxis=_classes(names),
+            hovermode="y unified",
         ),
+        "height": max(440, 110 + len(names) * (14 + 12 * len(accuracies))),
+        "alt": "Probe accuracy by class: " + "; ".join(told),
     }
 
 
@@ -217,27 +210,19 @@ def confusion_chart(names: Sequence[str], counts: Sequence[Sequence[float]]) -> 
         ]
         for i in range(table.shape[0])
     ]
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": np.round(share, 4).tolist(),
-        "hovertext": hover,
-        "hoverinfo": "text",
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 1,
-        "ygap": 1,
-        "showscale": False,
-    }
+    trace: dict[str, Any] = {"type": "heatmap", "z": np.round(share, 4).tolist()}
+    trace |= {"hovertext": hover, "hoverinfo": "text", "showscale": False}
+    trace |= {"zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1}
     if len(names) <= 12:
         trace |= {"text": [[f"{v:g}" for v in row] for row in table], "texttemplate": "%{text}"}
     return {
         "kind": "heat",
         "data": [trace],
-        "layout": {
-            "title": {"text": "Confusion: rows true, columns predicted"},
-            "xaxis": {**_classes(names), "autorange": True, "showgrid": False, "tickangle": -45},
-            "yaxis": {**_classes(names), "showgrid": False},
-        },
+        "layout": _titled(
+            "Confusion: rows true, columns predicted",
+            xaxis={**_classes(names), "autorange": True, "showgrid": False, "tickangle": -45},
+            yaxis={**_classes(names), "showgrid": False},
+        ),
         "square": True,
         "alt": f"Confusion matrix; {np.trace(share) / max(shown_classes, 1):.0%} of a class, "
         "on average, is recognised",
@@ -255,25 +240,19 @@ def _classes(names: Sequence[str], longest: int = 14) -> dict[str, Any]:
 
 def spectrum_chart(spectra: Mapping[str, Sequence[float]]) -> Chart:
     """Eigenvalues of the covariance of the representations, largest first, log axis."""
+    data = []
+    for learner, values in spectra.items():
+        y = [float(f"{v:.5g}") if v and v > 0 else None for v in values]
+        x = range(1, len(values) + 1)
+        data.append(_line(LEARNERS[learner], x, y, COLOURS[learner], "%{y:.3g}"))
     return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": LEARNERS[learner],
-                "x": list(range(1, len(values) + 1)),
-                "y": [float(f"{v:.5g}") if v and v > 0 else None for v in values],
-                "line": {"color": COLOURS[learner], "width": 2},
-                "hovertemplate": "%{y:.3g}",
-            }
-            for learner, values in spectra.items()
-        ],
-        "layout": {
-            "title": {"text": "Variance along each principal direction"},
-            "xaxis": {"title": {"text": "direction, largest first"}},
-            "yaxis": {"type": "log", "exponentformat": "power", "nticks": 6},
-            "hovermode": "x unified",
-        },
+        "data": data,
+        "layout": _titled(
+            "Variance along each principal direction",
+            xaxis=_titled("direction, largest first"),
+            yaxis={"type": "log", "exponentformat": "power", "nticks": 6},
+            hovermode="x unified",
+        ),
         "height": 320,
         "alt": "Spectra of the representations: variance along each principal direction, "
         "on a logarithmic axis",
@@ -283,6 +262,7 @@ def spectrum_chart(spectra: Mapping[str, Sequence[float]]) -> Chart:
 def roc_chart(curves: Mapping[str, Mapping[str, Any]]) -> Chart:
     """ROC curves with the area under each, and its interval, in the legend."""
     data: list[dict[str, Any]] = []
+    hover = "%{y:.1%} found at %{x:.1%} false alarms<extra></extra>"
     for learner, curve in curves.items():
         fpr = np.asarray(curve["roc"]["fpr"], dtype=np.float64)
         tpr = np.asarray(curve["roc"]["tpr"], dtype=np.float64)
@@ -293,61 +273,32 @@ def roc_chart(curves: Mapping[str, Mapping[str, Any]]) -> Chart:
         if curve.get("interval"):
             name += " [{:.4f}, {:.4f}]".format(*curve["interval"])
         dash = "4px,3px" if learner in ("pixels", "untrained", "patches") else "solid"
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": name,
-                "x": fpr[kept].round(5).tolist(),
-                "y": tpr[kept].round(5).tolist(),
-                "line": {"color": COLOURS[learner], "width": 2, "dash": dash},
-                "hovertemplate": "%{y:.1%} found at %{x:.1%} false alarms<extra></extra>",
-            }
-        )
+        x, y = (values[kept].round(5).tolist() for values in (fpr, tpr))
+        data.append(_line(name, x, y, COLOURS[learner], hover, line={"dash": dash}))
+    alt = "ROC curves. " + ". ".join(str(trace["name"]) for trace in data)
     chance = {"color": "#8a929c", "width": 1, "dash": "2px,3px"}
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": chance,
-            "showlegend": False,
-            "hoverinfo": "skip",
-        }
-    )
+    diagonal = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "line": chance}
+    data.append({**diagonal, "showlegend": False, "hoverinfo": "skip"})
     share = {"range": [-0.01, 1.01], "tickformat": ".0%"}
     return {
         "data": data,
         "layout": {
-            "xaxis": {**share, "title": {"text": "normal images flagged (false alarms)"}},
-            "yaxis": {**share, "title": {"text": "anomalies found"}},
+            "xaxis": _titled("normal images flagged (false alarms)", **share),
+            "yaxis": _titled("anomalies found", **share),
         },
         "square": True,
-        "alt": "ROC curves. " + ". ".join(str(t["name"]) for t in data if "name" in t),
+        "alt": alt,
     }
 
 
 def bar_chart(title: str, values: Mapping[str, float], colour: str, unit: str = "") -> Chart:
     """Horizontal bars, one a name, in the order given."""
-    names = list(values)
+    shown = [float(f"{value:.5g}") for value in values.values()]
+    bars = _bars(shown, colour, "%{x:.4g}" + unit + "<extra></extra>", showlegend=False)
+    axes = {"xaxis": {"rangemode": "tozero"}, "yaxis": _classes(list(values), longest=30)}
     return {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": [float(f"{value:.5g}") for value in values.values()],
-                "y": list(range(len(names))),
-                "marker": {"color": colour},
-                "showlegend": False,
-                "hovertemplate": "%{x:.4g}" + unit + "<extra></extra>",
-            }
-        ],
-        "layout": {
-            "title": {"text": title},
-            "xaxis": {"rangemode": "tozero"},
-            "yaxis": _classes(names, longest=30),
-        },
-        "height": 90 + 24 * len(names),
+        "data": [bars],
+        "layout": _titled(title, **axes),
+        "height": 90 + 24 * len(values),
         "alt": f"{title}: " + ", ".join(f"{n} {v:.3g}{unit}" for n, v in values.items()),
     }
