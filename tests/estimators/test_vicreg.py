@@ -152,7 +152,7 @@ def test_pictures_of_any_size_and_kind() -> None:
         (np.zeros((4, 147)), r"rows of 147 numbers are not 8×8.*views.size=7"),
         (np.zeros((4, 10)), "rows of 10 numbers are not 8×8"),
         (np.zeros((1, 8, 8), np.uint8), "at least 2 images, found 1"),
-        ([Image.new("L", (8, 8)), "cat.png"], "image 1: not a picture but str"),
+        ([Image.new("L", (8, 8)), "cat.png"], "image 1: must be Pillow's image or an array"),
         ("photos", "must be an array or pictures, found str"),
     ],
 )

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +48,14 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
     """
     where = f"csv:{path}"
     file = Path(os.path.expanduser(path))
-    table = read_table(file, where)
-    column = table.column(PATHS)
+    columns = _columns(file, where)
+    plain = {plain_name(column): column for column in reversed(columns)}
+    column = next((plain[name] for name in PATHS if name in plain), None)
     if column is None:
-        raise InputError(f"{where}: no column path, found {', '.join(table.columns)}")
-    if not table.rows:
+        raise InputError(f"{where}: no column path, found {', '.join(columns)}")
+    if not columns[column]:
         raise InputError(f"{where}: has no rows below the first line; add a row a picture")
-    paths = [_path(cell, file.parent) for cell in table.cells(column)]
+    paths = [_path(cell, file.parent) for cell in columns[column]]
     if "" in paths:
         raise InputError(f"{where}: row {paths.index('') + 1} has no path; remove the row")
     ids, counts = np.unique(paths, return_counts=True)
@@ -64,7 +64,7 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
             f"{where}: the path {str(ids[counts > 1][0])!r} repeats; name a picture once"
         )
     name = as_text(file.stem)
-    labels = _labels(table, name, where)
+    labels = _labels(columns, name, where)
     kept = [at for at, text in enumerate(paths) if not excluded(text, exclude)]
     if not kept:
         raise InputError(f"{where}: all its rows are excluded; leave some")
@@ -83,11 +83,11 @@ def _path(cell: str, folder: Path) -> str:
     return cell
 
 
-def _labels(table: Table, name: str, where: str) -> Labels:
-    column = table.label_column()
+def _labels(columns: dict[str, list[str]], name: str, where: str) -> Labels:
+    column = next(iter(label_columns(list(columns))), None)
     if column is None:
-        return no_labels(name, f"no column label, found {', '.join(table.columns)}")
-    labels = [cell.strip() for cell in table.cells(column)]
+        return no_labels(name, f"no column label, found {', '.join(columns)}")
+    labels = [cell.strip() for cell in columns[column]]
     if not any(labels):
         return no_labels(name, f"the column {column} is empty")
     if "" in labels:
@@ -96,78 +96,38 @@ def _labels(table: Table, name: str, where: str) -> Labels:
     return labels_from(name, f"the column {column}", np.array(labels))
 
 
-@dataclass(frozen=True)
-class Table:
-    """The rows of a CSV file.
+def _columns(path: Path, where: str) -> dict[str, list[str]]:
+    """The cells of each column of a table whose first line names them, by name.
 
-    Attributes:
-        columns: The names in its first line, without blanks and quotes around them.
-        rows: The cells below, as many as there are columns; empty where a row is short.
-        lines: The number of each row's last line in the file, from 1.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
-
-    def column(self, names: Sequence[str]) -> str | None:
-        """The first of the columns that has one of these names, compared as `plain_name` does."""
-        plain = {plain_name(column): column for column in reversed(self.columns)}
-        return next((plain[name] for name in names if name in plain), None)
-
-    def label_column(self) -> str | None:
-        """The likeliest column of labels."""
-        return next(iter(label_columns(self.columns)), None)
-
-    def cells(self, column: str) -> list[str]:
-        """The cells of a column, as `vicinal.files.write_csv` was given them."""
-        at = self.columns.index(column)
-        return [plain_cell(row[at]) for row in self.rows]
-
-
-def read_table(path: Path, where: str, known: Sequence[str] = PATHS) -> Table:
-    """Reads a table whose first line names its columns, separated by ``,``, ``;``, tab or ``|``.
-
-    Args:
-        path: The file: UTF-8, with a mark of it or not, or UTF-16 with one, as spreadsheets write.
-        where: What an error message calls it.
-        known: Names of columns one of which is there: by it the separator is told.
-
-    Raises:
-        InputError: If it cannot be read or has no first line.
+    The file is UTF-8, with a mark of it or not, or UTF-16 with one, as spreadsheets write. Cells
+    are separated by ``,``, ``;``, tab or ``|``; those that a row lacks are empty.
     """
     try:
-        raw = Path(os.path.expanduser(path)).read_bytes()
+        raw = path.read_bytes()
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = raw.decode("utf-16" if wide else "utf-8-sig")
-        read = _rows(text, _separator(text, known))
+        rows = list(
+            filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text)))
+        )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{where}: cannot be read ({said}); give a CSV file in UTF-8") from None
-    if not read:
+    if not rows:
         raise InputError(f"{where}: has no rows; give a line with `path,label` and a row a picture")
-    (_, head), *rows = read
-    columns = tuple(name.strip().strip("\"'\ufeff").strip() for name in head)
-    width = len(columns)
-    return Table(
-        columns,
-        tuple(tuple((cells + [""] * width)[:width]) for _, cells in rows),
-        tuple(line for line, _ in rows),
-    )
+    names = [name.strip().strip("\"'\ufeff").strip() for name in rows[0]]
+    columns: dict[str, list[str]] = {}
+    for at, name in enumerate(names):  # of two columns with one name, the first
+        cells = [plain_cell(row[at]) if at < len(row) else "" for row in rows[1:]]
+        columns.setdefault(name, cells)
+    return columns
 
 
-def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of its last line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return [(reader.line_num, cells) for cells in reader if cells]
-
-
-def _separator(text: str, known: Sequence[str]) -> str:
+def _separator(text: str) -> str:
     """The separator by which the first line has a known column, and the most columns."""
     first = text.lstrip("\r\n").splitlines()[:1]
 
     def fits(separator: str) -> tuple[bool, int]:
         names = next(csv.reader(first, delimiter=separator), [])
-        return any(plain_name(name) in known for name in names), len(names)
+        return any(plain_name(name) in PATHS for name in names), len(names)
 
     return max(_SEPARATORS, key=fits)

@@ -93,6 +93,8 @@ class Decoding:
         span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
             pixels of such a picture as float32.
         max_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
+        no_deep: Why a picture of more than 8 bits cannot be used where there is no span; empty
+            where it can.
     """
 
     size: int
@@ -102,6 +104,7 @@ class Decoding:
     interpolation: str = "bilinear"
     span: Span | None = None
     max_pixels: int = MOST_PIXELS
+    no_deep: str = ""
 
     @property
     def rule(self) -> str:
@@ -123,15 +126,15 @@ def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:
         Array (size, size, channels) uint8.
     """
     decoding = Decoding(**how)
-    return plain_pixels(square(picture, where, decoding), decoding.channels)
+    pixels = plain_pixels(square(picture, where, decoding))
+    channels = decoding.channels or pixels.shape[2]
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], channels)))
 
 
-def plain_pixels(found: Square, channels: int | None = None) -> NDArray[np.uint8]:
-    """A square's pixels as uint8; one of more than 8 bits is scaled by its own range."""
-    if found.pixels.dtype == np.uint8:
-        return found.pixels
-    pixels = eight_bits(found.pixels, span_of(found.pixels))
-    return np.repeat(pixels, 3, axis=2) if channels == 3 else pixels
+def plain_pixels(found: Square, span: Span | None = None) -> NDArray[np.uint8]:
+    """A square's pixels as uint8; one of more than 8 bits is scaled by a span or its own range."""
+    pixels = found.pixels
+    return pixels if pixels.dtype == np.uint8 else eight_bits(pixels, span or span_of(pixels))
 
 
 def square(picture: Picture, where: str, how: Decoding) -> Square:
@@ -149,6 +152,8 @@ def square(picture: Picture, where: str, how: Decoding) -> Square:
     side = int(_REDUCING_GAP * how.size)
     image, width, height = _decoded(picture, where, side, how.max_pixels)
     deep = image.mode == "F"
+    if deep and how.span is None and how.no_deep:
+        raise BadPictureError(where, how.no_deep)
     size, scaling = how.size, INTERPOLATIONS[how.interpolation]
     if how.channels is not None and not deep:
         image = image.convert("L" if how.channels == 1 else "RGB")
@@ -251,42 +256,28 @@ class Gathered(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def gathered(
-    pictures: Iterator[tuple[Given, str]], how: Decoding, *, deep: str | None = None
-) -> Gathered:
-    """Decodes pictures into memory, on all cores.
+def gathered(pictures: Iterator[tuple[Given, str]], how: Decoding) -> Gathered:
+    """Decodes pictures into memory, on all cores, see `decoded`.
 
-    Args:
-        pictures: As in `decoded`.
-        how: As in `decoded`; of no channels given, there is 1 if all are grey and 3 otherwise.
-        deep: Where no span is given: why pictures of more than 8 bits are skipped; None to scale
-            them by the range of these pictures.
+    Without channels given, there is 1 if all are grey and 3 otherwise; without a span, pictures of
+    more than 8 bits are scaled by the range of these pictures.
     """
     squares: list[Square] = []
     good: list[int] = []
     skipped: list[Skipped] = []
     span = how.span
-    names: list[str] = []
-
-    def noting() -> Iterator[tuple[Given, str]]:
-        for picture, where in pictures:
-            names.append(where)
-            yield picture, where
-
-    for at, one in enumerate(one for group in decoded(noting(), how) for one in group):
+    for at, one in enumerate(one for group in decoded(pictures, how) for one in group):
         if isinstance(one, Skipped):
             skipped.append(one)
-        elif one.pixels.dtype != np.uint8 and deep is not None:
-            skipped.append(Skipped(names[at], deep))
-        else:
-            squares.append(one)
-            good.append(at)
-            if one.pixels.dtype != np.uint8:
-                span = joined(span, span_of(one.pixels))
+            continue
+        squares.append(one)
+        good.append(at)
+        if one.pixels.dtype != np.uint8:
+            span = joined(span, span_of(one.pixels))
     channels = how.channels or max((one.pixels.shape[2] for one in squares), default=1)
     pixels = np.empty((len(squares), how.size, how.size, channels), np.uint8)
-    for row, one in enumerate(squares):
-        pixels[row] = one.pixels if span is None else as_eight_bits(one.pixels, span)
+    for row, one in enumerate(squares):  # which repeats grey among colour
+        pixels[row] = plain_pixels(one, span)
     sizes = np.array([(one.width, one.height) for one in squares], np.int32).reshape(-1, 2)
     return Gathered(pixels, sizes, span, np.array(good, np.int64), tuple(skipped))
 
@@ -441,11 +432,6 @@ def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
         low, high = (0.0, 65535.0) if 0 <= low <= 65535 else (low - 1, low + 1)
     share = (values.astype(np.float64) - low) / (high - low)
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
-
-
-def as_eight_bits(values: NDArray[Any], span: Span) -> NDArray[np.uint8]:
-    """`eight_bits` of a picture that has more; any other as it is."""
-    return values if values.dtype == np.uint8 else eight_bits(values, span)
 
 
 def told(name: str, count: int, span: Span) -> str:

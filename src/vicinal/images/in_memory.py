@@ -26,7 +26,7 @@ from vicinal.images.image_set import ImageSet
 from vicinal.images.labels_and_parts import coded, label_columns, labels_told, plain_name
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
-from vicinal.images.store import Facts, Writer, facts_told, write_squares
+from vicinal.images.store import Stored, Writer, facts_told, write_squares
 from vicinal.progress import Counted, counted, tell
 
 _Stream = Iterator[tuple[Given, str]]
@@ -284,7 +284,7 @@ def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
         raise first
     if not is_picture(first):
         return None
-    found = gathered(_all_good(chain([first], stream)), how)
+    found = gathered(_given(chain([first], stream)), how)
     for bad in found.skipped:  # a row for each picture is what estimators promise
         raise BadPictureError(bad.path, bad.reason)
     return Squares(found.pixels, found.span)
@@ -298,19 +298,7 @@ def _of_array(array: NDArray[Any], how: Decoding) -> Pixels:
     if fits or not len(pixels):
         return pixels
     asked = how.channels or (1 if pixels.shape[3] == 1 else 3)
-    return gathered(_all_good(pixels), replace(how, channels=asked)).pixels
-
-
-def _all_good(pictures: Iterable[Any]) -> _Stream:
-    """Each picture and what an error message calls it; the first bad one is raised."""
-    for row, picture in enumerate(pictures):
-        where = f"image {row}"
-        if not is_picture(picture):
-            raise InputError(f"{where}: not a picture but {type(picture).__name__}; take it out")
-        held = opened_cell(picture, where)
-        if isinstance(held, BadPictureError):
-            raise held
-        yield checked_pixels(held) if isinstance(held, np.ndarray) else held, where
+    return gathered(_given(pixels), replace(how, channels=asked)).pixels
 
 
 def from_images(
@@ -346,56 +334,47 @@ def from_images(
         InputError: If there are no pictures, something is none, sizes differ and none is given,
             labels or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
     """
-    held = held_in(images)
-    met: list[object] = []
-    side, stream = _of_one_size(_pictures(held.images, met), size, name)
-    count = len(held.images) if isinstance(held.images, Sized) else None
+    held, met = held_in(images), list[object]()
+    side, stream = _of_one_size(_given(_pictures(held.images, met)), size, name)
     folder = (data_dir or platformdirs.user_cache_path("vicinal")) / "store"
-    found = _kept(stream, side, counted(f"decoding {name}", count), folder, max_pixels)
-    refuse_too_many(name, tuple(found.bad.values()), len(met))
+    count = len(held.images) if isinstance(held.images, Sized) else None
+    bar = counted(f"decoding {name}", count)
+    found = _kept(stream, Decoding(side, max_pixels=max_pixels), bar, folder)
+    refuse_too_many(name, found.skipped, len(met))
     if found.facts.brightest == 1:
         refuse_ones(found.pixels)
-    good = np.setdiff1d(np.arange(len(met)), np.array(list(found.bad), dtype=np.int64))
+    good = np.setdiff1d(np.arange(len(met)), found.bad)
     given = _labels(labels, held, met, name)
-    codes, class_names = _classes([given[at] for at in good.tolist()], held.classes, name)
+    codes, names = _classes([given[at] for at in good.tolist()], held.classes, name)
     notes = facts_told(name, found.facts)
     if held.column and labels is None and codes is not None:
-        notes += (labels_told(name, len(class_names), f"the column {held.column}"),)
+        notes += (labels_told(name, len(names), f"the column {held.column}"),)
     tell(notes)
     return ImageSet(
-        name=name,
-        pixels=found.pixels,
-        ids=_ids(held.ids if ids is None else ids, len(met), name)[good],
-        labels=codes,
-        class_names=class_names,
-        skipped=tuple(found.bad.values()),
+        name,
+        found.pixels,
+        _ids(held.ids if ids is None else ids, len(met), name)[good],
+        codes,
+        names,
+        skipped=found.skipped,
         sizes=found.sizes,
         span=found.facts.span,
         notes=notes,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """The squares of the good pictures, the sizes of the originals, and the others by position."""
-
-    pixels: NDArray[np.uint8]
-    sizes: NDArray[np.int32]
-    facts: Facts
-    bad: dict[int, Skipped]
-
-
-def _kept(stream: _Stream, side: int, bar: Counted, folder: Path, max_pixels: int) -> _Kept:
+def _kept(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
     """Decodes pictures into a file without a name, so that nothing of it can be left behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            writer = Writer(file, side, None, folder)
-            how = Decoding(side, max_pixels=max_pixels)
+            writer = Writer(file, how.size, None, folder)
             with bar as advance:
                 bad = dict(write_squares(writer, stream, how, advance))
             facts = writer.finish()
-            return _Kept(writer.mapped(), writer.sizes(), facts, bad)
+            at = np.array(list(bad), dtype=np.int64)
+            skipped = tuple(bad.values())
+            return Stored(writer.mapped(), writer.sizes(), facts, at, skipped)
     except OSError as error:
         raise InputError(f"cannot keep images in {folder} ({error}); give data_dir") from None
 
@@ -408,15 +387,21 @@ def _labels(labels: Any, held: Held, met: list[object], name: str) -> list[objec
     return found
 
 
-def _pictures(images: Iterable[Any], labels: list[object]) -> _Stream:
-    """Each picture and what an error message calls it; its label, or None, joins ``labels``."""
+def _pictures(images: Iterable[Any], labels: list[object]) -> Iterator[Any]:
+    """Each picture, whose label, or None, joins ``labels``."""
     if isinstance(images, np.ndarray) and images.dtype != object:
         images = stacked(images)
-    for number, item in enumerate(by_position(images)):
-        where = f"image {number}"
+    for item in by_position(images):
         picture, label = pair_in(item)
         labels.append(label)
-        picture = opened_cell(picture, where)
+        yield picture
+
+
+def _given(pictures: Iterable[Any]) -> _Stream:
+    """Each picture, and what an error message calls it."""
+    for number, one in enumerate(pictures):
+        where = f"image {number}"
+        picture = opened_cell(one, where)
         if isinstance(picture, np.ndarray):
             picture = checked_pixels(picture)
             if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,), (4,)):

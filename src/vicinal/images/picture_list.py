@@ -94,20 +94,16 @@ class PictureList:
         return np.array([f"{part}/{one}" for one in self.ids.tolist()], np.str_)
 
     def paths(self) -> tuple[str, ...] | None:
-        """Where each picture's file lies, see `path_of`; None where not all are files."""
+        """Absolute paths (as `vicinal.files.as_text` has them) or addresses; None for no files."""
         found: list[str] = []
         for picture, _ in self.pictures():
-            if (path := path_of(picture)) is None:
+            if isinstance(picture, Path):
+                found.append(as_text(os.path.abspath(picture)))
+            elif isinstance(picture, str):
+                found.append(picture)
+            else:
                 return None
-            found.append(path)
         return tuple(found) or None
-
-
-def path_of(picture: Given) -> str | None:
-    """The absolute path (as `vicinal.files.as_text` has it) or address of a picture's file."""
-    if isinstance(picture, Path):
-        return as_text(os.path.abspath(picture))
-    return picture if isinstance(picture, str) else None
 
 
 def number_ids(count: int) -> NDArray[np.str_]:

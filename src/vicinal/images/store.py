@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,24 +205,6 @@ def read_tail(path: Path, pixels: Pixels) -> tuple[NDArray[np.int32], Facts]:
     return sizes, facts
 
 
-class Pictures(Protocol):
-    """What can be decoded into the store: a `vicinal.images.picture_list.PictureList`."""
-
-    @property
-    def name(self) -> str:
-        """What people call the set."""
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        """(N,) strings, unique within the set."""
-
-    def stamp(self) -> Iterator[str]:
-        """Lines that change when a file, or the choice of images, does."""
-
-    def pictures(self) -> Iterator[tuple[Given, str]]:
-        """Each picture in turn, and what an error message calls it."""
-
-
 @dataclass(frozen=True, eq=False)
 class Stored:
     """Decoded pictures.
@@ -242,7 +224,7 @@ class Stored:
     skipped: tuple[Skipped, ...]
 
 
-def stored(images: Pictures, how: Decoding, folder: Path, source: int | None = None) -> Stored:
+def stored(images: PictureList, how: Decoding, folder: Path, source: int | None = None) -> Stored:
     """The decoded pixels, from the store if they are there, else decoded into it.
 
     All cores decode, few pictures at a time are in memory, and a bar says how long it takes.

@@ -134,7 +134,7 @@ def _blocks(images: PictureList, how: Decoding, skipped: list[Skipped], source: 
     skipped += images.skipped
     before = len(skipped)
     for group in decoded(images.pictures(), how):
-        good = [plain_pixels(found, how.channels) for found in group if isinstance(found, Square)]
+        good = [plain_pixels(found) for found in group if isinstance(found, Square)]
         skipped += [found for found in group if isinstance(found, Skipped)]
         if good:
             shape = (how.size, how.size, how.channels or 3)

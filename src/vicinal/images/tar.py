@@ -125,8 +125,8 @@ class TarShards:
                     others = self._stand_ins(shard)
                     images.append(others[at % len(others)])
                 else:
-                    images.append(plain_pixels(one, self.how.channels))
-            yield _stacked(images)
+                    images.append(plain_pixels(one))
+            yield _stacked(images, self.how.channels)
             done += len(group)
 
     def squares(self, shard: int, index: NDArray[np.int64]) -> Iterator[list[Square]]:
@@ -145,9 +145,7 @@ class TarShards:
     def _stand_ins(self, shard: int) -> list[NDArray[np.uint8]]:
         if shard not in self.stand_ins:
             index = np.arange(min(_LOOKED, self.counts[shard]))
-            good = [
-                plain_pixels(s, self.how.channels) for g in self.squares(shard, index) for s in g
-            ]
+            good = [plain_pixels(s) for g in self.squares(shard, index) for s in g]
             if not good:
                 raise InputError(
                     f"{self.files[shard]}: none of its first {len(index)} pictures can be used; "
@@ -157,9 +155,9 @@ class TarShards:
         return self.stand_ins[shard]
 
 
-def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _stacked(images: Sequence[NDArray[np.uint8]], channels: int | None) -> NDArray[np.uint8]:
     """Squares as one array; grey ones among colour ones become colour ones."""
-    channels = max(image.shape[2] for image in images)
+    channels = channels or max(image.shape[2] for image in images)
     return np.stack([np.broadcast_to(one, (*one.shape[:2], channels)) for one in images])
 
 
@@ -338,5 +336,5 @@ def _sampled(shards: TarShards) -> tuple[tuple[float, ...], tuple[float, ...], S
     sums = ChannelSums()
     for group in squares(replace(shards.how, span=span)):
         if group:
-            sums.add(_stacked([one.pixels for one in group]))
+            sums.add(_stacked([one.pixels for one in group], None))
     return *sums.statistics(), span

@@ -35,8 +35,8 @@ from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import write_csv
 from vicinal.images import Skipped, source_parts
-from vicinal.images.decoding import Decoding, Given, gathered
-from vicinal.images.picture_list import PictureList, path_of
+from vicinal.images.decoding import Decoding, gathered
+from vicinal.images.picture_list import PictureList
 from vicinal.images.skipped import refuse_too_many
 from vicinal.images.sources import anywhere
 from vicinal.progress import tell
@@ -106,32 +106,20 @@ def pieces(
 
 
 def decode(piece: Piece, how: Decoding) -> images.Part:
-    """Reads and decodes the pictures of a piece, as `vicinal.images.load_parts` does.
-
-    Without a span, pictures of more than 8 bits are left out, since only all pieces together show
-    their range.
-    """
-    paths: list[str | None] = []
-
-    def pictures() -> Iterator[tuple[Given, str]]:
-        for picture, where in piece.pictures.pictures():
-            paths.append(path_of(picture))
-            yield picture, where
-
-    found = gathered(pictures(), how, deep=_DEEP)
-    good, labels = found.good, piece.pictures.labels
-    places = [path for path in (paths[at] for at in good.tolist()) if path is not None]
+    """Reads and decodes the pictures of a piece, as `vicinal.images.load_parts` does."""
+    pictures = piece.pictures
+    found = gathered(pictures.pictures(), how)
+    good = pictures.take(found.good)
     squares = images.ImageSet(
-        piece.pictures.name,
+        pictures.name,
         found.pixels,
-        piece.pictures.ids_in(piece.split)[good],
-        None if labels is None else labels[good],
-        piece.pictures.class_names,
+        good.ids_in(piece.split),
+        good.labels,
+        good.class_names,
         skipped=found.skipped,
         sizes=found.sizes,
     )
-    files = len(places) == len(good) > 0
-    return images.Part(piece.split, squares, tuple(places) if files else None)
+    return images.Part(piece.split, squares, good.paths())
 
 
 Made = tuple[bytes, dict[str, Any], str, str]
@@ -189,15 +177,15 @@ class PieceEmbedder:
             cores.set_threads(threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ray Data calls it: pieces in, parts as JSON out; an error is no exception."""
-        done = []
+        """As Ray Data calls it: pieces in, parts out; an error is no exception, but its text."""
+        done: list[Part | str] = []
         for piece in batch["piece"]:
             try:
                 part = self.written(piece) or self.write(piece, self.decoded(piece))
-                done.append(json.dumps(asdict(part)))
+                done.append(part)
             except InputError as error:
-                done.append(json.dumps({"error": error.args[0]}))
-        return {"part": np.array(done)}
+                done.append(error.args[0])
+        return {"part": np.array(done, dtype=object)}
 
     def decoded(self, piece: Piece) -> images.Part:
         """The pictures of a piece, on all of this worker's threads."""
@@ -208,6 +196,7 @@ class PieceEmbedder:
             interpolation=made.interpolation,
             span=made.span,
             max_pixels=self.origin["max_pixels"],
+            no_deep=_DEEP,  # only all pieces together would show their range
         )
         return decode(piece, how)
 
@@ -221,7 +210,8 @@ class PieceEmbedder:
             read = pq.ParquetFile(file)
             origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
             width = read.schema_arrow.field("representation").type.list_size
-            return Part(read.metadata.num_rows, width, _skipped(origin["skipped"]))
+            skipped = tuple(Skipped(**one) for one in origin["skipped"])
+            return Part(read.metadata.num_rows, width, skipped)
 
     def write(self, piece: Piece, decoded: images.Part) -> Part:
         """Embeds the pictures of a piece and writes its part."""
@@ -338,14 +328,9 @@ def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
     """On the workers of a cluster."""
     items = [{"piece": piece} for piece in listed]
     for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
-        said = json.loads(str(row["part"]))
-        if "error" in said:
-            raise InputError(said["error"])
-        yield Part(said["images"], said["dimensions"], _skipped(said["skipped"]))
-
-
-def _skipped(said: list[dict[str, str]]) -> tuple[Skipped, ...]:
-    return tuple(Skipped(**one) for one in said)
+        if not isinstance(row["part"], Part):
+            raise InputError(str(row["part"]))
+        yield row["part"]
 
 
 def _keep(where: str, skipped: Sequence[Skipped]) -> None:
