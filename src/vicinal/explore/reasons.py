@@ -125,15 +125,10 @@ def unusual(found: NDArray[np.float32], *, share: float = 0.02) -> list[list[str
     """
     words: list[list[str]] = [[] for _ in found]
     for column, name in zip(found.T, APPEARANCE, strict=True):
-        middle = float(np.median(column))
-        spread = float(np.median(np.abs(column - middle)))
-        low, high = np.quantile(column, [share, 1 - share])
-        # At the limit itself many pictures may be alike: all of them, or none, are unusual.
-        few = np.minimum(low, middle - 5 * spread), np.maximum(high, middle + 5 * spread)
-        for row in np.flatnonzero(column < few[0]) if spread > 0 else ():
-            words[row].append(WORDS[name][0])
-        for row in np.flatnonzero(column > few[1]) if spread > 0 else ():
-            words[row].append(WORDS[name][1])
+        if np.median(np.abs(column - np.median(column))) > 0:
+            for rows, word in zip(_tails(column, 0.0, share), WORDS[name], strict=True):
+                for row in np.flatnonzero(rows):
+                    words[row].append(word)
     return words
 
 
@@ -180,10 +175,11 @@ def _usual(sizes: NDArray[np.int32]) -> str:
 
 
 def _tails(
-    values: NDArray[np.float64], least: float
+    values: NDArray[np.floating[Any]], least: float, share: float = _SHARE
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The rows of (N,) values that are unusually low, and those unusually high."""
     middle = float(np.median(values))
     far = max(5 * float(np.median(np.abs(values - middle))), float(least))
-    low, high = np.quantile(values, [_SHARE, 1 - _SHARE])
+    # At the quantile itself many pictures may be alike: all of them, or none, are unusual.
+    low, high = np.quantile(values, [share, 1 - share])
     return values < min(low, middle - far), values > max(high, middle + far)

@@ -19,7 +19,7 @@ from vicinal.report.inlined import (
     read_pictures,
 )
 from vicinal.report.run_data import (
-    RunFolder,
+    StudyFiles,
     class_names,
     dig,
     labels_by_id,
@@ -81,7 +81,7 @@ def _explored(run: Path) -> dict[str, Any] | None:
     return {"count": count, "file": write_explorer(run).name if count <= MOST_PICTURES else None}
 
 
-def _render(folder: RunFolder, pictures: Pictures, explored: dict[str, Any] | None) -> str:
+def _render(folder: StudyFiles, pictures: Pictures, explored: dict[str, Any] | None) -> str:
     results = folder.results
     drawn = study_charts(folder)
     own = own_script([HERE / "palette.js", *(HERE / "scripts" / name for name in SCRIPTS)])

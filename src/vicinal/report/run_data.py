@@ -28,7 +28,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class MapPoints:
     """The points of one map.
 
     Attributes:
@@ -47,17 +47,17 @@ class Points:
 
 
 @dataclass(frozen=True, eq=False)
-class RunFolder:
+class StudyFiles:
     """Everything the report is drawn from, except the pictures."""
 
     results: dict[str, Any]
     recipe: str
     environment: dict[str, Any]
     losses: dict[str, Curves]
-    maps: dict[str, Points]
+    maps: dict[str, MapPoints]
 
 
-def read_run(folder: Path) -> RunFolder:
+def read_run(folder: Path) -> StudyFiles:
     """Reads a run folder; only ``results.json`` must be there.
 
     Raises:
@@ -73,7 +73,7 @@ def read_run(folder: Path) -> RunFolder:
     recipe = folder / "recipe.toml"
     environment = folder / "environment.json"
     stored = read_object(environment) if environment.is_file() else {}
-    return RunFolder(
+    return StudyFiles(
         results=results,
         recipe=recipe.read_text("utf-8") if recipe.is_file() else _as_text(results.get("recipe")),
         environment={**(results.get("environment") or {}), **stored},
@@ -93,7 +93,7 @@ def dig(data: Any, path: str) -> Any:
     return data
 
 
-def class_names(folder: RunFolder) -> list[str]:
+def class_names(folder: StudyFiles) -> list[str]:
     """The class names; numbers where labels have no name."""
     names = [str(name) for name in folder.results["data"].get("classes") or []]
     highest = max(
@@ -104,7 +104,7 @@ def class_names(folder: RunFolder) -> list[str]:
     return names + [str(number) for number in range(len(names), highest + 1)]
 
 
-def labels_by_id(folder: RunFolder) -> dict[str, int]:
+def labels_by_id(folder: StudyFiles) -> dict[str, int]:
     """The class of each image that is on a map."""
     found: dict[str, int] = {}
     for points in folder.maps.values():
@@ -153,9 +153,9 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read_points(path: Path) -> Points:
+def _read_points(path: Path) -> MapPoints:
     table = pq.read_table(path)
-    return Points(
+    return MapPoints(
         ids=[str(name) for name in table.column("id").to_pylist()],
         x=_finite(table.column("x")),
         y=_finite(table.column("y")),
@@ -251,7 +251,7 @@ MAPS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
 """The figures with maps: what is to be seen, and each panel's map, colouring and title."""
 
 
-def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
+def study_charts(folder: StudyFiles) -> dict[str, charts.Chart]:
     """Every chart that this run has the figures for, by its id in the page."""
     systems, names = folder.results["systems"], class_names(folder)
     drawn: dict[str, charts.Chart] = {}
@@ -301,7 +301,7 @@ def study_charts(folder: RunFolder) -> dict[str, charts.Chart]:
 
 
 def _map_figure(
-    figure: str, alt: str, wanted: Sequence[tuple[str, str, str]], folder: RunFolder
+    figure: str, alt: str, wanted: Sequence[tuple[str, str, str]], folder: StudyFiles
 ) -> charts.Chart | None:
     """Maps side by side, those that are there; None where none is."""
     panels: list[dict[str, Any]] = []
@@ -330,7 +330,7 @@ MISSING = 65535
 """Stands for no label, no cluster or no sheet in the page's 16-bit arrays."""
 
 
-def page_data(folder: RunFolder, pictures: Pictures, drawn: Mapping[str, Any]) -> dict[str, Any]:
+def page_data(folder: StudyFiles, pictures: Pictures, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data for the page's script; every number finite or None."""
     row_of: dict[str, int] = {}
     for points in folder.maps.values():
@@ -355,7 +355,7 @@ def page_data(folder: RunFolder, pictures: Pictures, drawn: Mapping[str, Any]) -
     return plain
 
 
-def _packed(points: Points, row_of: Mapping[str, int]) -> dict[str, str]:
+def _packed(points: MapPoints, row_of: Mapping[str, int]) -> dict[str, str]:
     """A map's columns as little-endian base64: a quarter of the size of JSON numbers."""
     packed = {
         "row": base64_array([row_of[name] for name in points.ids], "<u4"),

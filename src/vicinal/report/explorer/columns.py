@@ -161,21 +161,19 @@ def sketch_scale(run: ExploreRun) -> float:
 
 
 def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
-    points = run.points
-    columns: dict[str, NDArray[Any]] = {
-        name: _plain(points.column(name), np.int32, NONE) for name in ("cluster", "rank", "group")
+    """Those of a picture; runs of earlier versions and pictures without labels lack some."""
+    always = ("cluster", "rank", "group", "flagged")
+    there = {
+        name: column
+        for name, column in zip(run.points.column_names, run.points.columns, strict=True)
+        if column.null_count < len(run) or name in always
     }
-    if "finest" in points.column_names:  # a run of an earlier version has one level alone
-        columns["finest"] = _plain(points.column("finest"), np.int32, NONE)
-    for name in (*SIZES, "doubt", "agree"):
-        if name in points.column_names:
-            columns[name] = _plain(points.column(name), np.int32, NONE)
-    columns["flagged"] = _plain(points.column("flagged").cast(pa.uint8()), np.uint8, 0)
     places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
-    for name in ("score", "p_value", "confidence", *places):
-        if name in points.column_names and points.column(name).null_count < len(run):
-            columns[name] = _plain(points.column(name), np.float32, np.nan)
-    return columns
+    whole = ("cluster", "rank", "group", "finest", *SIZES, "doubt", "agree")
+    shares = ("score", "p_value", "confidence", *places)
+    columns = {n: _plain(there[n], np.int32, NONE) for n in whole if n in there}
+    columns |= {n: _plain(there[n], np.float32, np.nan) for n in shares if n in there}
+    return columns | {"flagged": _plain(there["flagged"].cast(pa.uint8()), np.uint8, 0)}
 
 
 def _plain(column: pa.ChunkedArray, kind: type, missing: float) -> NDArray[Any]:
