@@ -1,5 +1,7 @@
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Before torch is loaded, here and in every process that is started from here: tests run side by
@@ -8,11 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
 # Tests find `forked` by its name, and so do the processes it starts.
 sys.path.insert(0, str(Path(__file__).parent))
+
+import forked
 
 MOST_PROCESSES = 4  # each holds torch, and so does the one that it forks
 
@@ -70,3 +75,54 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = generator.integers(256, size=(90, 120, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "odd.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Gives the folder of a name, which the first test process that asks for it has filled."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if hasattr(request.config, "workerinput") else base
+
+    def filled(name: str, fill: Callable[[Path], None]) -> Path:
+        place = base / name
+        with FileLock(f"{place}.lock"):
+            if not (place / "whole").is_file():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                fill(place)
+                (place / "whole").touch()
+        return place
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def study(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """The finished run of `forked.STUDY`; don't write to it."""
+
+    def fill(place: Path) -> None:
+        done = forked.run(*forked.STUDY, cwd=place, env={"XDG_CACHE_HOME": str(place / "cache")})
+        assert done.returncode == 0, done.stderr
+
+    return once("study", fill) / "run"
+
+
+@pytest.fixture(scope="session")
+def explored(once: Callable[[str, Callable[[Path], None]], Path], photos: Path) -> Path:
+    """A folder where `forked.EXPLORE` has run; don't write to it.
+
+    ``PHOTOS`` is a copy of `photos`, ``NEW`` of its temples, ``runs/photos`` the run, and
+    ``said`` what the command printed.
+    """
+
+    def fill(place: Path) -> None:
+        shutil.copytree(photos, place / "PHOTOS")
+        shutil.copytree(photos / "temple", place / "NEW")
+        environment = {"XDG_CACHE_HOME": str(place / "cache"), "COLUMNS": "200"}
+        done = forked.run(*forked.EXPLORE, cwd=place, env=environment)
+        assert done.returncode == 0, done.stderr
+        (place / "said").write_text(done.stdout, "utf-8")
+
+    return once("explored", fill)

@@ -21,7 +21,35 @@ from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-TORCHRUN = "from torch.distributed.run import main; main()"  # what `torchrun` is
+# `torchrun` with its own options, agent and rendezvous. Where it would start an interpreter for
+# each rank, the agent, which has imported torch, is forked.
+TORCHRUN = """
+import atexit, runpy, signal, sys
+from torch.distributed import run
+
+def rank(_, *words):
+    atexit._clear()  # what the agent does at its end
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)  # not the agent's
+    named = words[0] == "-m"
+    sys.argv = list(words[named:])
+    try:
+        if named:
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    finally:
+        atexit._run_exitfuncs()
+
+launch = run.elastic_launch
+run.elastic_launch = lambda config, entrypoint: launch(config, rank)
+run.main(["--start-method", "fork", *sys.argv[1:]])
+"""
+# `python -m vicinal`, for what starts itself anew by the name of its module.
+MODULE = "import runpy; runpy.run_module('vicinal', run_name='__main__', alter_sys=True)"
 SECONDS = 1800  # a machine may be busy with something else
 PRELOADED = (
     "torch",
@@ -33,7 +61,9 @@ PRELOADED = (
     "sklearn.cluster",
     "sklearn.datasets",
     "sklearn.linear_model",
+    "timm",
     "vicinal.cli",
+    "vicinal.cli.output",
     "vicinal.estimators",
     "vicinal.explore",
     "vicinal.report",
@@ -41,6 +71,30 @@ PRELOADED = (
     "vicinal.study.claims",
     "vicinal.study.train",
 )
+STUDY_SETTINGS = (
+    "training.epochs=2",
+    "training.warmup_epochs=0",
+    "mined.epochs=1",
+    "encoder.widths=[8]",
+    "encoder.dimension=8",
+    "projector.widths=[16, 16]",
+    "evaluation.bootstrap=20",
+    "evaluation.short_epochs=2",
+    "evaluation.map_images=120",
+    "evaluation.probe_holdout=0.5",
+)
+# A small study of the digits, which the fixture `study` has run.
+STUDY = (
+    *("study", "--limit", "200", "--objectives", "vicreg,ntxent", "--threads", "1"),
+    *(word for setting in STUDY_SETTINGS for word in ("--set", setting)),
+    *("--run", "run"),
+)
+
+# A short training on photographs, which the fixture `explored` has run.
+EXPLORE_SETTINGS = (
+    *("--recipe", "laptop", "--set", "training.epochs=2", "--set", "training.batch_size=32"),
+)
+EXPLORE = ("explore", "PHOTOS", *EXPLORE_SETTINGS, "--run", "runs/photos")
 
 
 def server() -> ForkServerContext:
@@ -48,6 +102,11 @@ def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     return context
+
+
+def set_environment(environment: Mapping[str, str]) -> None:
+    """Sets variables in a process of the server's, which else has those the server began with."""
+    os.environ.update(environment)
 
 
 class Forked:

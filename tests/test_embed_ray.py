@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+import forked
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
@@ -66,16 +67,8 @@ def command(
     source: str, encoder: Path, out: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The real command line."""
-    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    arguments = ["embed", source, "--encoder", str(encoder), "--out", str(out), "--engine", "ray"]
-    return subprocess.run(
-        [sys.executable, "-m", "vicinal", *arguments],
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    arguments = ("embed", source, "--encoder", encoder, "--out", out, "--engine", "ray")
+    return forked.run(*arguments, cwd=out.parent, env=environment, timeout=SECONDS)
 
 
 def free_port() -> int:
@@ -132,7 +125,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def on_cluster(source: str, encoder: Path, out: Path, address: str) -> subprocess.Popen[str]:
+def on_cluster(source: str, encoder: Path, out: Path, address: str) -> forked.Forked:
     """`embed_pieces` in a process of its own, as Ray's threads stay in the one they are in."""
     program = (
         "import sys; from pathlib import Path; from vicinal.errors import InputError\n"
@@ -142,13 +135,8 @@ def on_cluster(source: str, encoder: Path, out: Path, address: str) -> subproces
         "except InputError as error: sys.exit(f'refused: {error}')\n"
         "print('done', said.images, said.parts, len(said.skipped))"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", program, source, str(encoder), str(out)],
-        env=os.environ | {"RAY_ADDRESS": address},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = {"RAY_ADDRESS": address}
+    return forked.start(source, encoder, out, program=program, cwd=out.parent, env=environment)
 
 
 def workers(cluster: int) -> list[int]:

@@ -1,13 +1,19 @@
 """The GPU scripts on a CPU with tiny networks: each runs, goes on, and ends in a table."""
 
+import concurrent.futures
 import json
+import multiprocessing
+import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+
+import forked
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("gpu_*.py"))
@@ -132,6 +138,11 @@ def test_the_peers(
         whole = pq.read_table(shared_data / f"cifar10-{split}.parquet")
         pq.write_table(whole.slice(0, 200), few / f"cifar10-{split}.parquet")
     monkeypatch.setenv("VICINAL_DATA", str(few))
+    # Each trainer's own process is forked from one that has imported torch.
+    context, pool = forked.server(), concurrent.futures.ProcessPoolExecutor
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+    as_here = partial(pool, initializer=forked.set_environment, initargs=(dict(os.environ),))
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", as_here)
     sizes = ("--steps", "1", "--rows", "32", "--dimensions", "16")
     printed = scripts.table("gpu_peers.py", *CPU, "--trainers", "ours", "plain PyTorch", *sizes)
     for name in ("| ours |", "| plain PyTorch |", "| the paper's equations |"):

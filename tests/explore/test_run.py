@@ -16,7 +16,7 @@ from vicinal.evaluations.anomalies import anomaly_scores
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.representations.representations import Representations
 
-QUICK = ("--recipe", "laptop", "--set", "training.epochs=2", "--set", "training.batch_size=32")
+QUICK = forked.EXPLORE_SETTINGS
 
 
 def started(*words: str, cwd: Path) -> forked.Forked:
@@ -24,7 +24,7 @@ def started(*words: str, cwd: Path) -> forked.Forked:
     return forked.start("explore", *words, cwd=cwd, env=environment)
 
 
-def explored(*words: str, cwd: Path) -> tuple[int, str, str]:
+def ended(*words: str, cwd: Path) -> tuple[int, str, str]:
     process = started(*words, cwd=cwd)
     out, err = process.communicate()
     assert process.returncode is not None
@@ -32,15 +32,16 @@ def explored(*words: str, cwd: Path) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("explore")
+def place(explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(explored, tmp_path_factory.mktemp("explore") / "place"))
 
 
 @pytest.fixture(scope="module")
-def run(photos: Path, place: Path) -> tuple[Path, dict[str, Any]]:
-    code, out, err = explored(str(photos), *QUICK, "--run", "run", "--json", cwd=place)
+def run(place: Path) -> tuple[Path, dict[str, Any]]:
+    """The run of `forked.EXPLORE`, and what `--json` says of it."""
+    code, out, err = ended(*forked.EXPLORE[1:], "--json", "--resume", cwd=place)
     assert code == 0, err
-    return place / "run", json.loads(out)
+    return place / "runs" / "photos", json.loads(out)
 
 
 def test_every_picture_has_a_row(run: tuple[Path, dict[str, Any]], photos: Path) -> None:
@@ -103,7 +104,7 @@ def test_it_leaves_files_that_other_programs_read(run: tuple[Path, dict[str, Any
     folder, said = run
     for name in ("anomalies.csv", "clusters.csv", "encoder.safetensors", "health.json"):
         assert (folder / name).stat().st_size > 0
-    assert said["page"] == "run/explore.html"
+    assert said["page"] == "runs/photos/explore.html"
     assert "<html" in (folder / "explore.html").read_text("utf-8")[:2000].lower()
     assert json.loads((folder / "health.json").read_text("utf-8"))["verdict"] in (
         *("good", "look"),
@@ -122,14 +123,14 @@ def test_two_epochs_are_not_called_good(run: tuple[Path, dict[str, Any]]) -> Non
 def test_an_encoder_that_is_there_trains_nothing(
     run: tuple[Path, dict[str, Any]], photos: Path, place: Path
 ) -> None:
-    code, out, err = explored(
+    code, out, err = ended(
         str(photos / "flower"), "--encoder", str(run[0]), "--run", "again", cwd=place
     )
     assert code == 0, err
     assert "60 pictures" in out
     assert not (place / "again" / "checkpoint.pt").exists()
     mine, theirs = (
-        Representations.load(place / name / "embeddings.parquet") for name in ("again", "run")
+        Representations.load(folder / "embeddings.parquet") for folder in (place / "again", run[0])
     )
     rows = [theirs.ids.tolist().index(f"flower/{name}") for name in mine.ids.tolist()]
     np.testing.assert_allclose(mine.array, theirs.array[rows], rtol=1e-4, atol=1e-5)
@@ -155,7 +156,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, place: Path
     assert command.startswith("vicinal explore ")
     assert command.endswith("--run stopped --resume")
     done = losses.read_text().splitlines()
-    code, _, err = explored(
+    code, _, err = ended(
         str(photos),
         "--recipe",
         "laptop",
@@ -176,10 +177,10 @@ def test_a_finished_run_is_not_done_again(
 ) -> None:
     shutil.copytree(run[0], place / "copy")
     before = (place / "copy" / "points.parquet").stat().st_mtime_ns
-    code, _, err = explored(str(photos), *QUICK, "--run", "copy", "--resume", cwd=place)
+    code, _, err = ended("PHOTOS", *QUICK, "--run", "copy", "--resume", cwd=place)
     assert code == 0, err
     assert (place / "copy" / "points.parquet").stat().st_mtime_ns == before
-    code, _, err = explored(str(photos), *QUICK, "--run", "copy", cwd=place)
+    code, _, err = ended("PHOTOS", *QUICK, "--run", "copy", cwd=place)
     assert code == 2
     assert "add --resume" in err
 
@@ -195,7 +196,7 @@ def test_a_finished_run_is_not_done_again(
     ],
 )
 def test_what_cannot_be_is_one_line(words: list[str], said: str, place: Path) -> None:
-    code, _, err = explored(*words, cwd=place)
+    code, _, err = ended(*words, cwd=place)
     assert code == 2, err
     assert "Traceback" not in err
     assert said in err
@@ -210,7 +211,7 @@ def test_very_few_pictures(
     for number in range(count):
         shutil.copy(photos / "flower" / f"{number:02}.jpg", few)
     words = (str(few), "--encoder", str(run[0]), "--run", f"run{count}", "--json")
-    code, out, err = explored(*words, cwd=place)
+    code, out, err = ended(*words, cwd=place)
     if count == 1:
         assert code == 2
         assert "needs 2 or more" in err
@@ -225,7 +226,7 @@ def test_bad_pictures_are_skipped_counted_and_listed(
     shutil.copytree(photos / "temple", tmp_path / "temple")
     (tmp_path / "temple" / "torn.jpg").write_bytes(b"")
     trained = ("--encoder", str(run[0].resolve()))
-    code, out, err = explored("temple", *trained, "--run", "run", "--json", cwd=tmp_path)
+    code, out, err = ended("temple", *trained, "--run", "run", "--json", cwd=tmp_path)
     assert code == 0, err
     data = json.loads(out)["data"]
     assert (data["count"], data["skipped"]) == (60, 1)

@@ -3,8 +3,6 @@
 import csv
 import importlib.util
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -212,13 +210,7 @@ def test_two_ranks_train_as_one(tmp_path: Path) -> None:
     train, places = ["train", "digits", *TINY], {"cwd": tmp_path, "env": quiet(tmp_path)}
     ended = [
         forked.run(*train, "--run", "one", **places),
-        subprocess.run(
-            [sys.executable, "-m", "vicinal", *train, "--run", "two", "--devices", "2"],
-            **places,
-            capture_output=True,
-            text=True,
-            timeout=forked.SECONDS,
-        ),
+        forked.run(*train, "--run", "two", "--devices", "2", program=forked.MODULE, **places),
         forked.run(
             *("--standalone", "--nproc-per-node", "2", "-m", "--"),
             *("vicinal", *train, "--run", "torchrun"),

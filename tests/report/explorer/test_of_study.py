@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from typer.testing import CliRunner
 
+import forked
 from vicinal.cli import app
 from vicinal.explore import TEST_IMAGES, page_of_test_images
 from vicinal.report import page as report_page
@@ -23,32 +25,19 @@ from vicinal.representations.representations import Representations
 from vicinal.study.run import StudyOptions, run_study
 
 SHOWN = 120  # of the digits' 500 test images
-TINY = (
-    "training.epochs=1",
-    "training.warmup_epochs=0",
-    "mined.epochs=1",
-    "encoder.widths=[8]",
-    "encoder.dimension=8",
-    "projector.widths=[16, 16]",
-    "evaluation.bootstrap=20",
-    "evaluation.short_epochs=1",
-    "evaluation.probe_holdout=0.5",
-    f"evaluation.map_images={SHOWN}",
-)
 
 
-def studied(run: Path, *, resume: bool = False) -> Path:
-    return run_study(
-        StudyOptions(data="digits", limit=200, settings=TINY, run=run, resume=resume), [TEST_IMAGES]
-    )
+def resumed(run: Path) -> Path:
+    """Goes on with a copy of the fixture `study`."""
+    settings = forked.STUDY_SETTINGS
+    request = StudyOptions(data="digits", limit=200, settings=settings, run=run, resume=True)
+    return run_study(replace(request, objectives=("vicreg", "ntxent")), [TEST_IMAGES])
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def run(study: Path) -> Path:
     """A finished study of the digits with its report; don't write to it."""
-    folder = studied(tmp_path_factory.mktemp("study") / "run")
-    write_report(folder)
-    return folder
+    return study
 
 
 @pytest.fixture
@@ -104,11 +93,11 @@ def test_a_finished_stage_is_not_done_again_and_one_that_lacks_a_file_is(copy: P
     before = points.read_bytes(), points.stat().st_mtime_ns
     assert "explore" in json.loads((copy / "stages.json").read_text("utf-8"))
     assert "explore" in json.loads((copy / "results.json").read_text("utf-8"))["seconds"]
-    studied(copy, resume=True)
+    resumed(copy)
     assert (points.read_bytes(), points.stat().st_mtime_ns) == before
     (copy / "explore" / "explore.json").unlink()
     began = time.time_ns()
-    studied(copy, resume=True)
+    resumed(copy)
     assert points.read_bytes() == before[0]
     assert points.stat().st_mtime_ns > began > before[1]
 
@@ -127,10 +116,10 @@ def test_a_stage_that_was_broken_off_is_not_there_and_then_is_whole(
     with monkeypatch.context() as patch:
         patch.setattr(page_of_test_images, "write_pictures", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            studied(copy, resume=True)
+            resumed(copy)
     assert json.loads((copy / "stages.json").read_text("utf-8")) == stages
     assert "explore.html" not in section_of(write_report(copy))
-    studied(copy, resume=True)
+    resumed(copy)
     files = [path.relative_to(run) for path in (run / "explore").rglob("*.*")]
     assert len(files) > 10
     for name in files:
