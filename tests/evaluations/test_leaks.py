@@ -41,7 +41,7 @@ def test_what_is_in_training_too_is_found_and_what_it_is_worth(sets: Path, tmp_p
     copies = {f"{p.parent.name}/{p.name}" for p in sets.glob("test/*/copy-*")}
     assert len(copies) == 10
     assert names == copies
-    assert found.leaks.told().endswith("(4 exact, 6 nearly)")
+    assert found.leaks.summary()[0].endswith("(4 exact, 6 nearly)")
     assert found.accuracy is not None
     assert set(found.accuracy) == {"all", "without", "copies"}
     assert found.accuracy["copies"] >= found.accuracy["without"]  # the probe has seen them

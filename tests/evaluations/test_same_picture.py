@@ -74,7 +74,7 @@ def test_copies_are_found_and_nothing_else(
     right = sum(int(detailed[b]) == a for a, b in found.pairs.tolist())
     assert right >= 0.95 * len(detailed)
     assert len(found.pairs) - right <= 0.01 * len(found.pairs)
-    assert f"{len(found.leaked)} of {len(detailed)} test pictures" in found.told()
+    assert f"{len(found.leaked)} of {len(detailed)} test pictures" in found.summary()[0]
 
 
 def test_distinct_pictures_are_no_copies(crops: list[Image.Image]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.errors import InputError
-from vicinal.representations.representations import Representations, joined
+from vicinal.representations.representations import Representations, concatenated
 
 
 def some(count: int = 7, features: int = 3, labels: bool = True) -> Representations:
@@ -84,7 +84,7 @@ def test_the_order_of_classes_stays_where_it_is_no_natural_one(tmp_path: Path) -
     assert found.class_names == saved.class_names
     assert found.labels is not None
     assert found.labels.tolist() == labels.tolist()
-    part = joined([found.take(np.array([1])), found.take(np.array([0, 2]))])
+    part = concatenated([found.take(np.array([1])), found.take(np.array([0, 2]))])
     assert part.class_names == saved.class_names
     assert part.labels is not None
     assert part.labels.tolist() == [0, 2, -1]

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_image
 
 from vicinal import ImageSet
 from vicinal.encoder.pretrained import begun, open_start, preparation_for, with_start
-from vicinal.evaluations.own_view import keep_better, measured, read_kept, told
+from vicinal.evaluations.own_view import keep_better, kept_sentence, measured, read_kept
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.study.learners import learn_generated
@@ -104,8 +104,8 @@ def test_the_better_is_kept_and_said(
         < said["before"]
         == measured(kept, images.pixels, preparation_for(images.pixels, recipe.encoder), "cpu")
     )
-    assert "was not kept" in told(said)
-    assert "was kept" in told(said | {"kept": "after"})
+    assert "was not kept" in kept_sentence(said)
+    assert "was kept" in kept_sentence(said | {"kept": "after"})
 
 
 def test_without_a_start_there_is_nothing_to_choose(

@@ -48,7 +48,7 @@ def compare(
     answer(
         as_json,
         lambda: found.to_json() | {"page": None if page is None else str(page)},
-        found.told(),
+        *found.summary(),
         None if page is None else f"the page: {page}",
         header=("set", "rank", "id", "times_usual", "p_value", "nearest"),
         rows=[*flagged[0], *flagged[1]],

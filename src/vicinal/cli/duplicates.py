@@ -79,8 +79,8 @@ def duplicates(
     answer(
         as_json,
         lambda: found.to_json(whole) | parts,
-        *found.told(),
-        *([] if between is None else between.told()),
+        *found.summary(),
+        *([] if between is None else between.summary()),
         header=("group", "distance", "id_a", "id_b"),
         rows=listed[:SHOWN],
         warning=found.warning(),
@@ -94,7 +94,7 @@ def _answer_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
     answer(
         as_json,
         leaked.to_json,
-        *leaked.told(),
+        *leaked.summary(),
         header=("difference", "id_a", "id_b"),
         rows=listed[:SHOWN],
         warning=leaked.warning(),

@@ -42,7 +42,7 @@ def labels(
     answer(
         as_json,
         lambda: found.to_json(whole),
-        found.told(),
+        *found.summary(),
         header=shown,
         rows=[one | {"like": next(iter(one["neighbours"]), "")} for one in listed],
     )

@@ -33,14 +33,14 @@ def probe(
     listed = found.listed(whole)
     header = found.header(whole)
     save_rows(out, header, listed)
-    accuracy = found.probe.accuracy
+    accuracy = found.accuracy
     assert accuracy.interval is not None
     low, high = accuracy.interval
     answer(
         as_json,
         lambda: found.to_json(whole),
         f"{accuracy.n} labels of {len(found.class_names)} classes, {len(listed):,} predictions; "
-        f"accuracy by {found.probe.folds}-fold cross-validation {accuracy.value:.1%} "
+        f"accuracy by {found.folds}-fold cross-validation {accuracy.value:.1%} "
         f"({low:.1%} to {high:.1%}; the largest class has {accuracy.chance:.1%})",
         header=header,
         rows=listed[:SHOWN],

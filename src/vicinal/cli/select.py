@@ -42,7 +42,7 @@ def select(
     found = select_pictures(whole, count, labels=labels, method=method, seed=seed)
     listed, header = found.listed(whole), found.header(whole)
     save_rows(out, header, listed)
-    beside = f" beside {found.found.labelled:,} labelled ones" if found.found.labelled else ""
+    beside = f" beside {found.labelled:,} labelled ones" if found.labelled else ""
     answer(
         as_json,
         lambda: found.to_json(whole),

@@ -64,7 +64,7 @@ def train(
     vicinal train PHOTOS/ --set encoder.start=pretrained
     """
     from vicinal.distributed import is_first
-    from vicinal.evaluations.own_view import told
+    from vicinal.evaluations.own_view import kept_sentence
     from vicinal.study.train import train as train_encoder
 
     trained = train_encoder(
@@ -88,6 +88,6 @@ def train(
     answer(
         as_json,
         lambda: asdict(trained) | {"run": str(trained.run), "encoder": str(trained.encoder)},
-        None if trained.kept is None else told(trained.kept),
+        None if trained.kept is None else kept_sentence(trained.kept),
         f"{trained.images:,} images, {trained.epochs} epochs; encoder: {trained.encoder}",
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import euclidean_distances
 
 from vicinal import cores
 from vicinal.errors import InputError, option, readable
@@ -29,7 +30,7 @@ from vicinal.evaluations.same_picture import (
 )
 from vicinal.evaluations.score import Answer
 from vicinal.representations.index import Index
-from vicinal.representations.neighbours import Neighbours, nearest
+from vicinal.representations.neighbours import Neighbours, nearest, squared_distances
 from vicinal.representations.representations import Representations
 
 FEWEST = 10
@@ -93,7 +94,9 @@ def duplicate_threshold(
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(count)[:_ROWS])
     columns = np.sort(generator.permutation(count)[:_COLUMNS])
-    drawn = _distances(array[rows], array[columns])
+    centre = array[columns].mean(axis=0, dtype=np.float64)  # smaller norms round less
+    ends_of_drawn = (array[rows] - centre, array[columns] - centre)
+    drawn = euclidean_distances(*ends_of_drawn).astype(np.float32)
     drawn[rows[:, None] == columns] = np.inf
     kept, threshold, chance, slope = np.arange(count), 0.0, 0.0, np.inf
     for k in _BEYOND:
@@ -123,16 +126,6 @@ def duplicate_threshold(
         float(np.quantile(drawn[np.isfinite(drawn)], 0.25)),
         doubt,
     )
-
-
-def _distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All distances (R, C) between rows (R, F) and (C, F)."""
-    centre = right.mean(axis=0, dtype=np.float64)
-    one, other = left - centre, right - centre
-    squares = np.einsum("rf,rf->r", one, one)[:, None] + np.einsum("cf,cf->c", other, other)
-    squares -= 2 * one @ other.T
-    found: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).astype(np.float32)
-    return found
 
 
 @dataclass(frozen=True)
@@ -211,7 +204,6 @@ def _representatives(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 _FIRST = 8  # nearest others that every picture is asked for
-_BLOCK = 16_384  # rows at a time
 
 Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
 """(positions among the distinct pictures, k, whether each leaves itself out) -> neighbours."""
@@ -256,7 +248,7 @@ class Duplicates(Answer):
             f"and choose one by {option('threshold')}"
         )
 
-    def told(self) -> list[str]:
+    def summary(self) -> list[str]:
         """What was found, in a line."""
         usual = "" if self.typical is None else f"; to the nearest it is usually {self.typical:.4g}"
         how = "the same by their pixels"
@@ -446,12 +438,7 @@ def _pairs_within(
 
 def _lengths(array: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
     """How far apart the representations (N, F) of pairs (P, 2) are, (P,)."""
-    found = np.empty(len(pairs))
-    for start in range(0, len(pairs), _BLOCK):
-        left, right = pairs[start : start + _BLOCK].T
-        between = array[left].astype(np.float64) - array[right]
-        found[start : start + _BLOCK] = np.sqrt(np.einsum("pf,pf->p", between, between))
-    return found
+    return np.sqrt(squared_distances(array[pairs[:, 0]], array, pairs[:, 1:])[:, 0])
 
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:

@@ -122,7 +122,7 @@ def grow_tree(array: NDArray[np.float32], *, finest: int = FINEST, seed: int = 0
     merges, saved = _ward(centres.astype(np.float64), weights)
     finest = min(finest, len(centres))
     lower = len(centres) - finest
-    groups = _joined(merges[:lower], len(centres))
+    groups = _merged(merges[:lower], len(centres))
     sizes = np.bincount(groups, weights, len(centres)).astype(np.float64)
     numbers, parents = _split(merges[lower:], sizes)
     added = np.concatenate([[0.0], saved[lower:][::-1]])
@@ -204,18 +204,18 @@ def _ward(
         merges.append((a, b))
         costs.append(least)
         both = weights[a] + weights[b]
-        joined = (weights[a] + weights) * cost[a] + (weights[b] + weights) * cost[b]
-        joined = (joined - weights * least) / (both + weights)
+        merged = (weights[a] + weights) * cost[a] + (weights[b] + weights) * cost[b]
+        merged = (merged - weights * least) / (both + weights)
         alive[b] = False
-        joined[[a, b]] = np.inf
-        cost[a], cost[:, a] = joined, joined
+        merged[[a, b]] = np.inf
+        cost[a], cost[:, a] = merged, merged
         cost[b], cost[:, b] = np.inf, np.inf
         weights[a] = both
     order = np.argsort(costs, kind="stable")
     return np.array(merges, np.int64).reshape(-1, 2)[order], np.array(costs)[order]
 
 
-def _joined(merges: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _merged(merges: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Which point (M,) stands for each after some merges."""
     stands = np.arange(count)
     for a, b in merges.tolist():

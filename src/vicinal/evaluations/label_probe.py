@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ ENOUGH = 50
 
 
 @dataclass(frozen=True, eq=False)
-class LabelProbe:
+class LabelProbe(Answer):
     """Classes of all images from the labels of some.
 
     Attributes:
@@ -46,6 +46,9 @@ class LabelProbe:
         probabilities: Array (N, C) float64, of each class; rows sum to 1.
         penalty: Weight of ½‖W‖² beside the mean cross-entropy.
         folds: Into how many parts the labelled images were divided.
+        rest: Array (M,) int64, rows of the images without a label.
+        given: How many labels of each class there are.
+        class_names: What the classes are called; their numbers where nobody says.
     """
 
     accuracy: Score
@@ -53,6 +56,33 @@ class LabelProbe:
     probabilities: NDArray[np.float64]
     penalty: float
     folds: int
+    rest: NDArray[np.int64]
+    given: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives."""
+        return [*pictures.columns(), "prediction", "probability"]
+
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
+        """Each image without a label as plain data, in the set's order."""
+        return [
+            {
+                **pictures.describe(row),
+                "prediction": self.class_names[self.predictions[row]],
+                "probability": float(self.probabilities[row].max()),
+            }
+            for row in self.rest.tolist()
+        ]
+
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "accuracy": self.accuracy.to_json(),
+            "folds": self.folds,
+            "labels": dict(zip(self.class_names, self.given, strict=True)),
+            "pictures": self.listed(pictures),
+        }
 
 
 def label_probe(
@@ -90,7 +120,9 @@ def label_probe(
     shares = probabilities(weights, axes.rotate(standard, array))
     guessed = held_out[best].argmax(axis=1)
     judged = accuracy("cross_validated_accuracy", classes, guessed, seed)
-    return LabelProbe(judged, shares.argmax(axis=1), shares, best, folds)
+    rest = np.setdiff1d(np.arange(len(array)), rows)
+    given = tuple(counts.tolist())
+    return LabelProbe(judged, shares.argmax(axis=1), shares, best, folds, rest, given)
 
 
 def out_of_fold(
@@ -130,49 +162,8 @@ def out_of_fold(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Predicted(Answer):
-    """Predictions for the pictures without a label.
-
-    Attributes:
-        probe: The classifier's answers for all pictures, and its cross-validated accuracy.
-        class_names: What its classes are called.
-        given: How many labels of each class there are.
-        rest: Array (M,) int64, rows of the pictures without a label.
-    """
-
-    probe: LabelProbe
-    class_names: tuple[str, ...]
-    given: tuple[int, ...]
-    rest: NDArray[np.int64]
-
-    def header(self, pictures: Representations) -> list[str]:
-        """The names that `listed` gives."""
-        return [*pictures.columns(), "prediction", "probability"]
-
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
-        """Each picture of the rest as plain data, in the set's order."""
-        return [
-            {
-                **embeddings.describe(row),
-                "prediction": self.class_names[self.probe.predictions[row]],
-                "probability": float(self.probe.probabilities[row].max()),
-            }
-            for row in self.rest.tolist()
-        ]
-
-    def to_json(self, embeddings: Representations) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {
-            "accuracy": self.probe.accuracy.to_json(),
-            "folds": self.probe.folds,
-            "labels": dict(zip(self.class_names, self.given, strict=True)),
-            "pictures": self.listed(embeddings),
-        }
-
-
 @cores.shared()
-def predict(embeddings: Representations, labels: Path, *, seed: int = 0) -> Predicted:
+def predict(embeddings: Representations, labels: Path, *, seed: int = 0) -> LabelProbe:
     """Fits a classifier to the labelled pictures and applies it to the others.
 
     Args:
@@ -190,9 +181,5 @@ def predict(embeddings: Representations, labels: Path, *, seed: int = 0) -> Pred
     rows = np.array(list(named), dtype=np.int64)
     if len(rows) < 2:
         raise InputError(f"{labels}: has {len(rows)} labels; label a few pictures of each kind")
-    return Predicted(
-        probe=label_probe(embeddings.array, rows, classes.astype(np.int64), seed=seed),
-        class_names=tuple(class_names.tolist()),
-        given=tuple(np.bincount(classes).tolist()),
-        rest=np.setdiff1d(np.arange(len(embeddings)), rows),
-    )
+    found = label_probe(embeddings.array, rows, classes.astype(np.int64), seed=seed)
+    return replace(found, class_names=tuple(class_names.tolist()))

@@ -49,14 +49,14 @@ class Leaks:
         """Array (L,), the test rows of which a copy is in training; rising."""
         return np.unique(self.pairs[:, 1])
 
-    def told(self) -> str:
+    def summary(self) -> list[str]:
         """How many, in one line."""
         exact = len(np.unique(self.pairs[self.differences == 0, 1]))
         count = len(self.leaked)
-        return (
+        return [
             f"{count:,} of {self.tested:,} test pictures are copies of training pictures "
             f"({exact:,} exact, {count - exact:,} nearly)"
-        )
+        ]
 
 
 def find_leaks(
@@ -178,9 +178,9 @@ class Leaked:
         why += [one.why for one in (self.train, self.test) if one.why]
         return f"not sure: {why[0]}; look at the pairs" if why else None
 
-    def told(self) -> list[str]:
+    def summary(self) -> list[str]:
         """What was found, in a line or two."""
-        lines = [self.leaks.told()]
+        lines = self.leaks.summary()
         if self.accuracy is not None and len(self.leaks.leaked):
             what = "representations" if self.train.encoded else "pixels"
             shown = self.accuracy

@@ -232,7 +232,7 @@ def read_kept(run: Path) -> dict[str, Any] | None:
     return found
 
 
-def told(kept: dict[str, Any]) -> str:
+def kept_sentence(kept: dict[str, Any]) -> str:
     """Which network was kept, and why, in a sentence."""
     after, before = (f"{kept[name]:.1%}" for name in ("after", "before"))
     if kept["kept"] == "after":

@@ -279,9 +279,9 @@ def similar(
     row = _row_of(embeddings, query)
     others = np.arange(len(embeddings))
     if row is None:
-        asked = _encoded(embeddings, query, encoder)
+        encoded = _encoded(embeddings, query, encoder)
     else:
-        asked = np.asarray(embeddings.array[row : row + 1])
+        encoded = np.asarray(embeddings.array[row : row + 1])
         others = np.delete(others, row)
     if not 1 <= k <= len(others):
         raise InputError(
@@ -290,9 +290,9 @@ def similar(
     name = query if row is None else str(embeddings.ids[row])
     if index is not None:
         own = None if row is None else np.array([row])
-        found = (index.farthest if farthest else index.nearest)(asked, k, own=own)
+        found = (index.farthest if farthest else index.nearest)(encoded, k, own=own)
         return Similar(name, row, found.indices[0], found.distances[0])
-    found = nearest_and_farthest(asked, embeddings.array[others], k)[farthest]
+    found = nearest_and_farthest(encoded, embeddings.array[others], k)[farthest]
     return Similar(name, row, others[found.indices[0]], found.distances[0])
 
 

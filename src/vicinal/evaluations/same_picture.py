@@ -148,8 +148,8 @@ def same_pictures(
         rows = np.flatnonzero(earlier.fresh)
         candidates = [candidates[0][earlier.fresh[candidates[0]].any(axis=1)]]
         for propose in (_candidates, _holding) if len(rows) else ():
-            asked, other_row = propose(left[rows], left, cropped).T
-            candidates.append(np.stack([rows[asked], other_row], axis=1))
+            query, other_row = propose(left[rows], left, cropped).T
+            candidates.append(np.stack([rows[query], other_row], axis=1))
     else:
         candidates.append(_candidates(other, left, cropped)[:, ::-1])
         if right is not None and cropped:
@@ -176,16 +176,16 @@ def _candidates(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped:
 
     Where ``cropped``, of a window of the gallery's picture too.
     """
-    asked = coarse(queries)
+    query_fields = coarse(queries)
     cropped = cropped and len(queries) * len(gallery) <= _MOST
     blocks = np.split(gallery, range(_BLOCK, len(gallery), _BLOCK))
     seen = np.concatenate([windows(grey(block), cropped)[:, :_NARROW] for block in blocks])
     each = seen.shape[1]
     k = min(NEAREST * (2 if each > 1 else 1), len(gallery) * each)
     pairs = []
-    for turned in (asked, asked[:, :, ::-1]):
+    for turned in (query_fields, query_fields[:, :, ::-1]):
         near = nearest(unit(turned), seen.reshape(len(gallery) * each, -1), k)
-        rows = np.repeat(np.arange(len(asked)), k)
+        rows = np.repeat(np.arange(len(query_fields)), k)
         pairs.append(np.stack([rows, near.indices.ravel() // each], axis=1))
     return np.concatenate(pairs)
 
@@ -193,8 +193,8 @@ def _candidates(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped:
 def _holding(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool) -> Integers:
     """As `_candidates`, but windows are those of the query: the gallery's picture may be a crop."""
     cropped = cropped and len(queries) * len(gallery) <= _MOST
-    asked, seen = windows(grey(queries), cropped)[:, :_NARROW], unit(coarse(gallery))
-    fields = asked.reshape(*asked.shape[:2], COARSE, COARSE)
+    query_fields, seen = windows(grey(queries), cropped)[:, :_NARROW], unit(coarse(gallery))
+    fields = query_fields.reshape(*query_fields.shape[:2], COARSE, COARSE)
     k = min(NEAREST + 1, len(gallery))  # each finds itself too
     pairs = []
     for turned in (fields, fields[..., ::-1]):

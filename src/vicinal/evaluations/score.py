@@ -81,6 +81,10 @@ class Answer:
         """Each row as plain data, by the names of the columns."""
         raise NotImplementedError
 
+    def summary(self) -> list[str]:
+        """What was found, in a line or two."""
+        return []
+
     def save(self, path: Path, pictures: Representations) -> None:
         """Writes the rows as CSV; several texts of a cell are parted by semicolons."""
         header = self.header(pictures)

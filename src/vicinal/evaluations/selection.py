@@ -28,8 +28,12 @@ Rows = NDArray[np.int64]
 Points = NDArray[np.float32]
 
 
+OWN = "own"
+"""Stands for the labels that the representations have themselves."""
+
+
 @dataclass(frozen=True, eq=False)
-class Selected:
+class Selected(Answer):
     """Images to label first.
 
     Attributes:
@@ -37,11 +41,31 @@ class Selected:
         stands_for: Array (K,) int64, for how many images without a label each is the nearest of
             all that are chosen or labelled, itself among them.
         labelled: How many images were labelled already.
+        method: How they were chosen.
     """
 
     rows: Rows
     stands_for: NDArray[np.int64]
     labelled: int
+    method: str
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives; `vicinal probe` reads id and label of them."""
+        known = [name for name in pictures.columns() if name != "label"]
+        return ["rank", *known, "label", "stands_for"]
+
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
+        """Each image as plain data, with an empty label to be filled in."""
+        pairs = zip(self.rows.tolist(), self.stands_for.tolist(), strict=True)
+        return [
+            {"rank": rank} | pictures.describe(row) | {"label": "", "stands_for": number}
+            for rank, (row, number) in enumerate(pairs, 1)
+        ]
+
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
+        """All of it as plain data."""
+        listed = self.listed(pictures)
+        return {"method": self.method, "labelled": self.labelled, "pictures": listed}
 
 
 def select(
@@ -83,7 +107,7 @@ def select(
     own = nearest(points[unlabelled], points[anchors], 1).indices[:, 0]
     stands_for = np.bincount(own, minlength=len(anchors))[:count]
     order = np.argsort(-stands_for, kind="stable")
-    return Selected(rows[order], stands_for[order], len(held))
+    return Selected(rows[order], stands_for[order], len(held), method)
 
 
 def _typical(points: Points, count: int, labelled: Rows, seed: int) -> Rows:
@@ -148,52 +172,6 @@ METHODS: dict[str, Callable[[Points, int, Rows, int], Rows]] = {
 """(points (N, D) around their mean, count, labelled rows, seed) → rows (count,)."""
 
 
-OWN = "own"
-"""Stands for the labels that the embeddings have themselves."""
-
-
-@dataclass(frozen=True, eq=False)
-class ToLabel(Answer):
-    """Pictures to label first.
-
-    Attributes:
-        found: What was chosen, rows counted in the embeddings.
-        method: How.
-    """
-
-    found: Selected
-    method: str
-
-    def header(self, embeddings: Representations) -> list[str]:
-        """Names of what `listed` says of a picture; `vicinal probe` reads id and label of it."""
-        return ["rank", "id", *(["path"] if embeddings.paths is not None else []), *_LAST]
-
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
-        """Each picture as plain data, with an empty label to be filled in."""
-        return [
-            {
-                "rank": rank,
-                **{k: v for k, v in embeddings.describe(row).items() if k != "label"},
-                "label": "",
-                "stands_for": number,
-            }
-            for rank, (row, number) in enumerate(
-                zip(self.found.rows.tolist(), self.found.stands_for.tolist(), strict=True), 1
-            )
-        ]
-
-    def to_json(self, embeddings: Representations) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {
-            "method": self.method,
-            "labelled": self.found.labelled,
-            "pictures": self.listed(embeddings),
-        }
-
-
-_LAST = ("label", "stands_for")
-
-
 @cores.shared()
 def select_pictures(
     embeddings: Representations,
@@ -202,14 +180,13 @@ def select_pictures(
     labels: str | Path | None = None,
     method: str = "typical",
     seed: int = 0,
-) -> ToLabel:
+) -> Selected:
     """Chooses the pictures to label first.
 
     Args:
         embeddings: The pictures; labels in that file are not looked at unless asked for.
         count: How many.
-        labels: What is labelled already: a CSV as
-            `vicinal.representations.pairing.read_labels` takes it,
+        labels: What is labelled already: a CSV for `vicinal.representations.pairing.read_labels`,
             whose column ``label`` may be absent, or ``own`` for the labels in the embeddings.
         method: One of `vicinal.evaluations.selection.METHODS`.
         seed: Seed of what is random in it.
@@ -226,4 +203,4 @@ def select_pictures(
     else:
         named = read_labels(Path(labels), embeddings, needed=False)
         held = np.array(sorted(named), dtype=np.int64)
-    return ToLabel(select(embeddings.array, count, labelled=held, method=method, seed=seed), method)
+    return select(embeddings.array, count, labelled=held, method=method, seed=seed)

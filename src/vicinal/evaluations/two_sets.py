@@ -255,7 +255,7 @@ class Comparison:
             },
         }
 
-    def told(self) -> str:
+    def summary(self) -> list[str]:
         """What was found, in a few lines."""
         test, rate = self.test, self.false_alarms
         low = test.p_value <= 0.05
@@ -275,7 +275,7 @@ class Comparison:
                 else f"no picture of {letter} can be flagged at a rate of {rate:.2g}: {other} has "
                 f"only {len(self.sets[1 - which])} pictures, enough for {fewest:.2g} or more"
             )
-        return "\n".join(lines)
+        return lines
 
 
 @cores.shared()

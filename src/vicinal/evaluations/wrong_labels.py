@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,14 @@ _PRIOR = 2  # neighbours' votes that are shared out as the classes are, so that 
 _SLACK = 1e-3  # a probability that is not told from 0
 
 
+COLUMNS = (
+    *("suggested", "confidence", "given_confidence", "score", "contradicted"),
+    *("neighbours_agree", "neighbours"),
+)
+
+
 @dataclass(frozen=True, eq=False)
-class WrongLabels:
+class WrongLabels(Answer):
     """Labelled pictures by how much speaks against their label.
 
     Attributes:
@@ -55,6 +61,7 @@ class WrongLabels:
             that class on average (as confident learning does, Northcutt et al., JAIR 2021).
         accuracy: The share of the judged labels that the classifier agrees with.
         unjudged: How many labelled pictures are of classes of fewer than `LEAST`.
+        class_names: What the classes are called; their numbers where nobody says.
     """
 
     rows: NDArray[np.int64]
@@ -68,6 +75,60 @@ class WrongLabels:
     contradicted: NDArray[np.bool_]
     accuracy: Score
     unjudged: int
+    class_names: tuple[str, ...] = ()
+
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives."""
+        return ["rank", *dict.fromkeys([*pictures.columns(), "label"]), *COLUMNS]
+
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
+        """Every judged picture as plain data, the most doubtful label first.
+
+        ``neighbours`` are the ids of the nearest pictures whose label is the suggested one.
+        """
+        names = self.class_names
+        return [
+            {
+                "rank": place + 1,
+                **pictures.describe(row),
+                "label": names[self.given[place]],
+                "suggested": names[self.suggested[place]],
+                "confidence": float(self.confidence[place]),
+                "given_confidence": float(self.given_confidence[place]),
+                "score": float(self.scores[place]),
+                "contradicted": bool(self.contradicted[place]),
+                "neighbours_agree": int(self.agreeing[place].sum()),
+                "neighbours": pictures.ids[self.neighbours[place][self.agreeing[place]]].tolist(),
+            }
+            for place, row in enumerate(self.rows.tolist())
+        ]
+
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "judged": len(self.rows),
+            "unjudged": self.unjudged,
+            "classes": list(self.class_names),
+            "agreement": self.accuracy.to_json(),
+            "contradicted": int(self.contradicted.sum()),
+            "neighbours_asked": self.neighbours.shape[1],
+            "pictures": self.listed(pictures),
+        }
+
+    def summary(self) -> list[str]:
+        """What was found, in a line or two."""
+        lines = [
+            f"{int(self.contradicted.sum()):,} of {len(self.rows):,} labels are contradicted by "
+            "their neighbours and by a classifier that was fitted without them; it agrees with "
+            f"{self.accuracy.value:.1%} of all labels (always the largest class: "
+            f"{self.accuracy.chance:.1%})"
+        ]
+        if self.unjudged:
+            lines.append(
+                f"{self.unjudged:,} labels were not judged: their classes have fewer than "
+                f"{LEAST} pictures"
+            )
+        return lines
 
 
 def wrong_labels(
@@ -163,92 +224,10 @@ def judged_by_classifier(array: Array32, classes: NDArray[np.int64], seed: int) 
     return max(found.values(), key=lambda shares: int((shares.argmax(axis=1) == classes).sum()))
 
 
-COLUMNS = (
-    *("suggested", "confidence", "given_confidence", "score", "contradicted"),
-    *("neighbours_agree", "neighbours"),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Doubted(Answer):
-    """Labels by how much speaks against them.
-
-    Attributes:
-        found: What was found, rows counted in the embeddings.
-        class_names: What the classes are called.
-        labels: Array (N,) of strings, the labels that were judged; empty for none.
-    """
-
-    found: WrongLabels
-    class_names: tuple[str, ...]
-    labels: NDArray[np.str_]
-
-    @property
-    def contradicted(self) -> int:
-        """How many labels both the classifier and the neighbours contradict."""
-        return int(self.found.contradicted.sum())
-
-    def header(self, embeddings: Representations) -> list[str]:
-        """Names of what `listed` says of a picture."""
-        return ["rank", *dict.fromkeys([*embeddings.columns(), "label"]), *COLUMNS]
-
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
-        """Every judged picture as plain data, the most doubtful label first.
-
-        ``neighbours`` are the ids of the nearest pictures whose label is the suggested one.
-        """
-        found, names = self.found, self.class_names
-        return [
-            {
-                "rank": place + 1,
-                **embeddings.describe(row),
-                "label": names[found.given[place]],
-                "suggested": names[found.suggested[place]],
-                "confidence": float(found.confidence[place]),
-                "given_confidence": float(found.given_confidence[place]),
-                "score": float(found.scores[place]),
-                "contradicted": bool(found.contradicted[place]),
-                "neighbours_agree": int(found.agreeing[place].sum()),
-                "neighbours": embeddings.ids[
-                    found.neighbours[place][found.agreeing[place]]
-                ].tolist(),
-            }
-            for place, row in enumerate(found.rows.tolist())
-        ]
-
-    def to_json(self, embeddings: Representations) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {
-            "judged": len(self.found.rows),
-            "unjudged": self.found.unjudged,
-            "classes": list(self.class_names),
-            "agreement": self.found.accuracy.to_json(),
-            "contradicted": self.contradicted,
-            "neighbours_asked": self.found.neighbours.shape[1],
-            "pictures": self.listed(embeddings),
-        }
-
-    def told(self) -> str:
-        """What was found, in a line or two."""
-        found = self.found
-        lines = [
-            f"{self.contradicted:,} of {len(found.rows):,} labels are contradicted by their "
-            "neighbours and by a classifier that was fitted without them; it agrees with "
-            f"{found.accuracy.value:.1%} of all labels (always the largest class: "
-            f"{found.accuracy.chance:.1%})"
-        ]
-        if found.unjudged:
-            lines.append(
-                f"{found.unjudged:,} labels were not judged: their classes have fewer than "
-                f"{LEAST} pictures"
-            )
-        return "\n".join(lines)
-
-
 @cores.shared()
 def doubt_labels(
     embeddings: Representations, labels: Path | None = None, *, k: int = 10, seed: int = 0
-) -> Doubted:
+) -> WrongLabels:
     """Ranks labelled pictures by how much speaks against their label.
 
     Args:
@@ -275,6 +254,5 @@ def doubt_labels(
     names, classes = np.unique(texts, return_inverse=True)
     if names[0] == "":
         names, classes = names[1:], classes - 1
-    return Doubted(
-        wrong_labels(embeddings.array, classes, k=k, seed=seed), tuple(names.tolist()), texts
-    )
+    found = wrong_labels(embeddings.array, classes, k=k, seed=seed)
+    return replace(found, class_names=tuple(names.tolist()))

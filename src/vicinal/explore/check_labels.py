@@ -25,11 +25,11 @@ def check_labels(embeddings: Representations, folder: Path) -> StageResult:
         folder: Where the file goes.
     """
     try:
-        result = doubt_labels(embeddings)
+        judged = doubt_labels(embeddings)
     except InputError:  # no labels, or too few of a class: then there is nothing to say
         return {}, {"labels": None}
-    result.save(folder / "doubtful.csv", embeddings)
-    judged, count = result.found, result.contradicted
+    judged.save(folder / "doubtful.csv", embeddings)
+    count = int(judged.contradicted.sum())
     rows = judged.rows[judged.contradicted]
     places, agree = np.full((2, len(embeddings)), -1, np.int32)
     confidence = np.full(len(embeddings), np.nan, np.float32)
@@ -37,7 +37,7 @@ def check_labels(embeddings: Representations, folder: Path) -> StageResult:
     places[rows] = np.arange(count)
     agree[rows] = judged.agreeing[judged.contradicted].sum(axis=1)
     confidence[rows] = judged.confidence[judged.contradicted]
-    names = np.array(result.class_names, object)
+    names = np.array(judged.class_names, object)
     suggested[rows] = names[judged.suggested[judged.contradicted]]
     columns = {
         "suggested": pa.array(suggested.tolist(), pa.string()),

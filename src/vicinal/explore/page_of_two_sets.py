@@ -23,7 +23,7 @@ from vicinal.explore.stage_files import read_figures, read_neighbours, write_sta
 from vicinal.files import write_csv, write_json
 from vicinal.images import ImageSet
 from vicinal.report import MOST_PICTURES, write_explorer
-from vicinal.representations.representations import Representations, joined
+from vicinal.representations.representations import Representations, concatenated
 from vicinal.runs.pictures import LARGEST_TILE, write_pictures
 
 
@@ -74,7 +74,7 @@ def _concatenated(found: Comparison) -> Representations:
     )
     names = np.concatenate([one.ids for one in found.sets])
     ids = np.array([f"{a}/{name}" for a, name in zip(letters, names, strict=True)])
-    return joined(found.sets, ids=ids, splits=letters)
+    return concatenated(found.sets, ids=ids, splits=letters)
 
 
 def _pictures(found: Comparison) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
-from vicinal.evaluations.own_view import keep_better, told
+from vicinal.evaluations.own_view import keep_better, kept_sentence
 from vicinal.explore.check_labels import check_labels
 from vicinal.explore.compare_pictures import compare_pictures
 from vicinal.explore.concatenated_pixels import ConcatenatedPixels
@@ -80,7 +80,7 @@ class Explored:
                 f"{joined['beyond']:,} of them unlike any of these: new.csv"
             )
         if encoder.get("kept"):
-            lines.append(told(encoder["kept"]))
+            lines.append(kept_sentence(encoder["kept"]))
         lines.append(f"health: {health['summary']}")
         if encoder.get("ignores") is not None:
             words = ", ".join(encoder["ignores"]) or "none"

@@ -32,7 +32,7 @@ from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
 from vicinal.representations.neighbours import Neighbours, nearest
-from vicinal.representations.representations import Representations, joined
+from vicinal.representations.representations import Representations, concatenated
 from vicinal.runs.pictures import Pixels, add_pictures
 from vicinal.runs.run_folder import RunFolder, hold_run, say, tell
 
@@ -107,7 +107,7 @@ def add_onto(
     ids = np.array([f"new/{name}" for name in new.ids.tolist()]) if taken else new.ids
     if np.isin(ids, old.ids).any():
         raise InputError(f"{ids[np.isin(ids, old.ids)][0]}: is in both sets; rename the folder")
-    both = joined([old, new], ids=np.concatenate([old.ids, ids]), origin=new.origin)
+    both = concatenated([old, new], ids=np.concatenate([old.ids, ids]), origin=new.origin)
     origin = np.concatenate([np.arange(len(old)), np.full(len(new), -1)])
     pixels = ConcatenatedPixels([part.images.pixels for part in parts])
     rate = request.false_alarms

@@ -18,7 +18,7 @@ from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.images.image_set import ImageSet
 from vicinal.progress import counted
-from vicinal.representations.representations import Representations, joined
+from vicinal.representations.representations import Representations, concatenated
 from vicinal.training.device import resolve_device
 from vicinal.views import normalise
 
@@ -157,7 +157,7 @@ def from_parts(
 ) -> Representations:
     """Representations (N, F) of all parts together, with what is known of each picture."""
     ends = np.cumsum([len(part.images) for part in parts])[:-1]
-    return joined(
+    return concatenated(
         [
             Representations(
                 rows,

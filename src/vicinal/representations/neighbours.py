@@ -309,8 +309,8 @@ def squared_distances(
         for left in range(0, index.shape[1], columns):
             part = index[top : top + rows, left : left + columns]
             found = _rows(gallery, part)
-            asked = torch.from_numpy(queries[top : top + rows].astype(np.float64))
-            apart = found - asked.to(found.device)[:, None]
+            exact = torch.from_numpy(queries[top : top + rows].astype(np.float64))
+            apart = found - exact.to(found.device)[:, None]
             summed = apart.square_().sum(dim=2)
             squared[top : top + rows, left : left + columns] = summed.cpu().numpy()
     return squared

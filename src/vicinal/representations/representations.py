@@ -200,7 +200,7 @@ class Representations:
         )
 
 
-def joined(sets: Sequence[Representations], **changes: Any) -> Representations:
+def concatenated(sets: Sequence[Representations], **changes: Any) -> Representations:
     """The pictures of several sets in one, set after set, with the first one's origin.
 
     A text is empty where a set has no such column; sizes are kept where all sets have them.

@@ -98,9 +98,11 @@ def write_leaks(run: RunFolder, data: Data) -> None:
     """Writes which test images are copies of training images, and warns of them in a line."""
     found = find_leaks(made_small(data.train.pixels), made_small(data.test.pixels), cropped=False)
     ids = data.test.ids[found.leaked].tolist()
-    write_json(run / "leaks.json", {"tested": found.tested, "leaked": ids, "told": found.told()})
+    write_json(
+        run / "leaks.json", {"tested": found.tested, "leaked": ids, "told": found.summary()[0]}
+    )
     if ids:
-        say(f"warning: {found.told()}; figures of the test set are as much too good")
+        say(f"warning: {found.summary()[0]}; figures of the test set are as much too good")
 
 
 def _check_sizes(data: Data, recipe: Recipe) -> None:
