@@ -386,3 +386,14 @@ def test_an_encoding_that_lacks_a_character_ends_in_no_traceback(
         assert end.value.code in (0, 2)
     assert b"Usage" in streams["stdout"].getvalue()
     assert b"\\u56fe" in streams["stderr"].getvalue()
+
+
+def test_the_shell_completes_commands() -> None:
+    asked = {
+        "_VICINAL_COMPLETE": "complete_bash",
+        "_TYPER_COMPLETE_ARGS": "vicinal dup",
+        "COMP_WORDS": "vicinal dup",
+        "COMP_CWORD": "1",
+    }
+    done = forked.run(cwd=Path.cwd(), env=asked)
+    assert done.stdout.split() == ["duplicates"], done.stderr

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from test_verbs import answer, refused, table, vicinal
+from commands import answer, refused, table, vicinal
 from vicinal import load
 from vicinal.files import read_json
 from vicinal.representations.representations import Representations
