@@ -45,6 +45,9 @@ _TIGHT = 1.5  # an m below which even distinct pictures lie in tight groups, or 
 _UNSURE = 0.05  # share of the pairs that may lie within a quarter of the threshold
 _QUARTER = 1.25
 _GAP = 1.5  # how many times as far as the pair before it one lies behind a gap
+_FIRST = 8  # nearest others that every picture is asked for
+Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
+"""(positions among the distinct pictures, k, whether each leaves itself out) -> neighbours."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +204,6 @@ def _near_pairs(
 def _representatives(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """The first picture of each group that pairs (P, 2) connect, of ``count`` pictures; rising."""
     return np.sort(np.unique(connected(pairs, count), return_index=True)[1])
-
-
-_FIRST = 8  # nearest others that every picture is asked for
-
-Search = Callable[[NDArray[np.int64], int, bool], Neighbours]
-"""(positions among the distinct pictures, k, whether each leaves itself out) -> neighbours."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,17 @@ DIMENSIONS = 64
 _SEEDS = 500  # k-means centres that the tree is built on, where there are more distinct images
 _DRAWN = 10_000  # distinct images on which these centres are found
 _STEPS = 20  # of k-means: centres are joined again, so they need not have settled
+TRIED = (*range(2, 21), 22, 25, 28, 32, 36, 40, 45, 50, 60, 70, 80, 90, FINEST)
+"""Numbers of groups that are compared."""
+_COMPARED = 5_000  # images that levels are compared on
+_NEIGHBOURS = 10
+_HALVINGS = 2
+MOST = 1_000
+"""Groups that can be asked for."""
+LEVELS = (2, 5, 10, 20, 50, 100)
+"""Levels that files have a column of, besides the one that was chosen."""
+_SAMPLE = 5_000  # pictures on which the silhouette is taken
+_REPRESENTATIVES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,13 +252,6 @@ def _split(
     return numbers, parents
 
 
-TRIED = (*range(2, 21), 22, 25, 28, 32, 36, 40, 45, 50, 60, 70, 80, 90, FINEST)
-"""Numbers of groups that are compared."""
-_COMPARED = 5_000  # images that levels are compared on
-_NEIGHBOURS = 10
-_HALVINGS = 2
-
-
 def level_scores(tree: GroupTree, *, seed: int = 0) -> dict[int, float]:
     """How good each of some levels is: repeatability × modularity, 0 to 1, the highest best.
 
@@ -333,14 +337,6 @@ def _means(points: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np
     ordered = points[np.argsort(groups, kind="stable")]
     sums = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, axis=0, dtype=np.float64)
     return (sums / sizes[:, None]).astype(np.float32)
-
-
-MOST = 1_000
-"""Groups that can be asked for."""
-LEVELS = (2, 5, 10, 20, 50, 100)
-"""Levels that files have a column of, besides the one that was chosen."""
-_SAMPLE = 5_000  # pictures on which the silhouette is taken
-_REPRESENTATIVES = 6
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,11 @@ from vicinal.representations.embed import from_parts
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import PLAN, Representations
 
+SIZE = 64
+"""Height and width to which pictures are decoded."""
+_FIELDS = 8  # a side of what stands for the representation of pictures without an encoder
+_NEAR = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Leaks:
@@ -96,12 +101,6 @@ def find_leaks(
     lengths = np.concatenate([np.zeros(len(exact), np.float32), apart])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], lengths))
     return Leaks(pairs[order], lengths[order], len(test), near.limit, near.doubt)
-
-
-SIZE = 64
-"""Height and width to which pictures are decoded."""
-_FIELDS = 8  # a side of what stands for the representation of pictures without an encoder
-_NEAR = 4
 
 
 @dataclass(frozen=True, eq=False)

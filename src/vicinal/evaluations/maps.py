@@ -35,6 +35,8 @@ _NODES = 2
 # where they were, too, and half the time (`docs/architecture.md` has the figures).
 _EXAGGERATED, _PLAIN = 100, 300  # steps, with early exaggeration and without
 _TOLD_EVERY = 25
+NEIGHBOURS = 15
+"""How many neighbours of each picture a map file keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,10 +298,6 @@ def _start(array: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     jitter = np.random.default_rng(seed).normal(scale=1e-6, size=points.shape)
     start: NDArray[np.float64] = points / max(points[:, 0].std(), 1e-12) * 1e-4 + jitter
     return start
-
-
-NEIGHBOURS = 15
-"""How many neighbours of each picture a map file keeps."""
 
 
 @dataclass(frozen=True, eq=False)

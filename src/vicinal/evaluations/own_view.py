@@ -27,6 +27,12 @@ LIDAR_DELTA = 1e-4
 
 UNSEEN = Views(crop_scale=(0.6, 1.0), rotation=20.0, flip=0.0, jitter=0.0, grey=0.0, blur=0.0)
 """Views of a kind that trainings do not have: turned by up to 20°, and cropped a little."""
+KEPT = "kept.json"
+"""Of a run that went on from weights: which network was kept, and by what figures."""
+MARGIN = 0.01
+"""By how much the trained network must be better: a smaller difference may be chance, and going
+on without need can only lose what the weights knew."""
+_PICTURES = 500
 
 
 def views_of(
@@ -185,14 +191,6 @@ def _alike(first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
             "views of the same two pictures or more are needed, found representations "
             f"{first.shape} and {second.shape}"
         )
-
-
-KEPT = "kept.json"
-"""Of a run that went on from weights: which network was kept, and by what figures."""
-MARGIN = 0.01
-"""By how much the trained network must be better: a smaller difference may be chance, and going
-on without need can only lose what the weights knew."""
-_PICTURES = 500
 
 
 def keep_better(

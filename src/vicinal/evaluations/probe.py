@@ -26,6 +26,13 @@ from vicinal.evaluations.softmax import (
 from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.representations.representations import Representations
 
+GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+"""Weights of ½‖W‖² beside the mean cross-entropy; scikit-learn's C is 1 / (N × weight)."""
+FEW_LABEL_REGULARISATION = 1e-2
+"""Fixed, for a handful of labels cannot choose it; on the five-a-class digits its tenth
+and its tenfold differ from it by less than the spread between draws."""
+_FEW_HELD_OUT = 200  # so few images choose poorly, then every fold is held out in turn
+
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult:
@@ -136,16 +143,6 @@ def accuracy(
     """The share of right predictions (N,) int64 of ``labels``, with its Wilson interval."""
     right = int((labels == predictions).sum())
     return Score.share(name, right, len(labels), largest_class_share(labels), seed=seed)
-
-
-GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Weights of ½‖W‖² beside the mean cross-entropy; scikit-learn's C is 1 / (N × weight)."""
-
-FEW_LABEL_REGULARISATION = 1e-2
-"""Fixed, for a handful of labels cannot choose it; on the five-a-class digits its tenth
-and its tenfold differ from it by less than the spread between draws."""
-
-_FEW_HELD_OUT = 200  # so few images choose poorly, then every fold is held out in turn
 
 
 def converged_probe(

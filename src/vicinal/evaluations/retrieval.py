@@ -26,6 +26,11 @@ from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
 from vicinal.representations.representations import Representations
 
+_CELL = 128  # pixels a side
+_CAPTION = 16
+_GAP = 4
+_ACROSS = 6
+
 
 @dataclass(frozen=True, eq=False)
 class Retrieved:
@@ -337,12 +342,6 @@ def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> N
             f"({embeddings.origin.get('encoder', 'unknown')}); name that one"
         )
     return array
-
-
-_CELL = 128  # pixels a side
-_CAPTION = 16
-_GAP = 4
-_ACROSS = 6
 
 
 def write_grid(

@@ -66,6 +66,11 @@ _LESS, _ROUNDS = 0.8, 16  # by how much the limit of a group falls at a time, an
 Floats = NDArray[np.floating]  # float32 throughout
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+_WINDOWS = np.array(
+    [(1.0, 0.0, 0.0)]
+    + [(s, y, x) for s in _SCALES for y in (s - 1, 0, 1 - s) for x in (s - 1, 0, 1 - s)]
+)
+"""Scale and centre of each window, in halves of a side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,13 +353,6 @@ def _begun(one: Floats, other: Floats, cropped: bool) -> tuple[Floats, Flags, Fl
     laid = np.where((which % 2 == 1)[..., None], inverse, straight)
     places = laid[..., [0, 1, 0, 2]].astype(np.float32)
     return np.take_along_axis(scores.reshape(len(one), -1), best, axis=1), which >= 2, places
-
-
-_WINDOWS = np.array(
-    [(1.0, 0.0, 0.0)]
-    + [(s, y, x) for s in _SCALES for y in (s - 1, 0, 1 - s) for x in (s - 1, 0, 1 - s)]
-)
-"""Scale and centre of each window, in halves of a side."""
 
 
 def windows(pictures: Floats, cropped: bool) -> Floats:

@@ -25,6 +25,7 @@ MOST = 1_000
 """Images of each set that the test takes, a seeded draw: more find smaller differences."""
 PERMUTATIONS = 999
 _BLOCK = 64  # permutations at a time
+COLUMNS = ("score", "times_usual", "p_value", "flagged", "nearest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,9 +181,6 @@ def new_images(images: Array32, known: Array32) -> New:
         conformal_p_values(scores, usual),
         found.indices[:, 0],
     )
-
-
-COLUMNS = ("score", "times_usual", "p_value", "flagged", "nearest")
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,17 @@ VECTORS = "vectors.f32"
 _SLACK = {"flat": 16, "hnsw": 16, "ivfpq": 96}
 _QUERIES = 1024  # at a time, which bounds the memory
 _ROWS = 65_536  # of the stored vectors at a time in an exact pass
+FLAT_UP_TO = 50_000
+"""Images up to which an exact search of all of them is quick."""
+HNSW_UP_TO = 1_000_000
+"""Images up to which the graph, which holds every vector, is built in minutes."""
+_LINKS, _BUILD_WIDTH = 16, 100  # of a point on each level; candidates while it is linked
+_CODES = 256  # a byte for each part of a vector
+_MOST_TRAINED = 64  # vectors a list, for the k-means of the lists
+_BLOCK = 65_536
+SEED = 0
+EFFORTS: dict[Kind, tuple[int, int]] = {"flat": (1, 1), "hnsw": (64, 1024), "ivfpq": (8, 1024)}
+"""The least and the most effort of a search: nodes held by HNSW, lists probed by IVF-PQ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,18 +369,6 @@ def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
     )
 
 
-FLAT_UP_TO = 50_000
-"""Images up to which an exact search of all of them is quick."""
-HNSW_UP_TO = 1_000_000
-"""Images up to which the graph, which holds every vector, is built in minutes."""
-
-_LINKS, _BUILD_WIDTH = 16, 100  # of a point on each level; candidates while it is linked
-_CODES = 256  # a byte for each part of a vector
-_MOST_TRAINED = 64  # vectors a list, for the k-means of the lists
-_BLOCK = 65_536
-SEED = 0
-
-
 def kind_for(count: int) -> Kind:
     """The kind of index that ``count`` images call for."""
     return "flat" if count <= FLAT_UP_TO else "hnsw" if count <= HNSW_UP_TO else "ivfpq"
@@ -412,8 +411,6 @@ ENGINES: dict[Kind, Callable[[NDArray[np.float32]], tuple[Any, int]]] = {
     "ivfpq": _ivfpq,
 }
 """Vectors (N, F) -> an empty faiss index, trained on some of them, and on how many."""
-EFFORTS: dict[Kind, tuple[int, int]] = {"flat": (1, 1), "hnsw": (64, 1024), "ivfpq": (8, 1024)}
-"""The least and the most effort of a search: nodes held by HNSW, lists probed by IVF-PQ."""
 
 
 def _parts(width: int) -> int:

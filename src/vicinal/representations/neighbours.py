@@ -21,6 +21,11 @@ from vicinal.errors import InputError
 # of the two notices when float32 has ranked wrongly. On a GPU products, selection and the exact
 # distances of the candidates are computed there; what stays doubtful is settled on the CPU.
 End = Literal["nearest", "farthest"]
+Gallery = NDArray[np.float32] | Tensor
+"""Rows (N, F) float32: an array, or a tensor on any device."""
+BLOCK = 2**25
+"""Entries of a block of distances: 128 MB in float32."""
+_SPARE = 8  # candidates beyond k, so that rounding hides none
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,13 +256,6 @@ def check_search(
             raise InputError(f"neighbours: {name} have values that are not finite (NaN or inf)")
 
 
-Gallery = NDArray[np.float32] | Tensor
-"""Rows (N, F) float32: an array, or a tensor on any device."""
-
-BLOCK = 2**25
-"""Entries of a block of distances: 128 MB in float32."""
-
-
 def rough_float64(
     centred: NDArray[np.float64], gallery: NDArray[np.float32], centre: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -341,9 +339,6 @@ def full_float32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(allowed)
-
-
-_SPARE = 8  # candidates beyond k, so that rounding hides none
 
 
 def updated_neighbours(

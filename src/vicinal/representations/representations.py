@@ -23,6 +23,8 @@ from vicinal.images.labels_and_parts import in_order
 
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
+PLAN = "embed.json"
+"""What the parts are made from and with, and whether all of them are there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,10 +379,6 @@ def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     """What `save` noted; nothing for a file of another tool."""
     found = json.loads(metadata.get(b"vicinal", b"{}"))
     return found if isinstance(found, dict) else {}
-
-
-PLAN = "embed.json"
-"""What the parts are made from and with, and whether all of them are there."""
 
 
 def claim(where: str, plan: dict[str, Any], out: str) -> None:
