@@ -23,7 +23,7 @@ def option(name: str, value: object = None, command: str | None = None) -> str:
         command: What the command line shows, where its option is another.
     """
     if command is not None:
-        return _marked(f"{name}={value!r}", command)
+        return _marked(name if value is None else f"{name}={value!r}", command)
     flag = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
     if value is None:
         return _marked(name, flag)

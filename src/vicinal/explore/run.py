@@ -14,6 +14,7 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
+from vicinal.errors import option, readable
 from vicinal.evaluations.own_view import keep_better, kept_sentence
 from vicinal.explore.check_labels import check_labels
 from vicinal.explore.compare_pictures import compare_pictures
@@ -86,7 +87,10 @@ class Explored:
             words = ", ".join(encoder["ignores"]) or "none"
             how = " (measured on these pictures)" if encoder.get("measured") else ""
             lines.append(
-                f"differences that did not count: {words}{how}; choose others with --ignore"
+                readable(
+                    f"differences that did not count: {words}{how}; choose others with "
+                    f"{option('ignore')}"
+                )
             )
         if self.page is not None:
             return "\n".join([*lines, f"the page: {self.page}"])

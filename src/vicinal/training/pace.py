@@ -18,6 +18,7 @@ import torch
 
 from vicinal import cores, distributed
 from vicinal.cores import fitting
+from vicinal.errors import option, readable
 from vicinal.files import read_rows, write_csv
 
 T = TypeVar("T")
@@ -260,7 +261,8 @@ def _at(rows: Iterable[tuple[Place, int]], place: Place) -> int | None:
 def _told(place: Place, number: int, known: int) -> str:
     epoch, step = place
     named = f"{number} thread{'s' if number > 1 else ''}"
-    return (
+    keeps = option("set_threads", command="--threads")
+    return readable(
         f"epoch {epoch + 1}, step {step + 1}: {named}, no longer {known}, as other processes come "
-        "and go; --threads keeps one number, and with it the same bytes every time"
+        f"and go; {keeps} keeps one number, and with it the same bytes every time"
     )
