@@ -1,17 +1,26 @@
-"""Pages that `make docs` adds to those here: one for every public name, and the root folder's."""
+"""Pages that `make docs` adds to those here: one for every public name, and the root folder's.
+
+Run as a program it writes the tree of files in architecture.md anew, from the files' first lines.
+"""
+
+from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "vicinal"
 PAGES = {
     "index.md": "README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
+TREE = re.compile(r"(?<=<!-- files -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def on_config(config: Any) -> Any:
@@ -25,6 +34,8 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages themselves."""
+    from mkdocs.structure.files import File
+
     for name, module in homes().items():
         text = f"# {name}\n\n`from vicinal import {name}`\n\n::: vicinal.{module}.{name}\n"
         files.append(File.generated(config, page(name, module), content=text))
@@ -36,13 +47,54 @@ def on_files(files: Files, config: Any) -> Files:
 
 def homes() -> dict[str, str]:
     """Every public name and the module it is in, as `vicinal/__init__.py` has them."""
-    tree = ast.parse((ROOT / "src" / "vicinal" / "__init__.py").read_text("utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES":
-            return dict(ast.literal_eval(node.value))
-    raise LookupError("vicinal/__init__.py has no _HOMES")
+    return dict(assigned(SOURCE / "__init__.py", "_HOMES"))
 
 
 def page(name: str, module: str) -> str:
     """A name's page; `vicreg` and `VICReg` are two, where file names have no case too."""
     return f"reference/{module}.{name}.md"
+
+
+def assigned(path: Path, name: str) -> Any:
+    """The literal that a file assigns to a name."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{path} has no {name}")
+
+
+def tree() -> str:
+    """Every room in the order of imports, and its files, each with the first line of its page."""
+    lines = []
+    for room in assigned(ROOT / "tests" / "test_layering.py", "ORDER"):
+        place = SOURCE / room
+        if not place.is_dir():
+            lines.append(_line(place.with_suffix(".py"), 0))
+            continue
+        lines.append(f"{room + '/':<28}{_first(place / '__init__.py')}")
+        lines += [
+            _line(path, 1 + (path.parent != place))
+            for path in sorted(place.rglob("*"))
+            if path.suffix in (".py", ".js", ".toml")
+            and path.name not in ("__init__.py", "__main__.py")
+        ]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def _line(path: Path, depth: int) -> str:
+    name = path.name if depth < 2 else f"{path.parent.name}/{path.name}"
+    return f"{'    ' * min(depth, 1) + name:<28}{_first(path)}"
+
+
+def _first(path: Path) -> str:
+    """What a file says of itself in its first line."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    first = text.split("\n")[0]
+    return first.strip("/*-# ") if first[:1] in "/#" else ""
+
+
+if __name__ == "__main__":
+    architecture = ROOT / "docs" / "architecture.md"
+    architecture.write_text(TREE.sub(lambda _: tree(), architecture.read_text("utf-8")), "utf-8")
