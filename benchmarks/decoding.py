@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from measuring import exponent, extra_memory, interleaved, ratio, say, section, table, versions
-from vicinal.images import load_parts, store
+from vicinal.cores import set_threads
+from vicinal.images import load_parts
 
 SIZE = 96
 PHOTOS, SIDE = 160, 2000  # of 3 megapixels, as a telephone sends them
@@ -105,12 +106,11 @@ def ours(folder: Path) -> None:
 
 
 def on_one_core(folder: Path) -> None:
-    every = store.cores
-    store.cores = lambda: 1
+    set_threads(1)
     try:
         ours(folder)
     finally:
-        store.cores = every
+        set_threads(None)
 
 
 def torchvision(folder: Path) -> None:

@@ -146,6 +146,11 @@ def test_a_folder_elsewhere_is_read_and_written(encoder: Path, tmp_path: Path) -
     assert found.paths[0] == "memory:///far/photos/cat/001.png"
     whole = embed_source(f"folder:{tmp_path / 'photos'}", encoder, data_dir=tmp_path / "data")
     same(found, whole, paths=False)
+    data = tmp_path / "data"  # into one file, of which the store knows the pixels afterwards
+    for _ in range(2):
+        far = embed_source("folder:memory://far/photos", encoder, data_dir=data)
+        same(far, found)
+    assert len(list((data / "store").iterdir())) == 2
     for name in ("train", "test"):
         parquet(tmp_path / f"{name}.parquet", 9, names=("dog", "cat"))
     memory.put(str(tmp_path / "train.parquet"), "/far/set/train.parquet")

@@ -2,17 +2,22 @@
 
 import contextlib
 import csv
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vicinal.cli import main
 from vicinal.encoder.saved import load_encoder
+from vicinal.files import read_rows
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
+from vicinal.study.train import train
 from vicinal.training import loop
 from vicinal.training.device import open_engine
 from vicinal.training.feed import ArrayFeed, Position, StreamFeed, StreamMaterial
@@ -138,3 +143,22 @@ def test_the_commands_write_shards_and_train_on_them(
     encoder, preparation = load_encoder(tmp_path / "run" / "encoder.safetensors")
     assert (preparation.size, preparation.channels) == (8, 1)
     assert encoder(torch.zeros(1, 1, 8, 8)).shape == (1, 8)
+
+
+def test_a_bad_picture_in_a_tar_file_is_skipped_and_listed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number in range(90):
+            held = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(held, "PNG")
+            data = b"no picture" if number in (4, 70) else held.getvalue()
+            member = tarfile.TarInfo(f"{number:02d}.png")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    run = tmp_path / "run"
+    source, how = f"{tmp_path}/a.tar", {"recipe": "digits", "device": "cpu", "data_dir": tmp_path}
+    found = train(source, run=run, settings=TINY, **how)
+    assert (found.images, found.epochs) == (90, 2)
+    listed = [(Path(row["path"]).name, row["reason"]) for row in read_rows(run / "skipped.csv")]
+    reason = "not an image of a known format"
+    assert listed == [(f"a.tar, {name}.png", reason) for name in ("04", "70")]
