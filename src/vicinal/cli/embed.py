@@ -58,7 +58,7 @@ def embed(
         parts = embed_pieces(
             data, encoder, out, engine=engine, device=device, data_dir=data_dir, **how
         )
-        answer(as_json, lambda: asdict(parts), parts.told())
+        answer(as_json, lambda: asdict(parts), parts.summary())
         return
     if engine != "plain":
         raise InputError(f"--engine {engine}: writes a folder; name one that is no .parquet file")

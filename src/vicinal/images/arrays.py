@@ -203,7 +203,7 @@ def refuse_ones(pixels: Pixels) -> None:
         raise InputError(_FRACTIONS)
 
 
-def dim(name: str, brightest: int) -> str:
+def dim_note(name: str, brightest: int) -> str:
     """The line that says that all pictures look black."""
     return (
         f"{name}: the brightest pixel is {brightest} of 255, so that the pictures look black; "

@@ -272,8 +272,7 @@ def gathered(pictures: Iterator[tuple[Given, str]], how: Decoding) -> Gathered:
             continue
         squares.append(one)
         good.append(at)
-        if one.pixels.dtype != np.uint8:
-            span = joined(span, span_of(one.pixels))
+        span = widened(span, one.pixels)
     channels = how.channels or max((one.pixels.shape[2] for one in squares), default=1)
     pixels = np.empty((len(squares), how.size, how.size, channels), np.uint8)
     for row, one in enumerate(squares):  # which repeats grey among colour
@@ -415,11 +414,12 @@ def span_of(values: NDArray[np.float32]) -> Span:
     return float(values.min()), float(values.max())
 
 
-def joined(one: Span | None, other: Span | None) -> Span | None:
-    """The span that holds both."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one[0], other[0]), max(one[1], other[1])
+def widened(span: Span | None, pixels: NDArray[Any]) -> Span | None:
+    """The span that also holds the values of a picture, if that has more than 8 bits."""
+    if pixels.dtype == np.uint8:
+        return span
+    low, high = span_of(pixels)
+    return (low, high) if span is None else (min(span[0], low), max(span[1], high))
 
 
 def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
@@ -434,7 +434,7 @@ def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def told(name: str, count: int, span: Span) -> str:
+def depth_note(name: str, count: int, span: Span) -> str:
     """The line that says how deep pictures were made ones of 8 bits."""
     pictures = f"{count:,} picture{'s' if count > 1 else ''} of more than 8 bits"
     return (

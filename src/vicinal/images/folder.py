@@ -137,7 +137,7 @@ def _listed(name: str, place: _NearFolder | _FarFolder, folder: str) -> PictureL
     ids = np.array([as_text(file) for file in found.files])
     labels = classes_by_folder(ids.tolist(), name)
     files = Files(root, np.array(found.files))
-    return PictureList.labelled(name, files, ids, labels, found.skipped, found.told(name))
+    return PictureList.labelled(name, files, ids, labels, found.skipped, found.notes(name))
 
 
 def classes_by_folder(paths: Sequence[str], name: str) -> Labels:
@@ -230,7 +230,7 @@ class Found:
         else:
             self.others[suffix or "without an ending"] += 1
 
-    def told(self, name: str) -> tuple[str, ...]:
+    def notes(self, name: str) -> tuple[str, ...]:
         """A line for the user, if anything is there that is not used."""
         kinds = Counter((Path(one.path).suffix.lower(), one.reason) for one in self.unread)
         unused = [

@@ -18,7 +18,7 @@ from vicinal.images.labels_and_parts import (
     Labels,
     label_columns,
     labels_from,
-    labels_told,
+    labels_note,
     no_labels,
     part_of,
 )
@@ -160,8 +160,8 @@ def _labels(rows: Any, name: str, datasets: Any) -> Labels:
     if not isinstance(kind, datasets.ClassLabel):
         return labels_from(title, f"the column {column}", np.array([str(v) for v in values]))
     names = tuple(str(one) for one in kind.names)
-    told = labels_told(title, len(names), f"the column {column}")
-    return Labels(np.array(values, np.int64), names, told)
+    note = labels_note(title, len(names), f"the column {column}")
+    return Labels(np.array(values, np.int64), names, note)
 
 
 def _value(value: Any) -> Any:

@@ -23,10 +23,10 @@ from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.formats import MOST_PIXELS, formats, reason
 from vicinal.images.image_set import ImageSet
-from vicinal.images.labels_and_parts import coded, label_columns, labels_told, plain_name
+from vicinal.images.labels_and_parts import coded, label_columns, labels_note, plain_name
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
-from vicinal.images.store import Stored, Writer, facts_told, write_squares
+from vicinal.images.store import Stored, Writer, pixel_notes, write_squares
 from vicinal.progress import Counted, counted, tell
 
 _Stream = Iterator[tuple[Given, str]]
@@ -34,7 +34,7 @@ _IMAGES = ("image", "img", "images", "imgs", "picture", "pictures", "photo", "ph
 
 
 @dataclass(frozen=True)
-class Held:
+class Container:
     """Pictures in a container, and what it says of them.
 
     Attributes:
@@ -52,7 +52,7 @@ class Held:
     column: str = ""
 
 
-def held_in(images: Iterable[Any]) -> Held:
+def container_of(images: Iterable[Any]) -> Container:
     """The pictures in a container, in the order of their places, whatever its own index says.
 
     A data frame (pandas, polars), a `datasets.Dataset` and a dict of columns are tables: one
@@ -74,10 +74,10 @@ def held_in(images: Iterable[Any]) -> Held:
                 f"images[{first!r}]"
             )
         if all(is_picture(value) for value in values):
-            return Held(values, ids=list(images))
+            return Container(values, ids=list(images))
     if isinstance(images, Mapping) or _is_table(images):
         return _of_table(images)
-    return Held(images, classes=classes)
+    return Container(images, classes=classes)
 
 
 def by_position(images: Iterable[Any]) -> Iterator[Any]:
@@ -156,7 +156,7 @@ def _is_table(one: object) -> bool:
     return frame or (hasattr(one, "column_names") and hasattr(one, "features"))
 
 
-def _of_table(table: Any) -> Held:
+def _of_table(table: Any) -> Container:
     if isinstance(table, Mapping):
         names = list(table)
     else:
@@ -170,7 +170,7 @@ def _of_table(table: Any) -> Held:
     classes = tuple(map(str, getattr(features.get(label), "names", None) or ()))
     if labels is not None and classes and all(one in (None, -1) for one in labels):
         labels = None  # as the hub's test parts have them
-    return Held(table[column], labels, classes=classes, column=label or "")
+    return Container(table[column], labels, classes=classes, column=label or "")
 
 
 def _image_column(table: Any, names: list[Any], features: Mapping[str, Any]) -> Any:
@@ -278,7 +278,7 @@ def _holds_pictures(frame: Any) -> bool:
 
 def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
     """The pictures in a container; None if the first is none."""
-    stream = by_position(held_in(pictures).images)
+    stream = by_position(container_of(pictures).images)
     first = next(stream, None)
     if isinstance(first, BadPictureError):
         raise first
@@ -334,26 +334,26 @@ def from_images(
         InputError: If there are no pictures, something is none, sizes differ and none is given,
             labels or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
     """
-    held, met = held_in(images), list[object]()
-    side, stream = _of_one_size(_given(_pictures(held.images, met)), size, name)
+    held, pair_labels = container_of(images), list[object]()
+    side, stream = _of_one_size(_given(_pictures(held.images, pair_labels)), size, name)
     folder = (data_dir or platformdirs.user_cache_path("vicinal")) / "store"
     count = len(held.images) if isinstance(held.images, Sized) else None
     bar = counted(f"decoding {name}", count)
-    found = _kept(stream, Decoding(side, max_pixels=max_pixels), bar, folder)
-    refuse_too_many(name, found.skipped, len(met))
+    found = _decoded_to_file(stream, Decoding(side, max_pixels=max_pixels), bar, folder)
+    refuse_too_many(name, found.skipped, len(pair_labels))
     if found.facts.brightest == 1:
         refuse_ones(found.pixels)
-    good = np.setdiff1d(np.arange(len(met)), found.bad)
-    given = _labels(labels, held, met, name)
+    good = np.setdiff1d(np.arange(len(pair_labels)), found.bad)
+    given = _labels(labels, held, pair_labels, name)
     codes, names = _classes([given[at] for at in good.tolist()], held.classes, name)
-    notes = facts_told(name, found.facts)
+    notes = pixel_notes(name, found.facts)
     if held.column and labels is None and codes is not None:
-        notes += (labels_told(name, len(names), f"the column {held.column}"),)
+        notes += (labels_note(name, len(names), f"the column {held.column}"),)
     tell(notes)
     return ImageSet(
         name,
         found.pixels,
-        _ids(held.ids if ids is None else ids, len(met), name)[good],
+        _ids(held.ids if ids is None else ids, len(pair_labels), name)[good],
         codes,
         names,
         skipped=found.skipped,
@@ -363,7 +363,7 @@ def from_images(
     )
 
 
-def _kept(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
+def _decoded_to_file(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
     """Decodes pictures into a file without a name, so that nothing of it can be left behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -379,11 +379,11 @@ def _kept(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
         raise InputError(f"cannot keep images in {folder} ({error}); give data_dir") from None
 
 
-def _labels(labels: Any, held: Held, met: list[object], name: str) -> list[object]:
+def _labels(labels: Any, held: Container, pair_labels: list[object], name: str) -> list[object]:
     """Each picture's label, or None: given, of the container, or beside the pictures in it."""
-    found = held.labels or met if labels is None else flat(labels, held.ids)
-    if len(found) != len(met):
-        raise InputError(f"{name}: {len(met)} pictures but {len(found)} labels")
+    found = held.labels or pair_labels if labels is None else flat(labels, held.ids)
+    if len(found) != len(pair_labels):
+        raise InputError(f"{name}: {len(pair_labels)} pictures but {len(found)} labels")
     return found
 
 

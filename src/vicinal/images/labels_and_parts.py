@@ -147,7 +147,7 @@ def labels_from(
         declared: Names that come first.
     """
     codes, names = coded(classes, declared)
-    return Labels(codes, names, labels_told(name, len(names), origin))
+    return Labels(codes, names, labels_note(name, len(names), origin))
 
 
 def no_labels(name: str, why: str) -> Labels:
@@ -155,7 +155,7 @@ def no_labels(name: str, why: str) -> Labels:
     return Labels(None, (), f"{name}: no labels ({why})")
 
 
-def labels_told(name: str, count: int, origin: str) -> str:
+def labels_note(name: str, count: int, origin: str) -> str:
     """The line that says where labels are from."""
     return f"{name}: labels from {origin}, {count:,} class{'' if count == 1 else 'es'}"
 

@@ -20,7 +20,7 @@ from vicinal.images.named_sets import load_patches
 from vicinal.images.picture_list import PictureList
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.images.sources import lists_files, parts_of
-from vicinal.images.store import kept_squares
+from vicinal.images.store import decoded_set
 from vicinal.progress import tell
 
 _TEST_SHARE = 0.2
@@ -120,7 +120,7 @@ def _decoded(
     found: list[tuple[ImageSet, NDArray[np.int64]]] = []
     bad: list[Skipped] = []
     for prefix, images in parts:
-        decoded, good = kept_squares(images, prefix, how, data / "store", count)
+        decoded, good = decoded_set(images, prefix, how, data / "store", count)
         found.append((decoded, good))
         bad += decoded.skipped[len(images.skipped) :]
         how = replace(how, channels=decoded.channels, span=decoded.span)

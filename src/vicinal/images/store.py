@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
-from vicinal.images.arrays import Arrays, dim
+from vicinal.images.arrays import Arrays, dim_note
 from vicinal.images.decoding import (
     Decoding,
     Given,
     Span,
     Square,
     decoded,
+    depth_note,
     eight_bits,
-    joined,
-    span_of,
-    told,
+    widened,
 )
 from vicinal.images.image_set import ImageSet
 from vicinal.images.picture_list import PictureList
@@ -81,15 +80,14 @@ class Writer:
     Args:
         file: An empty file, open for reading and writing.
         size: Height and width of a square.
-        asked: 1 or 3 channels; None for what comes.
+        channels: 1 or 3; None for what comes.
         folder: Where deep squares wait.
     """
 
-    def __init__(self, file: IO[bytes], size: int, asked: int | None, folder: Path) -> None:
+    def __init__(self, file: IO[bytes], size: int, channels: int | None, folder: Path) -> None:
         self.size = size
-        self.asked = asked
         self.count = 0
-        self.channels = asked or 1
+        self.channels = channels or 1
         self._file = file
         self._folder = folder
         self._sizes = array("i")  # a list would take ten times as much
@@ -147,7 +145,7 @@ class Writer:
             self._waiting = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 — see _settle
         self._waiting.write(square.pixels.astype(np.float32).tobytes())
         self._deep.append(at)
-        self._span = joined(self._span, span_of(square.pixels))
+        self._span = widened(self._span, square.pixels)
         return np.zeros((self.size, self.size, 1), np.uint8)
 
     def _settle(self, waiting: IO[bytes]) -> None:
@@ -322,7 +320,7 @@ def _opened(path: Path, count: int, size: int) -> Stored | None:
     return Stored(array, sizes, facts, bad, skipped) if whole else None
 
 
-def kept_squares(
+def decoded_set(
     images: PictureList, prefix: str | None, how: Decoding, folder: Path, source: int
 ) -> tuple[ImageSet, NDArray[np.int64]]:
     """The good pictures of a list as an ImageSet, from the store.
@@ -357,12 +355,12 @@ def kept_squares(
         skipped=(*images.skipped, *found.skipped),
         sizes=None if ready else found.sizes,
         span=how.span or found.facts.span,
-        notes=(*images.notes, *facts_told(images.name, found.facts)),
+        notes=(*images.notes, *pixel_notes(images.name, found.facts)),
     )
     return squares, good
 
 
-def facts_told(name: str, facts: Facts) -> tuple[str, ...]:
+def pixel_notes(name: str, facts: Facts) -> tuple[str, ...]:
     """Lines for the user: what should be known of the pixels."""
-    span = () if facts.span is None else (told(name, facts.deep, facts.span),)
-    return (*span, dim(name, facts.brightest)) if facts.is_dim else span
+    span = () if facts.span is None else (depth_note(name, facts.deep, facts.span),)
+    return (*span, dim_note(name, facts.brightest)) if facts.is_dim else span

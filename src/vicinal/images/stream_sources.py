@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError, option
 from vicinal.images.arrays import Arrays
-from vicinal.images.decoding import Decoding, Square, decoded, joined, plain_pixels, span_of
+from vicinal.images.decoding import Decoding, Square, decoded, plain_pixels, widened
 from vicinal.images.formats import MOST_PIXELS
 from vicinal.images.image_stream import BLOCK, ImageStream
 from vicinal.images.loading import data_folder, source_parts
@@ -154,7 +154,7 @@ def _looked_at(images: PictureList, how: Decoding) -> Decoding:
     span = None
     if any(pixels.dtype != np.uint8 for pixels in first):
         for pixels in _pixels(images, how):
-            span = span if pixels.dtype == np.uint8 else joined(span, span_of(pixels))
+            span = widened(span, pixels)
     return replace(how, channels=3 if colour else 1, span=span)
 
 

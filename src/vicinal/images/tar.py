@@ -33,9 +33,8 @@ from vicinal.images.decoding import (
     Span,
     Square,
     decoded,
-    joined,
     plain_pixels,
-    span_of,
+    widened,
 )
 from vicinal.images.folder import classes_by_folder
 from vicinal.images.formats import suffixes, unread
@@ -330,7 +329,7 @@ def _sampled(shards: TarShards) -> tuple[tuple[float, ...], tuple[float, ...], S
     span: Span | None = None
     for group in squares(shards.how):
         for one in group:
-            span = span if one.pixels.dtype == np.uint8 else joined(span, span_of(one.pixels))
+            span = widened(span, one.pixels)
     count = sum(map(len, index.values()))
     refuse_too_many(_name(shards.files), tuple(shards.bad.values()), count)
     sums = ChannelSums()

@@ -127,7 +127,7 @@ Made = tuple[bytes, dict[str, Any], str, str]
 
 
 @dataclass(frozen=True)
-class Parts:
+class EmbeddedFolder:
     """What was written.
 
     Attributes:
@@ -144,7 +144,7 @@ class Parts:
     parts: int
     skipped: tuple[Skipped, ...]
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """All of it in a line."""
         left = f"; {len(self.skipped):,} left out, see skipped.csv" if self.skipped else ""
         numbers = f"{self.dimensions} numbers each, {self.parts} files"
@@ -152,7 +152,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Part:
+class EmbeddedPiece:
     """A written file: its rows, their width, and what was left out."""
 
     images: int
@@ -178,7 +178,7 @@ class PieceEmbedder:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As Ray Data calls it: pieces in, parts out; an error is no exception, but its text."""
-        done: list[Part | str] = []
+        done: list[EmbeddedPiece | str] = []
         for piece in batch["piece"]:
             try:
                 part = self.written(piece) or self.write(piece, self.decoded(piece))
@@ -200,7 +200,7 @@ class PieceEmbedder:
         )
         return decode(piece, how)
 
-    def written(self, piece: Piece) -> Part | None:
+    def written(self, piece: Piece) -> EmbeddedPiece | None:
         """The part of a piece, if it is there already."""
         filesystem, folder = fsspec.core.url_to_fs(self.out)
         path = f"{folder}/{_name(piece)}"
@@ -211,9 +211,9 @@ class PieceEmbedder:
             origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
             width = read.schema_arrow.field("representation").type.list_size
             skipped = tuple(Skipped(**one) for one in origin["skipped"])
-            return Part(read.metadata.num_rows, width, skipped)
+            return EmbeddedPiece(read.metadata.num_rows, width, skipped)
 
-    def write(self, piece: Piece, decoded: images.Part) -> Part:
+    def write(self, piece: Piece, decoded: images.Part) -> EmbeddedPiece:
         """Embeds the pictures of a piece and writes its part."""
         squares, size = decoded.images, self.preparation.size
         if not len(squares):  # then one black image says how wide a row is
@@ -225,7 +225,7 @@ class PieceEmbedder:
         found = from_parts([decoded], array[:count], origin)
         with replacing_in(self.out, _name(piece)) as file:
             pq.write_table(found.table(), file)
-        return Part(count, array.shape[1], skipped)
+        return EmbeddedPiece(count, array.shape[1], skipped)
 
 
 @cores.shared()
@@ -240,7 +240,7 @@ def embed_pieces(
     data_dir: Path | None = None,
     exclude: tuple[str, ...] = (),
     max_pixels: int = images.MOST_PIXELS,
-) -> Parts:
+) -> EmbeddedFolder:
     """Embeds a source into a folder of parquet files; goes on where it was interrupted.
 
     Decoding takes every core and the network every core or the GPU, one piece ahead of each
@@ -288,7 +288,7 @@ def embed_pieces(
     if skipped:
         _keep(where, skipped)
     write_plan(where, plan | {"finished": True, "images": count, "skipped": len(skipped)})
-    return Parts(out, count, max(part.dimensions for part in done), len(done), skipped)
+    return EmbeddedFolder(out, count, max(part.dimensions for part in done), len(done), skipped)
 
 
 def _origin(
@@ -305,12 +305,12 @@ def _origin(
     }
 
 
-def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+def _here(listed: Sequence[Piece], made: Made) -> Iterator[EmbeddedPiece]:
     """Piece by piece in this process; the next is decoded while one is embedded."""
     embedder = PieceEmbedder(*made, threads=None)
     with ThreadPoolExecutor(1) as ahead:
 
-        def begun(piece: Piece) -> Callable[[], Part]:
+        def begun(piece: Piece) -> Callable[[], EmbeddedPiece]:
             part = embedder.written(piece)
             if part is not None:
                 return lambda: part
@@ -324,11 +324,11 @@ def _here(listed: Sequence[Piece], made: Made) -> Iterator[Part]:
         yield following()
 
 
-def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[Part]:
+def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[EmbeddedPiece]:
     """On the workers of a cluster."""
     items = [{"piece": piece} for piece in listed]
     for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
-        if not isinstance(row["part"], Part):
+        if not isinstance(row["part"], EmbeddedPiece):
             raise InputError(str(row["part"]))
         yield row["part"]
 
