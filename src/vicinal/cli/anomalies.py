@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, FalseAlarms, IndexFolder, Threads, new_csv
-from vicinal.cli.output import SHOWN, answer, save_rows
+from vicinal.cli.output import answer_rows
 
 
 def anomalies(
@@ -41,10 +41,7 @@ def anomalies(
     whole = searched if reference is None else Representations.load(embeddings)
     normal = None if reference is None else searched
     found = rank_anomalies(whole, normal, false_alarms=false_alarms, k=k, index=opened)
-    listed = found.listed(whole)
-    header = found.header(whole)
-    save_rows(out, header, listed)
-    flagged = sum(picture["flagged"] for picture in listed)
+    flagged = int((found.scores > found.threshold).sum())
     rate = "no reference: p is a picture's rank within the set, and no false-alarm rate is known"
     if found.measured is not None:
         low, high = found.measured["interval"]
@@ -53,11 +50,12 @@ def anomalies(
             f"({low:.2%} to {high:.2%}) of {found.measured['n']:,} further normal pictures; "
             f"{found.calibration:,} calibrated, {found.bank:,} are the bank"
         )
-    answer(
+    answer_rows(
+        found,
+        whole,
+        out,
         as_json,
-        lambda: {"k": k, "false_alarms": false_alarms} | found.to_json(whole),
         f"{flagged} of {len(whole):,} flagged: score above {found.threshold:.4g}",
         rate,
-        header=header,
-        rows=listed[:SHOWN],
+        beside={"k": k, "false_alarms": false_alarms},
     )

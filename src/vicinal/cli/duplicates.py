@@ -17,7 +17,7 @@ from vicinal.cli.options import (
     new_csv,
     reading,
 )
-from vicinal.cli.output import SHOWN, answer, save_rows
+from vicinal.cli.output import SHOWN, answer, answer_rows, save_rows
 from vicinal.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,17 +73,15 @@ def duplicates(
     whole = known.embeddings
     found = find_duplicates(whole, threshold, opened, small=known.small)
     between = None if known.small is None else leaks_within(known)
-    listed = found.listed(whole)
-    save_rows(out, found.header(whole), listed)
-    parts = {} if between is None else {"between_parts": between.to_json()}
-    answer(
+    answer_rows(
+        found,
+        whole,
+        out,
         as_json,
-        lambda: found.to_json(whole) | parts,
-        *found.summary(),
         *([] if between is None else between.summary()),
         header=("group", "distance", "id_a", "id_b"),
-        rows=listed[:SHOWN],
         warning=found.warning(),
+        beside={} if between is None else {"between_parts": between.to_json()},
     )
 
 

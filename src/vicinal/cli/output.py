@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,10 @@ from rich.text import Text
 from vicinal.errors import readable
 from vicinal.files import as_json as json_text
 from vicinal.files import write_csv
+
+if TYPE_CHECKING:
+    from vicinal.evaluations.score import Answer
+    from vicinal.representations.representations import Representations
 
 Row = Mapping[str, Any]
 
@@ -51,6 +55,41 @@ def answer(
     for line in lines:
         if line is not None:
             say(line)
+
+
+def answer_rows(
+    found: Answer,
+    pictures: Representations,
+    out: Path | None,
+    as_json: bool,
+    *lines: str,
+    header: Sequence[str] | None = None,
+    warning: str | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Saves the rows of what an evaluation found, if asked to, and prints the first of them.
+
+    Args:
+        found: What was found.
+        pictures: The pictures it is about.
+        out: The CSV to write, or None.
+        as_json: Whether for a program.
+        lines: Sentences below the table, after the summary.
+        header: The columns that a person sees; None for all.
+        warning: A line above the table.
+        beside: What the JSON document holds beside `to_json`.
+    """
+    if out is not None:
+        found.save(out, pictures)
+    answer(
+        as_json,
+        lambda: found.to_json(pictures) | dict(beside or {}),
+        *found.summary(),
+        *lines,
+        header=found.header(pictures) if header is None else header,
+        rows=() if as_json else found.listed(pictures)[:SHOWN],
+        warning=warning,
+    )
 
 
 def save_rows(out: Path | None, header: Sequence[str], rows: Iterable[Row]) -> None:

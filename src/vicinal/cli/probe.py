@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
-from vicinal.cli.output import SHOWN, answer, save_rows
+from vicinal.cli.output import answer_rows
 
 
 def probe(
@@ -30,18 +30,16 @@ def probe(
 
     whole = Representations.load(embeddings)
     found = predict(whole, labels)
-    listed = found.listed(whole)
-    header = found.header(whole)
-    save_rows(out, header, listed)
     accuracy = found.accuracy
     assert accuracy.interval is not None
     low, high = accuracy.interval
-    answer(
+    answer_rows(
+        found,
+        whole,
+        out,
         as_json,
-        lambda: found.to_json(whole),
-        f"{accuracy.n} labels of {len(found.class_names)} classes, {len(listed):,} predictions; "
+        f"{accuracy.n} labels of {len(found.class_names)} classes, "
+        f"{len(found.rest):,} predictions; "
         f"accuracy by {found.folds}-fold cross-validation {accuracy.value:.1%} "
         f"({low:.1%} to {high:.1%}; the largest class has {accuracy.chance:.1%})",
-        header=header,
-        rows=listed[:SHOWN],
     )

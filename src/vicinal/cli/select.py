@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
-from vicinal.cli.output import SHOWN, answer, save_rows
+from vicinal.cli.output import answer_rows
 
 
 def select(
@@ -40,13 +40,6 @@ def select(
 
     whole = Representations.load(embeddings)
     found = select_pictures(whole, count, labels=labels, method=method, seed=seed)
-    listed, header = found.listed(whole), found.header(whole)
-    save_rows(out, header, listed)
     beside = f" beside {found.labelled:,} labelled ones" if found.labelled else ""
-    answer(
-        as_json,
-        lambda: found.to_json(whole),
-        f"{len(listed):,} of {len(whole):,} pictures to label, {method}{beside}",
-        header=header,
-        rows=listed[:SHOWN],
-    )
+    line = f"{len(found.rows):,} of {len(whole):,} pictures to label, {method}{beside}"
+    answer_rows(found, whole, out, as_json, line)

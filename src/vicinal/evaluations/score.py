@@ -81,6 +81,10 @@ class Answer:
         """Each row as plain data, by the names of the columns."""
         raise NotImplementedError
 
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
+        """All of it as plain data."""
+        raise NotImplementedError
+
     def summary(self) -> list[str]:
         """What was found, in a line or two."""
         return []
