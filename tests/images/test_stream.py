@@ -251,6 +251,7 @@ def test_a_folder_becomes_a_store(tmp_path: Path) -> None:
 def test_other_commands_take_tar_files_and_shards_too(tars: Path, tmp_path: Path) -> None:
     ((split, listed),) = source_parts(f"{tars}/part-{{000..002}}.tar")
     assert (split, len(listed), listed.ids[11]) == (None, 30, "11.png")
+    assert listed.notes[1] == "part-000: not used: 30 .cls"
     assert listed.take(slice(9, 12)).ids.tolist() == ["09.png", "10.png", "11.png"]
     splits = load(f"tar:{tars}/part-*.tar", size=8, data_dir=tmp_path)
     assert (len(splits.train), len(splits.test)) == (24, 6)

@@ -205,38 +205,43 @@ class Found:
             path: Within the source, with ``/`` between folders.
             exclude: The user's patterns.
         """
-        if left_behind(path.rpartition("/")[2]):
+        if left_behind(path):
             return True
         out = bool(exclude) and excluded(path, exclude)
         self.excluded += out
         return out
 
-    def add(self, path: str, place: Path | str) -> None:
-        """Adds a file that is not left out.
+    def takes(self, path: str, place: Path | str) -> bool:
+        """Whether a file that is not left out is a picture that is read; notes any other.
 
         Args:
-            path: Within the folder, with ``/`` between folders.
-            place: Where it lies, or its address.
+            path: Within the source, with ``/`` between folders.
+            place: Where it lies, or what people call it.
         """
         name = path.rpartition("/")[2]
         suffix = PurePosixPath(name).suffix.lower()
         if name.lower().endswith(suffixes()):
-            self.files.append(path)
-        elif (reason := unread(name)) is not None:
+            return True
+        if (reason := unread(name)) is not None:
             self.unread.append(Skipped(as_text(place), f"is {reason}"))
         elif not suffix and isinstance(place, Path) and is_picture(_head(place)):
             reason = "is a picture without an ending such as .jpg in its name: rename it"
             self.unread.append(Skipped(as_text(place), reason))
         else:
             self.others[suffix or "without an ending"] += 1
+        return False
+
+    def unread_kinds(self) -> Counter[str]:
+        """How many files look like pictures and are not read, by ending and reason."""
+        return Counter(
+            f"{PurePosixPath(one.path).suffix.lower() or 'without an ending'} "
+            f"({one.reason.removeprefix('is ')})"
+            for one in self.unread
+        )
 
     def notes(self, name: str) -> tuple[str, ...]:
         """A line for the user, if anything is there that is not used."""
-        kinds = Counter((Path(one.path).suffix.lower(), one.reason) for one in self.unread)
-        unused = [
-            f"{count:,} {suffix or 'without an ending'} ({reason.removeprefix('is ')})"
-            for (suffix, reason), count in kinds.most_common()
-        ]
+        unused = [f"{count:,} {kind}" for kind, count in self.unread_kinds().most_common()]
         if self.closed:
             first, count = self.closed[0], len(self.closed)
             folders = f"{count:,} folder{'s' if count > 1 else ''}"
@@ -327,8 +332,9 @@ def _read(
             kept.append(folder)
         folders[:] = kept
         for file in sorted(files):
-            if not left(inside / file):
-                found.add((inside / file).as_posix(), here / file)
+            path = (inside / file).as_posix()
+            if not left(inside / file) and found.takes(path, here / file):
+                found.files.append(path)
     return links
 
 
@@ -356,10 +362,11 @@ class _FarFolder:
         within, found = f"{folder}/" if folder else "", Found()
         root = self._filesystem.unstrip_protocol(f"{self._root}/{folder}".rstrip("/"))
         for file in self._files:
-            if not file.startswith(within) or any(map(left_behind, file.split("/")[:-1])):
+            inside = file.removeprefix(within)
+            if not file.startswith(within) or found.leaves_out(file, self._exclude):
                 continue
-            if not found.leaves_out(file, self._exclude):
-                found.add(file[len(within) :], f"{root}/{file[len(within) :]}")
+            if found.takes(inside, f"{root}/{inside}"):
+                found.files.append(inside)
         return str(root), found
 
 

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,9 +19,7 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError
 from vicinal.files import (
     as_text,
-    excluded,
     file_stamp,
-    left_behind,
     literal_start,
     read_json,
     write_json,
@@ -36,8 +33,8 @@ from vicinal.images.decoding import (
     plain_pixels,
     widened,
 )
-from vicinal.images.folder import classes_by_folder
-from vicinal.images.formats import suffixes, unread
+from vicinal.images.folder import Found, classes_by_folder
+from vicinal.images.formats import suffixes
 from vicinal.images.image_stream import ChannelSums, ImageStream
 from vicinal.images.picture_list import PictureList, Rows
 from vicinal.images.skipped import Skipped, refuse_too_many
@@ -66,9 +63,9 @@ def load(pattern: str, exclude: tuple[str, ...] = ()) -> tuple[PictureList, None
     Raises:
         InputError: If nothing matches, or a file is no tar file or has no image.
     """
-    files, others = _files(pattern), Counter[str]()
+    files, found = _files(pattern), Found()
     names = [
-        [as_text(member.name.removeprefix("./")) for member in _members(path, exclude, others)]
+        [as_text(member.name.removeprefix("./")) for _, member in _members(path, exclude, found)]
         for path in files
     ]
     counts = [len(inside) for inside in names]
@@ -85,7 +82,8 @@ def load(pattern: str, exclude: tuple[str, ...] = ()) -> tuple[PictureList, None
         Rows.all(partial(_pictures, exclude=exclude), files, counts),
         ids,
         classes_by_folder(paths, name),
-        notes=tuple(_notes(name, others, None)),
+        found.skipped,
+        found.notes(name),
     ), None
 
 
@@ -185,12 +183,18 @@ def open_tar(
     digest = hashlib.sha256(repr(asked).encode()).hexdigest()
     kept = cache / "tar" / f"{digest[:32]}.json"
     if not kept.is_file():
-        others: Counter[str] = Counter()
-        counts = tuple(sum(1 for _ in _members(path, exclude, others)) for path in files)
+        found = Found()
+        counts = tuple(sum(1 for _ in _members(path, exclude, found)) for path in files)
         _refuse_empty(files, counts)
         mean, std, span = _sampled(TarShards(files, counts, how, exclude))
         kept.parent.mkdir(parents=True, exist_ok=True)
-        known = {"counts": counts, "mean": mean, "std": std, "span": span, "others": others}
+        known = {
+            "counts": counts,
+            "mean": mean,
+            "std": std,
+            "span": span,
+            "others": found.unread_kinds(),
+        }
         write_json(kept, known)
     known = read_json(kept)
     channels, name = len(known["mean"]), _name(files)
@@ -275,26 +279,19 @@ def _opened(path: str) -> Iterator[tarfile.TarFile]:
 
 
 def _members(
-    path: str,
-    exclude: tuple[str, ...],
-    others: Counter[str] | None = None,
-    tar: tarfile.TarFile | None = None,
-) -> Iterator[tarfile.TarInfo]:
-    """The members that are images, in order; ``others`` counts those that only look like one."""
-    if tar is None:
-        with _opened(path) as opened:
-            yield from _members(path, exclude, others, opened)
-        return
-    while (member := tar.next()) is not None:
-        # Or a file of a million members would fill the memory; typeshed does not know the list.
-        tar.members.clear()  # type: ignore[attr-defined]
-        name = member.name.removeprefix("./")
-        if not member.isfile() or left_behind(name) or excluded(name, exclude):
-            continue
-        if name.lower().endswith(suffixes()):
-            yield member
-        elif others is not None and (reason := unread(name)) is not None:
-            others[f"{Path(name).suffix.lower()} ({reason})"] += 1
+    path: str, exclude: tuple[str, ...], found: Found | None = None
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The file, open, and each member that is an image, in order; ``found`` notes the others."""
+    found = found or Found()
+    with _opened(path) as tar:
+        while (member := tar.next()) is not None:
+            # Or a file of a million members would fill the memory; typeshed has no such list.
+            tar.members.clear()  # type: ignore[attr-defined]
+            name = member.name.removeprefix("./")
+            if not member.isfile() or found.leaves_out(name, exclude):
+                continue
+            if found.takes(name, f"{path}, {name}"):
+                yield tar, member
 
 
 def _pictures(
@@ -303,15 +300,14 @@ def _pictures(
     """The encoded images at ``index``, ascending, and what an error message calls each."""
     wanted = iter(index.tolist())
     position = next(wanted, None)
-    with _opened(path) as tar:
-        for number, member in enumerate(_members(path, exclude, None, tar)):
-            if position is None:
-                return
-            if number == position:
-                file = tar.extractfile(member)
-                assert file is not None
-                yield file.read(), f"{path}, {member.name}"
-                position = next(wanted, None)
+    for number, (tar, member) in enumerate(_members(path, exclude)):
+        if position is None:
+            return
+        if number == position:
+            file = tar.extractfile(member)
+            assert file is not None
+            yield file.read(), f"{path}, {member.name}"
+            position = next(wanted, None)
     if position is not None:
         raise InputError(f"{path}: has fewer images than when it was counted; start again")
 
