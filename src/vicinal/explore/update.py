@@ -26,8 +26,8 @@ from vicinal.explore.group_pictures import group_pictures, keep_groups
 from vicinal.explore.map_pictures import map_columns, map_figures
 from vicinal.explore.request import Request
 from vicinal.explore.stage_files import StageResult, read_figures, read_neighbours, write_stage
-from vicinal.files import read_json, write_csv, write_json
-from vicinal.images import Part, keep_skipped, lists_files, load_parts, named
+from vicinal.files import is_address, read_json, write_csv, write_json
+from vicinal.images import Part, keep_skipped, load_parts, named
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
@@ -142,7 +142,8 @@ def update(request: Request) -> None:
     """
     run = request.update
     assert run is not None
-    if not lists_files(request.data):
+    kind, _, place = named(request.data).partition(":")
+    if kind not in ("folder", "csv") or is_address(place):
         raise InputError(f"{option('update')}: needs a folder, or a CSV that lists files")
     with hold_run(run) as folder:
         _take_places(run)  # of an update that was killed when it was all but done
