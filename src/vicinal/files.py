@@ -72,7 +72,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Removes what processes of this machine that are no more had begun to write for ``path``."""
+    """Removes half-written files for ``path`` of this machine's processes that have ended."""
     pattern = re.compile(re.escape(f"{path.name}.{_host()}.") + r"(\d+)\.partial")
     with suppress(OSError):
         for name in os.listdir(path.parent):

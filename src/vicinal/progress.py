@@ -29,7 +29,7 @@ def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Cal
 
     Args:
         title: What is going on.
-        total: How many there are; None if nobody knows.
+        total: How many there are; None if that is not known.
         unit: Of what.
     """
     console = Console(stderr=True)
@@ -48,7 +48,9 @@ def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Cal
 
 def tell(notes: Iterable[str]) -> None:
     """Prints each line once; of several ranks the first does."""
-    if "torch.distributed" in sys.modules:  # or this is no rank, and torch takes seconds to import
+    if (
+        "torch.distributed" in sys.modules
+    ):  # else there are no ranks, and importing torch takes seconds
         from vicinal import distributed
 
         if not distributed.is_first():

@@ -45,7 +45,7 @@ INTERPOLATIONS = {
 
 _REDUCING_GAP = 3.0  # Pillow calls this "nearly indistinguishable" from not reducing first
 _LARGE = 16 << 20
-"""Pixels from which on pictures are decoded one at a time, lest every core hold a huge one."""
+"""Pictures with more pixels are decoded one at a time, so that not every core holds a huge one."""
 _ONE_AT_A_TIME = threading.Lock()
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # the machine's fault, not the file's
 _TURNS = {
@@ -115,7 +115,7 @@ class Decoding:
 
 
 def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:
-    """The pixels of one picture by itself, see `square`; its own range is its span by default.
+    """Decodes one picture, see `square`; without a span, its own range is its span.
 
     Args:
         picture: As in `square`.
@@ -350,7 +350,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """What turns the picture as its EXIF data say."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # EXIF data that are none say nothing, and the picture is whole
+    except Exception:  # the EXIF data are damaged; the picture itself is not
         return None
 
 

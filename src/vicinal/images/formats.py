@@ -78,7 +78,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def unread(name: str, head: bytes = b"") -> str | None:
-    """Why a file that looks like a picture is not read, and what helps; None where it is no such.
+    """Why a file that looks like a picture is not read, and what helps; None for any other file.
 
     Args:
         name: The file's name, of which the ending counts.
@@ -131,7 +131,7 @@ def _sniffed(head: bytes) -> str | None:
 
 MOST_PIXELS = 178_956_970
 """Pixels that a picture may have, as it is decoded, unless told otherwise: Pillow's own limit."""
-# Not `option`: the reason is kept, in skipped.csv and beside the pixels, for who reads it later.
+# Not `option`: skipped.csv and the store keep the reason, and others than the caller read them.
 _RAISED_BY = "--max-megapixels or max_pixels raises it"
 _HEAD = 256  # bytes by which formats are told
 

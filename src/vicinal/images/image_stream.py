@@ -44,7 +44,7 @@ class Shards(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageStream:
-    """Equally sized images in shards, and what has to be known of them beforehand.
+    """Equally sized images in shards, and what training needs to know of them before it starts.
 
     Attributes:
         name: What people call the set.

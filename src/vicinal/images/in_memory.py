@@ -106,7 +106,7 @@ def is_picture(one: object) -> bool:
 def opened_cell(one: Any, where: str) -> Any:
     """A cell as `datasets` writes it, encoded bytes or a path, as Pillow's image, not decoded yet.
 
-    Anything else stays what it is; what is no picture becomes a `BadPictureError`.
+    Anything else stays what it is; a picture that cannot be opened becomes a `BadPictureError`.
     """
     if isinstance(one, Mapping) and is_picture(one):
         one = one.get("bytes") or (Path(one["path"]) if one.get("path") else b"")
@@ -211,7 +211,7 @@ def squares(
     interpolation: str = "bilinear",
     span: Span | None = None,
 ) -> Squares | None:
-    """The pictures as squares; None if they are no pictures but rows of numbers.
+    """The pictures as squares; None if they are rows of numbers.
 
     Args:
         pictures: An ImageSet, an array (N, H, W) or (N, H, W, C), or pictures one by one, of any
@@ -277,7 +277,7 @@ def _holds_pictures(frame: Any) -> bool:
 
 
 def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
-    """The pictures in a container; None if the first is none."""
+    """The pictures in a container; None if the first item is not a picture."""
     stream = by_position(container_of(pictures).images)
     first = next(stream, None)
     if isinstance(first, BadPictureError):
@@ -331,8 +331,8 @@ def from_images(
         max_pixels: Pixels of a picture that may be decoded; a larger one is skipped.
 
     Raises:
-        InputError: If there are no pictures, something is none, sizes differ and none is given,
-            labels or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
+        InputError: If there are no pictures, an item is not a picture, sizes differ and ``size``
+            is not given, labels or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
     """
     held, pair_labels = container_of(images), list[object]()
     side, stream = _of_one_size(_given(_pictures(held.images, pair_labels)), size, name)
@@ -421,7 +421,7 @@ def _of_one_size(stream: _Stream, size: int | None, name: str) -> tuple[int, _St
     """The height and width to come, and the pictures, none of which has another if none is asked.
 
     Raises:
-        InputError: If there are no pictures or they are no equal squares.
+        InputError: If there are no pictures or they are not squares of one size.
     """
     first: list[tuple[Given, str]] = []
     for picture, where in stream:
@@ -474,7 +474,7 @@ def _classes(
 
 
 def _is_none(label: Any) -> bool:
-    """Whether a label says that there is none: None, or NaN and pandas' NA, unequal to all."""
+    """Whether a label is missing: None, NaN or pandas' NA."""
     return label is None or type(label).__name__ == "NAType" or bool(label != label)
 
 
@@ -482,7 +482,7 @@ def _whole(label: Any) -> int:
     """A label as an integer; a boolean is one, and so is a whole float, as data frames make.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not an integer.
     """
     if isinstance(label, np.bool_) or (isinstance(label, float) and label.is_integer()):
         return int(label)

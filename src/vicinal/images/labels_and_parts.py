@@ -151,7 +151,7 @@ def labels_from(
 
 
 def no_labels(name: str, why: str) -> Labels:
-    """That there are none, and why not."""
+    """Says that there are no labels, and why."""
     return Labels(None, (), f"{name}: no labels ({why})")
 
 

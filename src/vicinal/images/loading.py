@@ -44,14 +44,15 @@ def load(
     is left as it is. There is one channel if every training image is grey and three otherwise;
     test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
     Pictures that cannot be used are left out and listed in ``skipped`` of the result (`Splits` and
-    its ImageSets); whoever writes files passes that to `keep_skipped`. Lines on standard error say
+    its ImageSets); `keep_skipped` writes them into a file. Lines on standard error say
     where the labels are from and what of the source is not used.
 
     Args:
         source: A folder of image files, a .csv of paths and labels, .parquet files or a pattern
-            of them, an .npy or .npz; or a name in ``SOURCES``, with what it takes after a colon:
-            ``hub:NAME`` (of the Hugging Face hub, or a folder that `datasets` saved), and where
-            a path does not say what it is, ``folder:``, ``csv:``, ``parquet:`` or ``numpy:``.
+            of them, an .npy, .npz or .tar; or a name in ``SOURCES``, with what it takes after a
+            colon: ``shards:FOLDER``, ``hub:NAME`` (of the Hugging Face hub, or a folder that
+            `datasets` saved), and where a path does not say what it is, ``folder:``, ``csv:``,
+            ``parquet:``, ``numpy:`` or ``tar:``. Folders and parquet files may be addresses.
         size: Height and width in pixels.
         seed: Seed of the held-out test set (a fifth, by class) of a source without one of its
             own, and of the draw of ``limit``.
@@ -182,7 +183,7 @@ class Part:
     Attributes:
         split: ``train`` or ``test``; None where the source has no parts of its own.
         images: The images, in the source's order.
-        paths: Where each image's file lies, absolute; None for a source that is no files.
+        paths: Where each image's file lies, absolute; None if the pictures are not files.
     """
 
     split: str | None
@@ -276,5 +277,5 @@ def data_folder(data_dir: Path | None) -> Path:
 
 
 def _patterns(exclude: Sequence[str]) -> tuple[str, ...]:
-    """Patterns of what is left out; a single one is no list of letters."""
+    """The patterns as a tuple; a string is a single pattern."""
     return (exclude,) if isinstance(exclude, str) else tuple(exclude)

@@ -85,7 +85,7 @@ def _parted(pattern: str) -> dict[str, list[str]]:
     files = _files(pattern)
     if not files:
         raise InputError(f"parquet:{pattern}: no parquet file there; give a file or a pattern")
-    start = os.path.commonprefix(files)  # noqa: RUF071 — then cut; addresses are no paths
+    start = os.path.commonprefix(files)  # noqa: RUF071 — then cut; the files may be addresses
     start = start[: max(start.rfind("/"), start.rfind(os.sep)) + 1]
     inside = {file[len(start) :].replace(os.sep, "/"): file for file in files}
     parts = {

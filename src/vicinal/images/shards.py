@@ -66,7 +66,7 @@ def load(folder: str) -> Parts:
         folder: The folder of the store.
 
     Raises:
-        InputError: If it is no such folder or a file of it is missing.
+        InputError: If the folder is not a store or a file of it is missing.
     """
     root, _, parts = _opened(folder)
     name = root.resolve().name
@@ -115,7 +115,7 @@ def open_shards(folder: str, *, test_images: int) -> ImageStream:
         test_images: At most so many images of its test part are read into memory.
 
     Raises:
-        InputError: If it is no such folder or a file of it is missing.
+        InputError: If the folder is not a store or a file of it is missing.
     """
     root, index, parts = _opened(folder)
     shape, train = parts["train"].shape, parts["train"]

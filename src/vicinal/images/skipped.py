@@ -20,7 +20,7 @@ class Skipped:
     """A picture that was left out.
 
     Attributes:
-        path: Its file (a name that is no UTF-8 as `vicinal.files.as_text` has it), or
+        path: Its file (as `vicinal.files.as_text` writes it), or
             the file and the row.
         reason: Why it cannot be used, in a few words.
     """
@@ -60,7 +60,7 @@ def refuse_too_many(name: str, skipped: Sequence[Skipped], count: int) -> None:
 
 
 def read_skipped(path: Path) -> tuple[Skipped, ...]:
-    """What `keep_skipped` wrote; nothing where there is no such file."""
+    """What `keep_skipped` wrote; empty if there is no such file."""
     if not path.exists():
         return ()
     rows = read_rows(path)

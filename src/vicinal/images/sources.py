@@ -156,7 +156,7 @@ def parts_of(
 
 
 def _unknown(source: str, full: str, more: tuple[str, ...]) -> str:
-    """Why a source is none, and what is likely meant."""
+    """Why a source is not known, and what is likely meant."""
     valid = [f"{n}:{s.argument}" if s.argument else n for n, s in SOURCES.items()] + list(more)
     if os.path.exists(os.path.expanduser(source)):
         return (

@@ -80,7 +80,7 @@ class Writer:
     Args:
         file: An empty file, open for reading and writing.
         size: Height and width of a square.
-        channels: 1 or 3; None for what comes.
+        channels: 1 or 3; None for 1 until a colour picture comes.
         folder: Where deep squares wait.
     """
 
@@ -173,7 +173,7 @@ class Writer:
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def _widen(self) -> None:
-        """Repeats each grey value thrice, from the end on, where nothing is overwritten unread."""
+        """Repeats each grey value three times, from the end, so that no value is lost."""
         end = self.count * self.size * self.size
         while end:
             begin = max(0, end - _BLOCK_BYTES)

@@ -1,8 +1,8 @@
 """A source of any size into a folder of parquet files, here or on the workers of a Ray cluster.
 
-The source is cut into pieces beforehand. A piece becomes one file, whose name is its number and
-which is there whole or not at all; so a piece that is done twice, because a worker died, is still
-there once, and an interrupted run goes on with the pieces that are missing.
+The source is cut into pieces before anything is decoded. A piece becomes one file, which is named
+by its number and is there whole or not at all. So a piece that is done twice, because a worker
+died, is still there once, and an interrupted run goes on with the pieces that are missing.
 
 Ray by itself tries for a quarter of an hour to reach a head that is not there, and prints a line
 of its own every few seconds. So the address is tried before Ray hears of it.
@@ -177,7 +177,7 @@ class PieceEmbedder:
             cores.set_threads(threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ray Data calls it: pieces in, parts out; an error is no exception, but its text."""
+        """As Ray Data calls it: pieces in, what was written out; an error is returned as text."""
         done: list[EmbeddedPiece | str] = []
         for piece in batch["piece"]:
             try:
@@ -448,7 +448,7 @@ def mapped(
 
 
 def _reach(address: str) -> None:
-    """Refuses an address where no Ray answers; one that is none is left to Ray."""
+    """Refuses an address where no Ray answers; Ray itself refuses what is not an address."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         try:
