@@ -331,8 +331,8 @@ def from_images(
         max_pixels: Pixels of a picture that may be decoded; a larger one is skipped.
 
     Raises:
-        InputError: If there are no pictures, an item is not a picture, sizes differ and ``size``
-            is not given, labels or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
+        InputError: If there are no pictures or other items, sizes differ and none is given, labels
+            or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
     """
     held, pair_labels = container_of(images), list[object]()
     side, stream = _of_one_size(_given(_pictures(held.images, pair_labels)), size, name)
