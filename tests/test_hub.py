@@ -134,9 +134,15 @@ def python(program: str, *arguments: str | Path, endpoint: str, home: Path) -> A
         "HF_TOKEN": "hf_standin",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    return forked.run(*arguments, program=program, cwd=Path.cwd(), env=environment)
+    return forked.run(*arguments, program=AFRESH + program, cwd=Path.cwd(), env=environment)
 
 
+# What a forked process has imported already has read where the Hub is.
+AFRESH = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]
+"""
 ROUND_TRIP = """
 import sys, torch, vicinal
 print(vicinal.push_to_hub(sys.argv[1], "photos"))

@@ -202,9 +202,9 @@ def reading(exclude: list[str] | None, max_megapixels: float | None) -> Reading:
     return {"exclude": tuple(exclude or ()), "max_pixels": round(max_megapixels * 1e6)}
 
 
-def wants_page(asked: bool | None) -> bool:
-    """Whether to open a page: as asked, else where a person sits at a desktop."""
-    if asked is not None:
-        return asked
+def wants_page(choice: bool | None) -> bool:
+    """Whether to open a page: as chosen, else where a person sits at a desktop."""
+    if choice is not None:
+        return choice
     desktop = sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
     return sys.stdout.isatty() and desktop

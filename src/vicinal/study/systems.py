@@ -158,8 +158,8 @@ class Measure:
     def _clusters(self, learner: str) -> Figures:
         train = self._read(learner, "train")
         found = self._by.clusters(train, train.labels if several_classes(train) else None)
-        kept = self._positions(len(train))
-        sample, assignment = train.take(kept), found.assignment[kept]
+        rows = self._positions(len(train))
+        sample, assignment = train.take(rows), found.assignment[rows]
         lacking = needed(train, train)
         points = self._tsne_points(sample)
         self._write_map(f"clusters-{learner}", sample, points, assignment)
@@ -193,8 +193,8 @@ class Measure:
         """Writes a map, and says how well it keeps classes and neighbours together."""
         self._write_map(name, test, points)
         k = min(self.recipe.evaluation.map_neighbours, len(test) - 1)
-        kept = trustworthiness(test.array, points, k=k, seed=self.recipe.seed).value
-        figures: Figures = {"class_agreement": None, "trustworthiness": kept}
+        trust = trustworthiness(test.array, points, k=k, seed=self.recipe.seed).value
+        figures: Figures = {"class_agreement": None, "trustworthiness": trust}
         if test.labels is None:
             figures["needs"] = "labels"
         elif several_classes(test):
