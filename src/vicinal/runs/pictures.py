@@ -123,15 +123,7 @@ def _cut(folder: Path, table: pa.Table) -> NDArray[np.uint8]:
 def _sheets(
     folder: Path, names: Sequence[str], pixels: Pixels, rows: Sequence[int], number: int
 ) -> pa.Table:
-    """Writes sheets from a number on, and gives the rows of their index.
-
-    Args:
-        folder: Where the files go.
-        names: An id for each of ``rows``.
-        pixels: Pictures as in `write_pictures`.
-        rows: Which of the pictures.
-        number: The number of the first sheet.
-    """
+    """Writes sheets of the pictures at ``rows`` from a number on; the rows of their index."""
     tile = min(int(pixels.shape[1]), LARGEST_TILE)
     lossless = tile <= LOSSLESS_TILE or len(rows) <= LOSSLESS_COUNT
     step = tile if lossless else math.ceil(tile / BLOCK) * BLOCK

@@ -118,11 +118,8 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
 
 @contextmanager
 def _interruption_later() -> Iterator[None]:
-    """Processes that begin inside never hear of Ctrl-C, with which a shell reaches all of them.
-
-    Else one that is still importing would print a traceback. This process hears it afterwards, and
-    ends them.
-    """
+    """Processes that begin within ignore Ctrl-C; this one gets it afterwards and ends them."""
+    # A shell sends it to all of them, and one that is still importing would print a traceback.
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -134,10 +131,7 @@ def _interruption_later() -> Iterator[None]:
 
 
 def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
-    """Notes for each system its part of the seconds that all took together.
-
-    So the stages of a run add up to the time it took.
-    """
+    """Divides the seconds that all took together, so that a run's stages add up to its time."""
     for name, own in took.items():
         run.note(_stage(name), own * seconds / sum(took.values()))
 
