@@ -269,6 +269,14 @@ def test_every_command_that_a_program_would_call_speaks_json() -> None:
     ] == []
 
 
+def test_every_command_has_a_file_of_its_name() -> None:
+    from vicinal.cli import PANELS
+
+    for command in (command for commands in PANELS.values() for command in commands):
+        name = command.__name__.rstrip("_")
+        assert command.__module__ == f"vicinal.cli.{name}"
+
+
 def fields(section: type[Section]) -> Iterator[tuple[type[Section], str]]:
     """Every field of a section and of those within it, with the section that has it."""
     for name, field in section.model_fields.items():
