@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vicinal import cli
-from vicinal.errors import InputError, begun_by, option, said_by
+from vicinal.errors import InputError, begun_by, naming_options, option, readable, said_by
 from vicinal.recipes import override, read_recipe
 
 
@@ -45,6 +45,14 @@ def test_a_parameter_reads_for_whom_the_message_is_shown_to() -> None:
     sent = pickle.loads(pickle.dumps(error))
     assert (str(sent), sent.on_command_line()) == (str(error), command)
     assert str(InputError("plain")) == InputError("plain").on_command_line() == "plain"
+
+
+def test_a_line_names_options_on_the_command_line_alone() -> None:
+    line = f"give more {option('minutes')}"
+    assert readable(line) == "give more minutes"
+    with naming_options():
+        assert readable(line) == "give more --minutes"
+    assert readable(line) == "give more minutes"
 
 
 @pytest.mark.parametrize("text", ["", "\x01\x02\x03", "a\x03\x01b", "{x} '\"", "\x00\n"])

@@ -40,22 +40,23 @@ def _marked(*forms: str) -> str:
     return f"\x01{python}\x02{command}\x03"
 
 
-_readers = ["python"]
+_names_options = False
 
 
 @contextmanager
-def on_command_line() -> Iterator[None]:
+def naming_options() -> Iterator[None]:
     """Within it, `readable` names options: the command line's main function runs in it."""
-    _readers.append("command line")
+    global _names_options
+    before, _names_options = _names_options, True
     try:
         yield
     finally:
-        _readers.pop()
+        _names_options = before
 
 
 def readable(text: str) -> str:
     """A line for a person: `option` reads as an option on the command line, else as a parameter."""
-    group = 2 if _readers[-1] == "command line" else 1
+    group = 2 if _names_options else 1
     return _MARKED.sub(lambda found: found[group], text)
 
 

@@ -33,7 +33,7 @@ from vicinal.cli.shard import shard
 from vicinal.cli.similar import similar
 from vicinal.cli.study import study
 from vicinal.cli.train import train
-from vicinal.errors import InputError, on_command_line
+from vicinal.errors import InputError, naming_options
 
 app = typer.Typer(
     cls=OneScreen,
@@ -103,7 +103,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     console = Console(stderr=True, highlight=False)
     try:
-        with on_command_line():
+        with naming_options():
             app(prog_name="vicinal")
     except InputError as error:
         console.print(
