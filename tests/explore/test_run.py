@@ -52,6 +52,7 @@ def test_every_picture_has_a_row(run: tuple[Path, dict[str, Any]], photos: Path)
     assert ids == sorted(str(file.relative_to(photos)) for file in photos.rglob("*.*"))
     assert all(Path(path).is_file() for path in points.column("path").to_pylist())
     assert said["encoder"]["epochs"] == 2
+    assert said["encoder"]["measured"] is False  # a recipe was named
     assert said["data"]["classes"] == []  # odd.png lies in no class folder
 
 

@@ -595,6 +595,33 @@ def test_the_policy_forbids_every_request(
 TABS = ("overview", "picture", "odd", "duplicates", "clusters", "selection")
 
 
+def test_it_says_which_differences_count_and_that_it_was_measured(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_explored, run, ignore=shutil.ignore_patterns("explore.html"))
+    figures = json.loads((run / "explore.json").read_text("utf-8"))
+    figures["encoder"] |= {"ignores": ["colour", "blur"], "measured": True, "counts": ["flip"]}
+    (run / "explore.json").write_text(json.dumps(figures), "utf-8")
+    expect(open_page(run).locator("#view")).to_contain_text(
+        "Differences in colour and blur are ignored; flip counts, as measured on these pictures; "
+        "choose others with --ignore."
+    )
+
+
+@pytest.mark.parametrize("width", [1000, 1300])
+def test_every_tab_can_be_seen(width: int, open_page: Opener, digits_explored: Path) -> None:
+    page = open_page(digits_explored, "tab=selection")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.fill("#find", "00")  # so that there is a tab of what was found
+    expect(page.get_by_role("tab", name="Found")).to_be_visible()
+    ends = page.evaluate(
+        "[...document.querySelectorAll('[role=tab]')].map(b => b.getBoundingClientRect().right)"
+    )
+    assert len(ends) >= 6
+    assert max(ends) <= width
+
+
 def test_a_phone_shows_all_of_it(open_page: Opener, digits_explored: Path) -> None:
     page = open_page(digits_explored, "row=30")
     page.set_viewport_size({"width": 390, "height": 844})

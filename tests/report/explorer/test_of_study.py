@@ -88,6 +88,12 @@ def test_neighbours_labels_and_thumbnails_are_of_these_images(run: Path) -> None
     assert tiles.column("id").to_pylist() == [str(number) for number in range(SHOWN)]
 
 
+def test_its_health_card_names_no_option_of_explore(run: Path) -> None:
+    told = (run / "explore" / "health.json").read_text("utf-8")
+    assert "beside no training" in told
+    assert "--minutes" not in told
+
+
 def test_a_finished_stage_is_not_done_again_and_one_that_lacks_a_file_is(copy: Path) -> None:
     points = copy / "explore" / "points.parquet"
     before = points.read_bytes(), points.stat().st_mtime_ns
