@@ -79,20 +79,13 @@ class Request:
 
     def command(self, run: Path) -> str:
         """The command that goes on with it in the folder ``run``."""
-        default = Request(self.data)
-        options = {
-            "--encoder": (self.encoder, default.encoder),
-            "--onto": (self.onto, default.onto),
-            "--recipe": (self.recipe, default.recipe),
-            "--minutes": (self.minutes, default.minutes),
-            "--false-alarms": (self.false_alarms, default.false_alarms),
-            "--device": (self.device, default.device),
-            "--data-dir": (self.data_dir, default.data_dir),
-            "--max-megapixels": (self.max_pixels / 1e6, default.max_pixels / 1e6),
-        }
-        words = ["vicinal", "explore", self.data]
-        for name, (value, usual) in options.items():
-            words += [name, str(value)] if value != usual else []
+        default, words = Request(self.data), ["vicinal", "explore", self.data]
+        names = ("encoder", "onto", "recipe", "minutes", "false_alarms", "device", "data_dir")
+        for name in names:
+            if getattr(self, name) != getattr(default, name):
+                words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
+        if self.max_pixels != default.max_pixels:
+            words += ["--max-megapixels", str(self.max_pixels / 1e6)]
         if self.ignore is not None:
             words += ["--ignore", ",".join(self.ignore) or "nothing"]
         for setting in self.settings:
@@ -152,7 +145,7 @@ def load_pictures(
         choose: As in `vicinal.images.load_parts`.
 
     Raises:
-        InputError: If they cannot be read or there are fewer than two.
+        InputError: If they cannot be read.
     """
     channels = span = None
     if recipe is not None:
@@ -162,7 +155,7 @@ def load_pictures(
         _, made = load_encoder(encoder_file(request.encoder))
         size, channels, interpolation = made.size, made.channels, made.interpolation
         span = made.span
-    parts = load_parts(
+    return load_parts(
         data,
         size=size,
         channels=channels,
@@ -173,10 +166,6 @@ def load_pictures(
         max_pixels=request.max_pixels,
         choose=choose,
     )
-    count = sum(len(part.images) for part in parts)
-    if count < 2 and request.onto is None:
-        raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
-    return parts
 
 
 def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
 from vicinal.encoder.saved import save_encoder
-from vicinal.errors import option, readable
+from vicinal.errors import InputError, option, readable
 from vicinal.evaluations.own_view import keep_better, kept_sentence
 from vicinal.explore.check_labels import check_labels
 from vicinal.explore.compare_pictures import compare_pictures
@@ -119,6 +119,9 @@ def explore(request: Request) -> Explored:
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
     listing = FileListing({})
     parts = load_pictures(used, data, recipe, listing)
+    count = sum(len(part.images) for part in parts)
+    if count < 2 and finished is None:
+        raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
     if recipe is not None and request.views_fit:
         recipe = fitting(recipe, parts[0].images.pixels)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.encoder.saved import fingerprint, load_encoder
+from vicinal.encoder.saved import fingerprint
 from vicinal.errors import InputError, option
 from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_beside, score_of
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
@@ -24,10 +24,10 @@ from vicinal.explore.explore_json import label_figures, skipped_in
 from vicinal.explore.file_listing import FileListing, read_files, write_files
 from vicinal.explore.group_pictures import group_pictures, keep_groups
 from vicinal.explore.map_pictures import map_columns, map_figures
-from vicinal.explore.request import Request
+from vicinal.explore.request import Request, load_pictures
 from vicinal.explore.stage_files import StageResult, read_figures, read_neighbours, write_stage
 from vicinal.files import is_address, read_json, write_csv, write_json
-from vicinal.images import Part, keep_skipped, load_parts, named
+from vicinal.images import Part, keep_skipped, named
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
@@ -152,7 +152,8 @@ def update(request: Request) -> None:
         began = time.perf_counter()
         ids = set(finished.embeddings.ids.tolist())
         listing = FileListing({name: stamp for name, stamp in known.items() if name in ids})
-        parts = _changed(request, finished, listing)
+        used = replace(request, encoder=finished.encoder)
+        parts = load_pictures(used, named(request.data), None, listing)
         if _staged(run, finished, listing, parts, request):
             _take_places(run)
             folder.note("update", time.perf_counter() - began)
@@ -161,22 +162,6 @@ def update(request: Request) -> None:
             write_files(run, listing)  # times may be others
         skipped = (*listing.skipped, *skipped_in(parts))
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
-
-
-def _changed(request: Request, finished: FinishedRun, listing: FileListing) -> tuple[Part, ...]:
-    """The pictures that are new or have changed, as the run's encoder takes them."""
-    _, made = load_encoder(finished.encoder)
-    return load_parts(
-        request.data,
-        size=made.size,
-        channels=made.channels,
-        data_dir=request.data_dir,
-        interpolation=made.interpolation,
-        span=made.span,
-        exclude=request.exclude,
-        max_pixels=request.max_pixels,
-        choose=listing,
-    )
 
 
 def _staged(
