@@ -21,12 +21,11 @@ from choosing import Points, interval, points_lost, tau
 from data import source
 from folder_sets import folder
 from measuring import say, section, table
-from vicinal.encoder.pretrained import preparation_for
 from vicinal.files import read_json, write_json
 from vicinal.objectives import OBJECTIVES
-from vicinal.study.learners import learn_generated
 from vicinal.study.objectives import without_labels
 from vicinal.training.device import open_engine
+from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 CACHE = Path(__file__).parents[1] / "runs" / "choosing-objectives"
 MEASURES = ("own_view", "lidar", "rankme", "alpha_req")
@@ -50,8 +49,9 @@ def measured(name: str, objective: str, seed: int, epochs: int, limit: int) -> d
     recipe = vicinal.override(vicinal.read_recipe(recipe_name), settings)
     engine = open_engine("cpu", recipe.training.precision)
     with tempfile.TemporaryDirectory() as run:
-        encoder = learn_generated(train, test, recipe, Path(run), engine, title=objective)
-    prepared = preparation_for(train.pixels, recipe.encoder, train.span)
+        data = data_of_arrays(recipe, train.pixels, test.pixels, span=train.span)
+        encoder = train_encoder(data, recipe, Path(run), engine, title=objective)
+    prepared = data.preparation
     parts = [vicinal.embed(encoder, part, prepared) for part in (train, test)]
     found = without_labels(encoder, prepared, train.pixels, recipe.views)
     # α is best near 1, the other measures where they are greatest.

@@ -24,7 +24,7 @@ from vicinal.images import ImageSet, load
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 LARGE = {"cuda": 8192, "cpu": 512}
@@ -87,7 +87,7 @@ def operations(recipe: Recipe, images: ImageSet) -> float:
 def image_rate(recipe: Recipe, images: ImageSet, engine: Engine) -> float:
     """Images a second in the second of two epochs, when all is compiled."""
     pairs = GeneratedNeighbours(Augment(recipe.views, *channel_statistics(images.pixels)))
-    train, test = Material(images.pixels, pairs), Material(images.pixels[:1], pairs)
+    train, test = ArrayBatches(images.pixels, pairs), ArrayBatches(images.pixels[:1], pairs)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=2, quiet=True)
         rows = read_rows(Path(folder) / "losses.csv")

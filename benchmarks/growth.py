@@ -19,8 +19,8 @@ from data import folder
 from frozen import DATA_NOTE, ENCODER, Frozen, frozen, small_encoder
 from measuring import exponent, extra_memory, say, section, table, versions
 from vicinal import (
+    ArrayBatches,
     LaplacianEigenmaps,
-    Material,
     Recipe,
     cluster,
     converged_probe,
@@ -177,7 +177,7 @@ def image_stages(data: Frozen, scratch: Path) -> list[Stage]:
             pairs(store, index, generator)
 
     def epoch(count: int) -> None:
-        train, test = (Material(images.pixels[:n], pairs) for n in (count, 2))
+        train, test = (ArrayBatches(images.pixels[:n], pairs) for n in (count, 2))
         with tempfile.TemporaryDirectory(dir=scratch) as run:
             pretrain(train, test, recipe, Path(run), fabric, epochs=1)
 

@@ -25,8 +25,9 @@ from PIL import Image
 from vicinal.errors import InputError
 from vicinal.images import load
 from vicinal.recipes import override, read_recipe
-from vicinal.study.learners import learn_generated
 from vicinal.training.device import open_engine
+from vicinal.training.loop import pretrain
+from vicinal.training.train_encoder import data_of_arrays
 
 ALLOWED = 1.05
 CYCLES = 200
@@ -78,12 +79,14 @@ def train(minutes: float, data: str, recipe_name: str, limit: int | None) -> lis
         sampler = Sampler(Path(folder) / "losses.csv")
         sampler.start()
         try:
-            learn_generated(
-                splits.train,
-                splits.test,
+            data = data_of_arrays(recipe, splits.train.pixels, splits.test.pixels)
+            pretrain(
+                data.train,
+                data.test,
                 recipe,
                 Path(folder),
-                engine,
+                engine.fabric,
+                epochs=recipe.training.epochs,
                 title="soak",
                 loggers=[Stop()],  # type: ignore[list-item]
             )

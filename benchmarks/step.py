@@ -20,7 +20,7 @@ from measuring import say, section, table
 from trainers import images
 from vicinal.recipes import read_recipe
 from vicinal.recipes.recipe import Recipe
-from vicinal.training import loop
+from vicinal.training import loop, step
 from vicinal.training.device import Engine, Precision, open_engine, resolve_precision
 from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics
 
@@ -128,8 +128,8 @@ def profiled(recipe: Recipe, pixels: NDArray[np.uint8], engine: Engine) -> Profi
     on_gpu = engine.device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     steps = (WAIT + WARM_UP + STEPS) * recipe.training.batch_size
-    unnamed = loop.objective
-    loop.objective = labelled(LOSS, unnamed)
+    unnamed = step.objective
+    step.objective = labelled(LOSS, unnamed)
     plan = schedule(wait=WAIT + 1, warmup=WARM_UP, active=STEPS, repeat=1)
     try:
         with (
@@ -138,10 +138,12 @@ def profiled(recipe: Recipe, pixels: NDArray[np.uint8], engine: Engine) -> Profi
         ):
             watched = Watched(GeneratedNeighbours(augment), profiler)
             # Two test images: asking for their views ends the last step.
-            train, test = (loop.Material(part, watched) for part in (pixels[:steps], pixels[-2:]))
+            train, test = (
+                loop.ArrayBatches(part, watched) for part in (pixels[:steps], pixels[-2:])
+            )
             loop.pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1)
     finally:
-        loop.objective = unnamed
+        step.objective = unnamed
     return summed(profiler.events(), "self_device_time_total" if on_gpu else "self_cpu_time_total")
 
 

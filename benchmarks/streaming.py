@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from measuring import extra_memory, section, table
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.recipes import override, read_recipe
+from vicinal.training.batches import BatchSource, StreamBatches
 from vicinal.training.device import open_engine
-from vicinal.training.feed import Feed, StreamMaterial
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
 SIZE, BATCH, BUFFER = 32, 256, 10_000
@@ -92,7 +92,7 @@ def _images(count: int) -> Iterator[NDArray[np.uint8]]:
         yield rng.integers(0, 256, shape, dtype=np.uint8)
 
 
-def _epoch(feed: Feed, steps: int) -> None:
+def _epoch(feed: BatchSource, steps: int) -> None:
     """An epoch of views."""
     for _ in feed.batches(torch.Generator().manual_seed(0), steps, BATCH):
         pass
@@ -136,20 +136,20 @@ def _throughput(folder: str, count: int) -> dict[str, float]:
     stream = open_shards(f"{folder}/store", test_images=0)
     pixels = np.concatenate(list(_images(count)))
     materials = {
-        "array": Material(pixels, PAIRS),
-        "stream": StreamMaterial(stream, PAIRS, BUFFER),
+        "array": ArrayBatches(pixels, PAIRS),
+        "stream": StreamBatches(stream, PAIRS, BUFFER),
     }
     changes = ["training.epochs=1", f"training.batch_size={BATCH}", "projector.widths=[64,64]"]
     changes += [f"encoder.{change}" for change in TINY]
     recipe, steps = override(read_recipe("laptop"), changes), count // BATCH
-    test = Material(pixels[:1], PAIRS)
+    test = ArrayBatches(pixels[:1], PAIRS)
     fabric = open_engine("cpu", "float32").fabric
 
-    def trained(material: Material | StreamMaterial) -> None:
+    def trained(material: ArrayBatches | StreamBatches) -> None:
         with tempfile.TemporaryDirectory() as run:
             pretrain(material, test, recipe, Path(run), fabric, epochs=1, quiet=True)
 
-    def viewed(material: Material | StreamMaterial) -> None:
+    def viewed(material: ArrayBatches | StreamBatches) -> None:
         _epoch(material.on(torch.device("cpu")), steps)
 
     works = {"views": viewed, "trained": trained}

@@ -31,7 +31,7 @@ from vicinal.images.image_set import ImageSet
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Precision, open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, Pairs, channel_statistics
 
 
@@ -87,9 +87,9 @@ def ours(recipe: Recipe, steps: int, device: str, precision: Precision) -> Run:
     pixels = images().pixels
     augment = Augment(recipe.views, *channel_statistics(pixels))
     timed = Timed(GeneratedNeighbours(augment), device)
-    train = Material(pixels[: steps * recipe.training.batch_size], timed)
+    train = ArrayBatches(pixels[: steps * recipe.training.batch_size], timed)
     # Two test images cost nothing, and asking for their views marks the last step's end.
-    test = Material(pixels[-2:], timed)
+    test = ArrayBatches(pixels[-2:], timed)
     engine = open_engine(device, precision)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=1)

@@ -27,7 +27,7 @@ from vicinal import cores
 from vicinal.files import read_rows
 from vicinal.recipes import read_recipe
 from vicinal.study.speed import measure_training
-from vicinal.training import two_views
+from vicinal.training import step
 from vicinal.training.device import open_engine
 
 GOAL = 1.15
@@ -59,7 +59,7 @@ def measured(way: str, name: str, seconds: float) -> float:
         return on_ranks(name, seconds)
     recipe = read_recipe(name)
     engine = open_engine("cpu", recipe.training.precision)
-    split = mock.patch.object(two_views, "can_be_twinned", return_value=way != "operators split")
+    split = mock.patch.object(step, "can_be_twinned", return_value=way != "operators split")
     with split, held(1 if way == "one thread" else cores.cores()):
         return measure_training(recipe, engine, channels=3, seconds=seconds)
 

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from vicinal.representations.spectral import LaplacianEigenmaps
     from vicinal.study.publish import from_pretrained, push_to_hub
     from vicinal.study.run import StudyOptions, run_study
-    from vicinal.training.loop import Material, pretrain
+    from vicinal.training.batches import ArrayBatches
+    from vicinal.training.loop import pretrain
     from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 __version__ = "0.1.0"
@@ -74,7 +75,7 @@ _HOMES = {
     "TCRLoss": "objectives",
     "VISRegLoss": "objectives",
     "vicreg": "objectives",
-    "Material": "training.loop",
+    "ArrayBatches": "training.batches",
     "pretrain": "training.loop",
     "Representations": "representations.representations",
     "embed": "representations.embed",
@@ -131,7 +132,7 @@ __all__ = [  # noqa: RUF022 - in the order data flows
     "TCRLoss",
     "VISRegLoss",
     "vicreg",
-    "Material",
+    "ArrayBatches",
     "pretrain",
     "Representations",
     "embed",

@@ -135,15 +135,7 @@ def others(before: Reading, after: Reading) -> float:
 
 
 def _busy(proc: Path, cores: Set[int]) -> float | None:
-    """Seconds that the cores were busy, of ``/proc/stat``; None where it is not there.
-
-    Processes that were started with `nice` count like all: Linux groups processes by session,
-    and between sessions niceness changes nothing (sched(7), "The autogroup feature").
-
-    Args:
-        proc: Where the system describes itself.
-        cores: The cores that count.
-    """
+    """Seconds that the cores were busy, of ``/proc/stat``; None where it is not there."""
     try:
         lines = (proc / "stat").read_text("utf-8").splitlines()
     except OSError:
@@ -248,14 +240,7 @@ SHORTEST = 0.1
 
 @dataclass
 class _State:
-    """What this process has been told, and has seen.
-
-    Attributes:
-        held: The number that `set_threads` holds, None where it is chosen.
-        free: The number before one was held.
-        most: Threads that a `shared` piece of work may have, None outside one.
-        seen: The last reading.
-    """
+    """What this process has been told, and has seen."""
 
     held: int | None = None
     free: int = 1

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from vicinal.encoder import pretrained
 from vicinal.encoder.pretrained import (
-    begun,
     bundled_weights,
     cached_encoder,
     form_of,
+    initial_encoder,
     open_start,
     with_start,
 )
@@ -197,7 +197,7 @@ def test_a_recipe_takes_the_networks_form(tmp_path: Path) -> None:
     assert recipe.encoder.backbone == f"timm:{TINY}"
     assert recipe.encoder.dimension == 256
     assert form_of(recipe) == (160, "bicubic")
-    network = begun(recipe.encoder, channels=3, size=32)
+    network = initial_encoder(recipe.encoder, channels=3, size=32)
     assert torch.equal(
         network.state_dict()["conv_stem.weight"], tiny_weights(0)["conv_stem.weight"]
     )
@@ -208,7 +208,7 @@ def test_a_transformers_weights_are_for_one_size(tmp_path: Path) -> None:
     save_file(timm.create_model("test_vit").state_dict(), tmp_path / "w.safetensors")
     start = open_start(f"timm:test_vit@{tmp_path / 'w.safetensors'}")
     with pytest.raises(InputError, match=r"give views.size = 160"):
-        begun(start.encoder, channels=3, size=96)
+        initial_encoder(start.encoder, channels=3, size=96)
 
 
 @pytest.mark.parametrize("text", ["imagenet", "timm:", "timm:../x", "timm:a b"])
@@ -236,7 +236,7 @@ def test_its_file_is_whole_and_says_nothing_of_where_weights_lay(
 
 def test_a_preparation_keeps_its_interpolation_and_refuses_another(tmp_path: Path) -> None:
     recipe = Encoder(backbone="small", widths=(8,), dimension=4)
-    network = begun(recipe, channels=3, size=8)
+    network = initial_encoder(recipe, channels=3, size=8)
     made = replace(open_start("pretrained").preparation, size=8)
     save_encoder(network, tmp_path / "a.safetensors", recipe=recipe, preparation=made)
     assert load_encoder(tmp_path / "a.safetensors")[1] == made

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from vicinal import distributed
 from vicinal.cli import main
+from vicinal.training.batches import Position
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.feed import Position
 
 NOTES = Path(os.environ["NOTES"])
 save, restore = Checkpoint.save, Checkpoint.restore

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 import forked
 from vicinal import distributed
 from vicinal.objectives import OBJECTIVES, directions, of_recipe, vicreg
-from vicinal.objectives.across import gathers
+from vicinal.objectives.vicreg import gathers
 from vicinal.recipes.recipe import Objective
-from vicinal.training.launch import meeting
+from vicinal.training.device import meeting
 
 WORKER = Path(__file__).with_name("worker.py")
 WORLDS = (2, 3, 4)
@@ -235,11 +236,26 @@ def test_two_ranks_train_as_one(tmp_path: Path) -> None:
             assert float(ours["total"]) == pytest.approx(float(theirs["total"]), rel=tolerance)
 
 
+def test_two_ranks_train_what_a_study_compares(tmp_path: Path) -> None:
+    """The first measures and writes; each training has its minutes."""
+    command = ["study", *TINY, "--run", "two", "--devices", "2", "--minutes", "0.05"]
+    places = {"cwd": tmp_path, "env": quiet(tmp_path)}
+    done = forked.run(*command, "--json", program=forked.MODULE, **places)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)  # the first rank alone speaks
+    assert done.stderr.count("learn mined") == 1
+    run = tmp_path / "two"
+    assert json.loads((run / "results.json").read_text())["environment"]["ranks"] == 2
+    for learner in ("generated", "no-variance", "mined"):
+        assert json.loads((run / learner / "minutes.json").read_text())["minutes"] == 0.05
+        assert rows(run / learner)
+
+
 def test_what_torchrun_started_is_not_contradicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from vicinal.errors import InputError
-    from vicinal.training.launch import open_ranks
+    from vicinal.training.device import open_ranks
 
     for name, value in {"RUN_ID": "x", "RESTART_COUNT": "1"}.items():
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
@@ -268,7 +284,7 @@ def test_ranks_started_again_do_not_meet_those_before() -> None:
 
 def test_nodes_need_somebody_who_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from vicinal.errors import InputError
-    from vicinal.training.launch import open_ranks
+    from vicinal.training.device import open_ranks
 
     for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "NODE_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)

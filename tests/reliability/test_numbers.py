@@ -14,11 +14,11 @@ from vicinal.evaluations.collapse import collapse
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Objective, Recipe
 from vicinal.study.train import train
-from vicinal.training import loop
+from vicinal.training import loop, step
+from vicinal.training.checkpoint import DivergedError
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.effective_rank import CollapseWatch, effective_rank
-from vicinal.training.loop import Material, pretrain
-from vicinal.training.recovery import DivergedError
+from vicinal.training.effective_rank import CollapseWatch, sample_rank
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 STEPS = 6
@@ -43,22 +43,24 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def material(recipe: Recipe) -> Material:
+def material(recipe: Recipe) -> ArrayBatches:
     from vicinal.images import load
 
     pixels = load("digits", size=8).train.pixels[: 32 * STEPS]
-    return Material(pixels, GeneratedNeighbours(Augment(recipe.views, *channel_statistics(pixels))))
+    return ArrayBatches(
+        pixels, GeneratedNeighbours(Augment(recipe.views, *channel_statistics(pixels)))
+    )
 
 
 class Broken:
     """The objective, with a term that breaks at chosen steps, counted from 1 over all epochs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: int, where: str = "loss") -> None:
-        self.whole, self.steps, self.where = loop.objective, steps, where
+        self.whole, self.steps, self.where = step.objective, steps, where
         self.rates: list[float] = []
         self.seen = 0
         self.set_rate = loop.set_rate
-        monkeypatch.setattr(loop, "objective", self)
+        monkeypatch.setattr(step, "objective", self)
         monkeypatch.setattr(loop, "set_rate", self.note)
 
     def note(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -98,7 +100,7 @@ def test_a_bad_number_takes_the_training_back_once_at_half_the_rate(
     what: str,
     recipe: Recipe,
     engine: Engine,
-    material: Material,
+    material: ArrayBatches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -124,8 +126,8 @@ class Scaled:
     """The objective, its total a chosen number of times larger in some steps, from 1."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, by: dict[int, float]) -> None:
-        self.whole, self.by, self.seen = loop.objective, by, 0
-        monkeypatch.setattr(loop, "objective", self)
+        self.whole, self.by, self.seen = step.objective, by, 0
+        monkeypatch.setattr(step, "objective", self)
 
     def __call__(self, z_a: Tensor, z_b: Tensor, recipe: object, rows: int | None) -> object:
         terms = self.whole(z_a, z_b, recipe, rows)  # type: ignore[arg-type]
@@ -137,7 +139,7 @@ class Scaled:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam"])
 def test_a_finite_loss_that_explodes_is_no_success(
-    optimizer: str, recipe: Recipe, engine: Engine, material: Material, tmp_path: Path
+    optimizer: str, recipe: Recipe, engine: Engine, material: ArrayBatches, tmp_path: Path
 ) -> None:
     changes = ["training.learning_rate=1e3", f"training.optimizer={optimizer}"]
     wild = override(recipe, changes)
@@ -163,7 +165,7 @@ def test_an_explosion_is_told_from_high_starts_and_wild_steps(
     taken_back: bool,
     recipe: Recipe,
     engine: Engine,
-    material: Material,
+    material: ArrayBatches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,7 +182,7 @@ def test_an_explosion_is_told_from_high_starts_and_wild_steps(
 def test_a_resumed_training_keeps_the_lower_rate(
     recipe: Recipe,
     engine: Engine,
-    material: Material,
+    material: ArrayBatches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,7 +201,7 @@ def test_a_resumed_training_keeps_the_lower_rate(
 def test_a_second_bad_number_stops_and_names_what_is_good(
     recipe: Recipe,
     engine: Engine,
-    material: Material,
+    material: ArrayBatches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -218,13 +220,13 @@ def test_a_second_bad_number_stops_and_names_what_is_good(
 def test_a_long_epoch_does_not_run_to_its_end(
     recipe: Recipe,
     engine: Engine,
-    material: Material,
+    material: ArrayBatches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from vicinal.training import recovery
+    from vicinal.training import checkpoint
 
-    monkeypatch.setattr(recovery, "EVERY", 2)
+    monkeypatch.setattr(checkpoint, "EVERY", 2)
     broken = Broken(monkeypatch, 3, 6)
     with pytest.raises(InputError, match="also at half"):
         pretrain(material, material, recipe, tmp_path, engine.fabric, epochs=1)
@@ -235,12 +237,12 @@ def test_the_rank_is_the_evaluations_rank() -> None:
     rng = np.random.default_rng(0)
     for shape in ((40, 12), (12, 40), (30, 30)):
         array = (rng.normal(size=shape) @ np.diag(0.7 ** np.arange(shape[1]))).astype(np.float32)
-        ours = effective_rank(torch.from_numpy(array))
-        assert ours == pytest.approx(collapse(array).rankme.value, rel=1e-3)
-    assert effective_rank(torch.zeros(5, 3)) == 0
-    assert effective_rank(torch.ones(5, 3)) == pytest.approx(1)
-    assert effective_rank(torch.eye(8)) == pytest.approx(8)
-    assert np.isnan(effective_rank(torch.full((5, 3), torch.nan)))
+        ours = sample_rank(torch.from_numpy(array))
+        assert ours == pytest.approx(collapse(array).rankme.value, rel=1e-6)
+    assert sample_rank(torch.zeros(5, 3)) == 0
+    assert sample_rank(torch.ones(5, 3)) == pytest.approx(1, abs=1e-5)  # ε, twice
+    assert sample_rank(torch.eye(8)) == pytest.approx(8)
+    assert np.isnan(sample_rank(torch.full((5, 3), torch.nan)))
 
 
 def test_a_fall_of_the_rank_is_said_once() -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from vicinal.images import load
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Training
-from vicinal.training.device import compile_networks, compiled, open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.compiling import compile_networks, compiled
+from vicinal.training.device import open_engine
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 
@@ -92,11 +93,11 @@ def test_a_compiled_training_is_the_same_training(tmp_path: Path) -> None:
             [*changes, "training.batch_size=32", f"training.compile={asked}"],
         )
         pairs = GeneratedNeighbours(Augment(recipe.views, *channel_statistics(splits.train.pixels)))
-        train = Material(splits.train.pixels[:128], pairs)
+        train = ArrayBatches(splits.train.pixels[:128], pairs)
         run = tmp_path / asked
         run.mkdir()
         engine = open_engine("cpu", "float32")
-        pretrain(train, Material(train.pixels[:1], pairs), recipe, run, engine.fabric, epochs=2)
+        pretrain(train, ArrayBatches(train.pixels[:1], pairs), recipe, run, engine.fabric, epochs=2)
         with (run / "losses.csv").open(newline="") as file:
             totals.append([float(row["total"]) for row in csv.DictReader(file)])
     assert totals[1] == pytest.approx(totals[0], rel=1e-4)

@@ -12,10 +12,11 @@ from vicinal.images import load
 from vicinal.objectives import Terms
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Objective, Recipe, Training
-from vicinal.training import loop
+from vicinal.training import step as step_module
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.device import WARM_UP, Step, graphed, open_engine, replayed, set_rate
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.compiling import WARM_UP, Step, graphed, replayed, set_rate
+from vicinal.training.device import open_engine
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.training.optimizers import Lars, build_optimizer
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
@@ -79,7 +80,7 @@ def totals(recipe: Recipe, run: Path) -> list[float]:
     run.mkdir()
     pixels = load("digits", size=8).train.pixels
     pairs = GeneratedNeighbours(Augment(recipe.views, *channel_statistics(pixels)))
-    train, test = Material(pixels[:192], pairs), Material(pixels[:32], pairs)
+    train, test = ArrayBatches(pixels[:192], pairs), ArrayBatches(pixels[:32], pairs)
     pretrain(train, test, recipe, run, open_engine("cpu", "float32").fabric, epochs=2, quiet=True)
     with (run / "losses.csv").open(newline="") as file:
         return [float(row["total"]) for row in csv.DictReader(file)]
@@ -90,7 +91,7 @@ def test_a_replayed_training_is_the_same_training(
 ) -> None:
     plain = totals(recipe, tmp_path / "plain")
     recorder = Recorder()
-    monkeypatch.setattr(loop, "graphed", lambda step, *_: recorder.step(step))
+    monkeypatch.setattr(step_module, "graphed", lambda step, *_: recorder.step(step))
     assert totals(recipe, tmp_path / "replayed") == plain
     assert recorder.replays == 2 * 6 - WARM_UP
 
@@ -101,7 +102,7 @@ def test_slices_are_given_to_a_replayed_step(
     sliced = recipe.model_copy(update={"objective": Objective(name="sigreg")})
     plain = totals(sliced, tmp_path / "plain")
     recorder = Recorder()
-    monkeypatch.setattr(loop, "graphed", lambda step, *_: recorder.step(step))
+    monkeypatch.setattr(step_module, "graphed", lambda step, *_: recorder.step(step))
     assert totals(sliced, tmp_path / "replayed") == plain
     assert recorder.replays == 2 * 6 - WARM_UP
 
@@ -109,15 +110,15 @@ def test_slices_are_given_to_a_replayed_step(
 def test_a_training_that_was_taken_back_records_its_step_again(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, whole, calls = Recorder(), loop.objective, [0]
-    monkeypatch.setattr(loop, "graphed", lambda step, *_: recorder.step(step))
+    recorder, whole, calls = Recorder(), step_module.objective, [0]
+    monkeypatch.setattr(step_module, "graphed", lambda step, *_: recorder.step(step))
 
     def broken(z_a: Tensor, z_b: Tensor, settings: object, rows: int | None) -> Terms:
         calls[0] += z_a.requires_grad
         scale = float("nan") if calls[0] == WARM_UP + 2 else 1.0
         return whole(z_a * scale, z_b, settings, rows)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "objective", broken)
+    monkeypatch.setattr(step_module, "objective", broken)
     assert len(totals(recipe, tmp_path / "run")) == 4
     assert recorder.recorded == 2
 

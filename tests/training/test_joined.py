@@ -14,8 +14,8 @@ from vicinal.encoder.patches import Joined, fit_patches, patch_features
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import KEPT, Encoder, Recipe
-from vicinal.training.beside_patches import join
-from vicinal.training.start import read_start
+from vicinal.training.start import read_initial_weights
+from vicinal.training.train_encoder import add_patches
 from vicinal.views import channel_statistics, normalise
 
 ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6)
@@ -32,7 +32,7 @@ def joined(pixels: np.ndarray, recipe: Recipe = RECIPE) -> tuple[nn.Module, nn.M
     side = pixels.shape[1]
     made = Preparation(side, 3, *channel_statistics(pixels))
     network = build_encoder(recipe.encoder, channels=3, size=side).eval()
-    return join(network, pixels, recipe, made), network, made
+    return add_patches(network, pixels, recipe, made), network, made
 
 
 @pytest.mark.parametrize("side", [32, 68])
@@ -100,7 +100,7 @@ def test_its_file_is_whole_and_a_training_goes_on_from_its_network(tmp_path: Pat
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded(images), encoder(images))
-    start = read_start(file, RECIPE)
+    start = read_initial_weights(file, RECIPE)
     assert {name.removeprefix("0.") for name in start.weights} == set(network.state_dict())
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from vicinal.training.log import Glance
+from vicinal.training.log import NonBlockingRead
 
 
 class OnDevice:
-    """A tensor of a GPU, as far as `Glance` can see."""
+    """A tensor of a GPU, as far as `NonBlockingRead` can see."""
 
     device = torch.device("cuda")
 
@@ -35,12 +35,12 @@ class Event:
 
 def test_numbers_on_the_cpu_are_seen_at_once() -> None:
     values = torch.arange(4.0)
-    assert torch.equal(Glance()(values), values)  # type: ignore[arg-type]
+    assert torch.equal(NonBlockingRead()(values), values)  # type: ignore[arg-type]
 
 
 def test_numbers_of_a_gpu_are_seen_once_they_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    glance: Any = Glance()
+    glance: Any = NonBlockingRead()
     assert glance(OnDevice(1.0)) is None  # on its way
     assert glance(OnDevice(2.0)) is None  # and still on its way: 2 is not looked at
     Event.happened = True

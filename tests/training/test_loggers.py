@@ -11,7 +11,7 @@ from vicinal.recipes.recipe import Recipe
 from vicinal.training import log
 from vicinal.training.device import open_engine
 from vicinal.training.log import check_log, opened_loggers
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
 TINY = (
@@ -27,7 +27,7 @@ def trained(log: str | None, folder: Path) -> Recipe:
     folder.mkdir(parents=True)
     recipe = override(read_recipe("digits"), TINY)
     pixels = load("digits", size=8).train.pixels[:96]
-    material = Material(pixels, GeneratedNeighbours(Augment(recipe.views, (0.5,), (0.5,))))
+    material = ArrayBatches(pixels, GeneratedNeighbours(Augment(recipe.views, (0.5,), (0.5,))))
     engine = open_engine("cpu", "float32")
     with opened_loggers(log, folder, recipe) as opened:
         pretrain(

@@ -17,7 +17,7 @@ from vicinal.objectives import OBJECTIVES
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 TINY = (
@@ -41,11 +41,13 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def materials(recipe: Recipe) -> tuple[Material, Material]:
+def materials(recipe: Recipe) -> tuple[ArrayBatches, ArrayBatches]:
     splits = load("digits", size=8)
     mean, std = channel_statistics(splits.train.pixels)
     pairs = GeneratedNeighbours(Augment(recipe.views, mean, std))
-    return Material(splits.train.pixels[:200], pairs), Material(splits.test.pixels[:64], pairs)
+    return ArrayBatches(splits.train.pixels[:200], pairs), ArrayBatches(
+        splits.test.pixels[:64], pairs
+    )
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -54,7 +56,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 
 def test_losses_fall_and_are_logged_for_both_splits(
-    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+    recipe: Recipe, engine: Engine, materials: tuple[ArrayBatches, ArrayBatches], tmp_path: Path
 ) -> None:
     pretrain(*materials, recipe, tmp_path, engine.fabric, epochs=3)
     logged = rows(tmp_path)
@@ -75,7 +77,7 @@ def test_a_resumed_training_takes_the_same_steps(
     stopped_after: int,
     recipe: Recipe,
     engine: Engine,
-    materials: tuple[Material, Material],
+    materials: tuple[ArrayBatches, ArrayBatches],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,7 +113,7 @@ def test_a_resumed_training_takes_the_same_steps(
 
 
 def test_another_seed_gives_another_encoder(
-    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+    recipe: Recipe, engine: Engine, materials: tuple[ArrayBatches, ArrayBatches], tmp_path: Path
 ) -> None:
     weights = []
     for seed in (0, 1):
@@ -123,13 +125,13 @@ def test_another_seed_gives_another_encoder(
 
 
 def test_labels_cannot_reach_training() -> None:
-    assert set(Material.__annotations__) == {"pixels", "pairs"}
+    assert set(ArrayBatches.__annotations__) == {"pixels", "pairs", "placed"}
     annotations = [str(p.annotation) for p in inspect.signature(pretrain).parameters.values()]
     assert not [a for a in annotations if "ImageSet" in a or "labels" in a]
 
 
 def test_a_diverging_loss_stops_with_one_line(
-    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+    recipe: Recipe, engine: Engine, materials: tuple[ArrayBatches, ArrayBatches], tmp_path: Path
 ) -> None:
     wild = override(recipe, ["training.learning_rate=1e30", "training.schedule=constant"])
     with pytest.raises(InputError, match=r"not finite in step \d+ of epoch \d, also at half"):
@@ -145,12 +147,17 @@ def test_one_image_is_too_few(recipe: Recipe, engine: Engine, tmp_path: Path) ->
     one: NDArray[np.uint8] = np.zeros((1, 8, 8, 1), np.uint8)
     with pytest.raises(InputError, match="at least 2 images, found 1"):
         pretrain(
-            Material(one, pairs), Material(one, pairs), recipe, tmp_path, engine.fabric, epochs=1
+            ArrayBatches(one, pairs),
+            ArrayBatches(one, pairs),
+            recipe,
+            tmp_path,
+            engine.fabric,
+            epochs=1,
         )
 
 
 def test_a_damaged_checkpoint_is_named(
-    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+    recipe: Recipe, engine: Engine, materials: tuple[ArrayBatches, ArrayBatches], tmp_path: Path
 ) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"checkpoint.pt: not a checkpoint"):
@@ -158,7 +165,7 @@ def test_a_damaged_checkpoint_is_named(
 
 
 def test_a_kept_encoder_is_that_of_a_training_of_so_many_epochs(
-    recipe: Recipe, engine: Engine, materials: tuple[Material, Material], tmp_path: Path
+    recipe: Recipe, engine: Engine, materials: tuple[ArrayBatches, ArrayBatches], tmp_path: Path
 ) -> None:
     constant = "training.schedule=constant"  # so a longer training begins as a shorter one
     keeping = override(recipe, [constant, "training.keep_epochs=[2, 1]"])
@@ -188,7 +195,7 @@ def test_every_objective_trains_and_goes_on_with_the_same_slices(
     name: str,
     recipe: Recipe,
     engine: Engine,
-    materials: tuple[Material, Material],
+    materials: tuple[ArrayBatches, ArrayBatches],
     tmp_path: Path,
 ) -> None:
     changed = override(recipe, [f"objective.name={name}", "training.schedule=constant"])

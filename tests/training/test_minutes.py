@@ -2,21 +2,24 @@
 
 import csv
 import json
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from vicinal.encoder.patches import Joined
 from vicinal.estimators.vicreg import VICReg
 from vicinal.images import load
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
-from vicinal.training import loop
+from vicinal.training import loop, train_encoder
 from vicinal.training.budget import KEEP, Budget, read_looks
 from vicinal.training.device import open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 MINUTES, STEPS, EPOCHS = 4.0, 50, 100
@@ -42,12 +45,14 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def material(recipe: Recipe) -> Material:
+def material(recipe: Recipe) -> ArrayBatches:
     pixels = load("digits", size=8).train.pixels[: 4 * STEPS]
-    return Material(pixels, GeneratedNeighbours(Augment(recipe.views, *channel_statistics(pixels))))
+    return ArrayBatches(
+        pixels, GeneratedNeighbours(Augment(recipe.views, *channel_statistics(pixels)))
+    )
 
 
-def trained(material: Material, recipe: Recipe, run: Path) -> torch.nn.Module:
+def trained(material: ArrayBatches, recipe: Recipe, run: Path) -> torch.nn.Module:
     run.mkdir(exist_ok=True)
     fabric = open_engine("cpu", "float32").fabric
     return pretrain(material, material, recipe, run, fabric, epochs=EPOCHS, minutes=MINUTES)
@@ -59,7 +64,7 @@ def train_rows(run: Path) -> list[dict[str, str]]:
 
 
 def test_a_training_ends_within_an_epoch_when_its_time_does(
-    material: Material, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: ArrayBatches, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = []
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=(clock := Ticking())))
@@ -83,9 +88,9 @@ def test_a_training_ends_within_an_epoch_when_its_time_does(
 
 
 def test_one_that_is_repeated_takes_the_same_steps_on_another_clock(
-    material: Material, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: ArrayBatches, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = Material(material.pixels[:40], material.pairs)
+    few = ArrayBatches(material.pixels[:40], material.pairs)
     fabric = open_engine("cpu", "float32").fabric
     found = []
     for name, looks in (("one", None), ("again", tmp_path / "one" / "minutes.json")):
@@ -109,7 +114,7 @@ def test_one_that_is_repeated_takes_the_same_steps_on_another_clock(
 
 
 def test_an_interrupted_one_has_the_rest_of_its_minutes(
-    material: Material, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: ArrayBatches, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class PowerCutError(Exception):
         pass
@@ -146,9 +151,39 @@ def test_an_interrupted_one_has_the_rest_of_its_minutes(
     assert (run / "losses.csv").read_text() == before
 
 
-def test_the_estimator_takes_minutes(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_estimator_takes_minutes(
+    material: ArrayBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=Ticking()))
     model = VICReg(recipe="digits", settings=TINY, minutes=1.0, random_state=0)
     model.fit(material.pixels)
     assert 0 < len(model.losses_) < 10
     assert model.transform(material.pixels[:3]).shape == (3, 8)
+
+
+def test_patches_beside_the_network_are_part_of_the_minutes(
+    material: ArrayBatches, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a batch of pictures takes seconds beside the network, they are held back."""
+    clock = Ticking()
+    monkeypatch.setattr(loop, "Budget", partial(Budget, clock=clock))
+    blocks, fit, axes = Joined.blocks, train_encoder.fit_patches, train_encoder._axes
+
+    def slow(work: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            clock.now += seconds
+            return work(*given)
+
+        return done
+
+    monkeypatch.setattr(Joined, "blocks", slow(blocks, 8))
+    monkeypatch.setattr(train_encoder, "fit_patches", slow(fit, 5))
+    monkeypatch.setattr(train_encoder, "_axes", slow(axes, 8))
+    beside = override(recipe, ["encoder.patches=4"])
+    data = train_encoder.data_of_arrays(beside, material.pixels)
+    engine = open_engine("cpu", "float32")
+    encoder = train_encoder.train_encoder(data, beside, tmp_path, engine, minutes=MINUTES)
+    assert isinstance(encoder, Joined)
+    spent = json.loads((tmp_path / "minutes.json").read_text())["seconds"]
+    assert spent < 60 * MINUTES - 4 * 8  # its four batches alone
+    assert clock.now == pytest.approx(60 * MINUTES, rel=0.1)

@@ -17,8 +17,8 @@ from torch import Tensor
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
-from vicinal.training import loop, recovery
-from vicinal.training.loop import Material, pretrain
+from vicinal.training import checkpoint, loop
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, Pairs, augment
 
 STEPS, EPOCHS = 3, 2
@@ -64,14 +64,14 @@ def train(recipe: Recipe, pairs: Pairs, run: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(loop, "named", named)
     # Once an epoch, after its last step, these may wait.
-    monkeypatch.setattr(loop, "effective_rank", lambda sample: 1.0)
-    monkeypatch.setattr(recovery.Recovery, "took_back", lambda *_: False)
+    monkeypatch.setattr(loop, "sample_rank", lambda sample: 1.0)
+    monkeypatch.setattr(checkpoint.Recovery, "rolled_back", lambda *_: False)
     # Within an epoch only what has arrived by itself is looked at, which here is nothing.
-    monkeypatch.setattr(recovery, "EVERY", 2)
-    monkeypatch.setattr(recovery, "Glance", lambda: lambda values: None)
+    monkeypatch.setattr(checkpoint, "EVERY", 2)
+    monkeypatch.setattr(checkpoint, "NonBlockingRead", lambda: lambda values: None)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
     pixels = np.zeros((8 * STEPS, 16, 16, 3), np.uint8)
-    materials = Material(pixels, pairs), Material(pixels, pairs)
+    materials = ArrayBatches(pixels, pairs), ArrayBatches(pixels, pairs)
     pretrain(*materials, recipe, run, OnMeta(), epochs=EPOCHS)  # type: ignore[arg-type]
     return len(read)
 

@@ -13,7 +13,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipes import override, read_recipe
 from vicinal.study.train import Trained, train
-from vicinal.training.start import read_start
+from vicinal.training.start import read_initial_weights
 
 TINY = (
     *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),
@@ -93,7 +93,9 @@ def test_going_on_begins_nothing_again(first: Trained, tmp_path: Path) -> None:
 
 def test_a_projector_that_is_not_there_or_another_is_drawn(first: Trained, tmp_path: Path) -> None:
     recipe = override(read_recipe("digits"), TINY)
-    assert any(name.startswith("1.") for name in read_start(first.encoder, recipe).weights)
+    assert any(
+        name.startswith("1.") for name in read_initial_weights(first.encoder, recipe).weights
+    )
     wider = override(recipe, ["projector.widths=[24, 24]"])
     alone = tmp_path / "encoder.safetensors"
     alone.write_bytes(first.encoder.read_bytes())
@@ -106,8 +108,8 @@ def test_a_projector_that_is_not_there_or_another_is_drawn(first: Trained, tmp_p
         (alone, recipe, "no checkpoint.pt"),
         (torn, recipe, "cannot be read"),
     ):
-        start = read_start(file, asked)
-        assert why in start.told
+        start = read_initial_weights(file, asked)
+        assert why in start.projector
         assert not any(name.startswith("1.") for name in start.weights)
 
 

@@ -18,10 +18,10 @@ from vicinal.images.shards import open_shards, write_shards
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.study.train import train
-from vicinal.training import loop
+from vicinal.training import step
+from vicinal.training.batches import Position, StreamBatches
 from vicinal.training.device import open_engine
-from vicinal.training.feed import ArrayFeed, Position, StreamFeed, StreamMaterial
-from vicinal.training.loop import Material, Trainable, pretrain
+from vicinal.training.loop import ArrayBatches, BatchSource, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
 TINY = (
@@ -44,14 +44,14 @@ def recipe() -> Recipe:
 @pytest.fixture(scope="module")
 def materials(
     recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Trainable, Trainable]]:
+) -> dict[str, tuple[BatchSource, BatchSource]]:
     pixels = np.random.default_rng(0).integers(0, 256, (240, 8, 8, 1), dtype=np.uint8)
     pairs = GeneratedNeighbours(Augment(recipe.views, (0.5,), (0.3,)))
     store = tmp_path_factory.mktemp("stream") / "store"
     write_shards({"train": iter([pixels[:200]])}, store, shard_bytes=64 * 50)
-    stream = StreamMaterial(open_shards(str(store), test_images=0), pairs, 60)
-    test = Material(pixels[200:], pairs)
-    return {"array": (Material(pixels[:200], pairs), test), "stream": (stream, test)}
+    stream = StreamBatches(open_shards(str(store), test_images=0), pairs, 60)
+    test = ArrayBatches(pixels[200:], pairs)
+    return {"array": (ArrayBatches(pixels[:200], pairs), test), "stream": (stream, test)}
 
 
 def rows(run: Path) -> list[list[str]]:
@@ -67,7 +67,7 @@ class PowerCutError(Exception):
 def test_a_training_cut_within_an_epoch_takes_the_same_steps(
     kind: str,
     recipe: Recipe,
-    materials: dict[str, tuple[Trainable, Trainable]],
+    materials: dict[str, tuple[BatchSource, BatchSource]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_training_cut_within_an_epoch_takes_the_same_steps(
     parts.mkdir()
     uninterrupted = pretrain(*materials[kind], recipe, whole, fabric, epochs=2, quiet=True)
 
-    taken, objective = [0], loop.objective
+    taken, objective = [0], step.objective
 
     def cut(*arguments: object) -> object:
         taken[0] += 1
@@ -86,7 +86,7 @@ def test_a_training_cut_within_an_epoch_takes_the_same_steps(
         return objective(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "objective", cut)
+        patch.setattr(step, "objective", cut)
         with pytest.raises(PowerCutError):
             pretrain(*materials[kind], recipe, parts, fabric, epochs=2, quiet=True)
     kept = torch.load(parts / "checkpoint.pt", weights_only=True)
@@ -99,13 +99,12 @@ def test_a_training_cut_within_an_epoch_takes_the_same_steps(
 
 @pytest.mark.parametrize("kind", ["array", "stream"])
 def test_batches_go_on_after_a_position(
-    kind: str, materials: dict[str, tuple[Trainable, Trainable]]
+    kind: str, materials: dict[str, tuple[BatchSource, BatchSource]]
 ) -> None:
     def generator() -> torch.Generator:
         return torch.Generator().manual_seed(4)
 
-    feed = materials[kind][0].on(torch.device("cpu"))
-    assert isinstance(feed, ArrayFeed | StreamFeed)
+    feed = materials[kind][0].to(torch.device("cpu"))
     assert len(feed) == 200
     made = generator()
     batches = feed.batches(made, 6, 30)

@@ -12,11 +12,11 @@ from vicinal import cores
 from vicinal.objectives import vicreg
 from vicinal.recipes import read_recipe
 from vicinal.recipes.recipe import Training
-from vicinal.training import two_views
+from vicinal.training import step
 from vicinal.training.device import open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.training.start import networks
-from vicinal.training.two_views import TwoViews
+from vicinal.training.step import TwoViews
 from vicinal.views import Augment, GeneratedNeighbours
 
 
@@ -82,8 +82,8 @@ def test_held_statistics_stay_and_are_used() -> None:
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(3, momentum=None)])
 def test_layers_that_draw_or_count_have_their_views_one_after_the_other(layer: nn.Module) -> None:
-    assert two_views.can_be_twinned(small())
-    assert not two_views.can_be_twinned(nn.Sequential(layer, small()))
+    assert step.can_be_twinned(small())
+    assert not step.can_be_twinned(nn.Sequential(layer, small()))
 
 
 def test_a_training_has_the_same_bytes_on_one_thread_and_on_two(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_training_has_the_same_bytes_on_one_thread_and_on_two(tmp_path: Path) 
             small_recipe = recipe.model_copy(
                 update={"training": recipe.training.model_copy(update={"batch_size": 32})}
             )
-            material = Material(pixels, pairs)
+            material = ArrayBatches(pixels, pairs)
             encoder = pretrain(material, material, small_recipe, run, fabric, epochs=2, quiet=True)
         finally:
             cores.set_threads(None)

@@ -135,8 +135,8 @@ Ignore = Annotated[
 Minutes = Annotated[
     float | None,
     typer.Option(
-        help="What the training may take, however fast the machine. (default: explore 8, or what "
-        "--set training.epochs takes; train: all of the recipe's epochs)"
+        help="What a training may take, however fast the machine. (default: explore 8, or what "
+        "--set training.epochs takes; train, study: all of the recipe's epochs)"
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
@@ -166,6 +166,9 @@ Devices = Annotated[
 ]
 Nodes = Annotated[
     int | None, typer.Option(min=1, help="Nodes, see docs/ranks.md. (default: 1, or torchrun's)")
+]
+Log = Annotated[
+    str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
 ]
 IndexFolder = Annotated[
     Path | None,

@@ -13,9 +13,13 @@ from vicinal.cli.options import (
     AsJson,
     DataDir,
     Device,
+    Devices,
     Exclude,
     Limit,
+    Log,
     MaxMegapixels,
+    Minutes,
+    Nodes,
     RecipeName,
     Resume,
     Settings,
@@ -46,14 +50,15 @@ def study(
         Path | None, typer.Option(help="The run folder. (default: runs/DATA-RECIPE-NUMBER)")
     ] = None,
     resume: Resume = False,
+    minutes: Minutes = None,
     device: Device = "auto",
+    devices: Devices = None,
+    nodes: Nodes = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or float32.")] = None,
     exclude: Exclude = None,
     max_megapixels: MaxMegapixels = None,
     data_dir: DataDir = None,
-    log: Annotated[
-        str | None, typer.Option(help="Log the losses to tensorboard or wandb too (extras).")
-    ] = None,
+    log: Log = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -66,6 +71,7 @@ def study(
     vicinal study --data PHOTOS/ --limit 5000
     """
     # torch takes seconds to import, and --help must not.
+    from vicinal.distributed import is_first
     from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
     from vicinal.study.figures import headline, print_summary
@@ -90,10 +96,15 @@ def study(
             data_dir=data_dir,
             log=log,
             objectives=parse_objectives(objectives),
+            minutes=minutes,
+            devices=devices,
+            nodes=nodes,
             **reading(exclude, max_megapixels),
         ),
         [TEST_IMAGES],
     )
+    if not is_first():
+        return
     page = write_report(folder)
     print_json(headline(folder)) if as_json else print_summary(folder)
     if show:

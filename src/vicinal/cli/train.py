@@ -16,6 +16,7 @@ from vicinal.cli.options import (
     Exclude,
     Ignore,
     Limit,
+    Log,
     MaxMegapixels,
     Minutes,
     Nodes,
@@ -47,6 +48,7 @@ def train(
     device: Device = "auto",
     devices: Devices = None,
     nodes: Nodes = None,
+    log: Log = None,
     exclude: Exclude = None,
     max_megapixels: MaxMegapixels = None,
     data_dir: DataDir = None,
@@ -65,9 +67,9 @@ def train(
     """
     from vicinal.distributed import is_first
     from vicinal.evaluations.own_view import kept_sentence
-    from vicinal.study.train import train as train_encoder
+    from vicinal.study.train import train as train_run
 
-    trained = train_encoder(
+    trained = train_run(
         data,
         recipe=recipe,
         settings=tuple(settings or ()),
@@ -81,6 +83,7 @@ def train(
         data_dir=data_dir,
         devices=devices,
         nodes=nodes,
+        log=log,
         **reading(exclude, max_megapixels),
     )
     if not is_first():

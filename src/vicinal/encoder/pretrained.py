@@ -45,7 +45,7 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class PretrainedWeights:
     """A network with weights.
 
     Attributes:
@@ -61,7 +61,7 @@ class Start:
     def network(self) -> nn.Module:
         """The network in evaluation mode."""
         made = self.preparation
-        return begun(self.encoder, channels=made.channels, size=made.size).eval()
+        return initial_encoder(self.encoder, channels=made.channels, size=made.size).eval()
 
 
 def is_start(text: str) -> bool:
@@ -70,7 +70,7 @@ def is_start(text: str) -> bool:
 
 
 @cache
-def open_start(text: str, channels: int = 3) -> Start:
+def open_start(text: str, channels: int = 3) -> PretrainedWeights:
     """Finds weights by their name; fetches them if they are timm's and not here yet.
 
     Args:
@@ -99,10 +99,10 @@ def open_start(text: str, channels: int = 3) -> Start:
     if not isinstance(found, Tensor) or found.ndim != 2:
         raise InputError(f"{text}: timm's {name} has no single row of numbers an image")
     section = Encoder(backbone=PREFIX + name, dimension=found.shape[1], start=text)
-    return Start(section, preparation, network.state_dict())
+    return PretrainedWeights(section, preparation, network.state_dict())
 
 
-def begun(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
+def initial_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
     """Builds the recipe's encoder as `build_encoder` does, with its start's weights if it has one.
 
     Raises:

@@ -73,11 +73,7 @@ def _said(preparation: Preparation) -> dict[str, Any]:
 
 
 def _ordered(file: bytes) -> bytes:
-    """The safetensors file with its metadata in order: the library's own order is by chance.
-
-    The format is eight bytes, little-endian, of the header's length, the header in JSON padded
-    with spaces to a multiple of eight, and the numbers.
-    """
+    """The safetensors file with its metadata in order: the library's own order is by chance."""
     size = int.from_bytes(file[:8], "little")
     header = json.loads(file[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -143,11 +139,7 @@ def read_metadata(path: Path) -> tuple[Encoder, Preparation]:
 
 
 def _checked(stored: dict[str, Any]) -> Preparation:
-    """A preparation that pictures can be prepared by, from what a file says.
-
-    Raises:
-        ValueError: If its numbers make no sense.
-    """
+    """A preparation that pictures can be prepared by, from what a file says."""
     span = stored.get("span")
     found = Preparation(
         size=int(stored["size"]),

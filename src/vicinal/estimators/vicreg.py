@@ -15,7 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from vicinal.encoder.pretrained import form_of, preparation_for, with_start
+from vicinal.encoder.pretrained import form_of, with_start
 from vicinal.encoder.saved import load_encoder, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
@@ -28,13 +28,11 @@ from vicinal.recipes.differences import ignoring
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.spectral import checked_points
-from vicinal.training.beside_patches import join
-from vicinal.training.budget import check_minutes, most_epochs
+from vicinal.training.budget import check_minutes
+from vicinal.training.checkpoint import DivergedError
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.log import terms_in
-from vicinal.training.loop import Material, pretrain
-from vicinal.training.recovery import DivergedError
-from vicinal.views import Augment, GeneratedNeighbours
+from vicinal.training.train_encoder import TrainingData, data_of_arrays, train_encoder
 
 Pixels = NDArray[np.uint8]
 
@@ -46,7 +44,7 @@ class VICReg(
 ):
     """Learns representations of pictures without labels (Bardes, Ponce, LeCun, ICLR 2022).
 
-    The training is that of `vicinal study`: `vicinal.pretrain` on two augmented views of each
+    The training is that of `vicinal train`: `vicinal.pretrain` on two augmented views of each
     picture, every number from the recipe. The same pictures, settings and ``random_state`` on
     the same machine give the same encoder; the caller's own random state is left as it was.
 
@@ -120,20 +118,17 @@ class VICReg(
         size, interpolation = form_of(recipe)
         pixels, span = self._pixels(X, size, None, fitting=True, interpolation=interpolation)
         refuse_ones(pixels)
-        made = preparation_for(pixels, recipe.encoder, span)
-        pairs = GeneratedNeighbours(Augment(recipe.views, made.mean, made.std))
+        data = data_of_arrays(recipe, pixels, span=span)
         engine = open_engine(self.device, recipe.training.precision)
-        train, none = Material(pixels, pairs), Material(pixels[:1], pairs)  # one gives no curve
         # Training seeds torch's global generators, which are the caller's.
         with (
             torch.random.fork_rng(enabled=True, devices=_cuda(engine.device)),
             tempfile.TemporaryDirectory() as folder,
         ):
-            encoder = self._trained(train, none, recipe, Path(folder), engine)
-            encoder = join(encoder, pixels, recipe, made)
+            encoder = self._trained(data, recipe, Path(folder), engine)
             losses = _losses(Path(folder) / "losses.csv")
         self.encoder_: nn.Module = encoder.cpu()
-        self.preparation_ = made
+        self.preparation_ = data.preparation
         self.recipe_ = recipe
         self.losses_ = losses
         return self
@@ -183,18 +178,18 @@ class VICReg(
         )
 
     def _trained(
-        self, train: Material, none: Material, recipe: Recipe, folder: Path, engine: Engine
+        self, data: TrainingData, recipe: Recipe, folder: Path, engine: Engine
     ) -> nn.Module:
-        """`pretrain` in a folder that the caller never sees, so that no message may name it."""
+        """Trains in a folder that the caller never sees, so that no message may name it."""
         try:
-            return pretrain(
-                train,
-                none,
+            return train_encoder(
+                data,
                 recipe,
                 folder,
-                engine.fabric,
-                epochs=self._most_epochs(recipe, len(train)),
+                engine,
+                epochs=self.epochs,
                 minutes=self.minutes,
+                settings=self.settings,
                 title="VICReg",
                 quiet=not self.verbose,
             )
@@ -208,10 +203,6 @@ class VICReg(
                 f"VICReg: the training's checkpoint could not be written ({error.reason}) in "
                 f"{tempfile.gettempdir()}; make room there, or name another place by TMPDIR"
             ) from None
-
-    def _most_epochs(self, recipe: Recipe, images: int) -> int:
-        minutes = self.minutes if self.epochs is None else None
-        return most_epochs(recipe.training, images, minutes, self.settings)
 
     def _resolved(self) -> Recipe:
         """The recipe with everything in it that was asked for."""

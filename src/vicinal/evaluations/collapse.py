@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.evaluations.score import Score, checked
+from vicinal.training.effective_rank import effective_rank
 
 _BLOCK = 4096  # rows held in float64 at a time
 _DEAD = 1e-3  # share of the greatest deviation at which a dimension says nothing
@@ -44,10 +45,7 @@ class CollapseResult:
 def collapse(array: NDArray[np.float32]) -> CollapseResult:
     """Measures dimensional collapse from the F × F second moments, in float64.
 
-    RankMe is Garrido et al., RankMe: Assessing the downstream performance of pretrained
-    self-supervised representations by their rank, ICML 2023, equation 1:
-    exp(−Σ p_k log p_k) with p_k = σ_k / Σ σ + 1e-7, over the min(N, F) singular values of the
-    uncentred array, cut off at min(N, F), which the 1e-7 can pass by a hair.
+    RankMe is `vicinal.training.effective_rank.effective_rank`, as in a training's log.
 
     Args:
         array: Representations (N, F) float32.
@@ -72,8 +70,8 @@ def collapse(array: NDArray[np.float32]) -> CollapseResult:
         return Score(name, float(value), 0.0, high, better, chance=None, n=count)
 
     return CollapseResult(
-        rankme=score("rankme", _rankme(uncentred, most), most, "higher"),
-        rankme_centred=score("rankme_centred", _rankme(eigenvalues, most), most, "higher"),
+        rankme=score("rankme", effective_rank(uncentred, most), most, "higher"),
+        rankme_centred=score("rankme_centred", effective_rank(eigenvalues, most), most, "higher"),
         top2_share=score("top2_share", min(top2, 1.0), 1.0, "lower"),
         std_mean=score("std_mean", deviations.mean(), None, "neither"),
         std_min=score("std_min", deviations.min(), None, "neither"),
@@ -116,12 +114,3 @@ def _moments(array: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
         centred = array[start : start + _BLOCK] - origin - offset
         scatter += centred.T @ centred
     return origin + offset, scatter
-
-
-def _rankme(squares: NDArray[np.float64], most: int) -> float:
-    """RankMe from the squared singular values (F,), descending, of which ``most`` are real."""
-    singular = np.sqrt(np.maximum(squares[:most], 0))
-    if singular.sum() == 0:
-        return 0.0
-    share = singular / singular.sum() + 1e-7
-    return min(float(np.exp(-(share * np.log(share)).sum())), float(most))

@@ -9,11 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vicinal import cores
-from vicinal.encoder.pretrained import encoder_file, is_start, preparation_for
-from vicinal.encoder.saved import save_encoder
+from vicinal.encoder.pretrained import encoder_file, is_start
 from vicinal.errors import InputError, option, readable
 from vicinal.evaluations.own_view import keep_better, kept_sentence
 from vicinal.explore.check_labels import check_labels
@@ -42,11 +39,9 @@ from vicinal.runs.run_folder import (
     run_stage,
     say,
 )
-from vicinal.study.learners import learn_generated
-from vicinal.training.beside_patches import join
-from vicinal.training.budget import most_epochs
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.differences import fitting
+from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 
 @dataclass(frozen=True)
@@ -208,21 +203,15 @@ def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[
 
 
 def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine: Engine) -> None:
-    encoder = learn_generated(
-        images,
-        images.take(np.arange(1)),  # a single image gives no test curve
+    train_encoder(
+        data_of_arrays(recipe, images.pixels, span=images.span),
         recipe,
         run,
         engine,
-        title="train",
-        epochs=most_epochs(recipe.training, len(images), request.limit, request.settings),
         minutes=request.limit,
+        settings=request.settings,
+        choose=keep_better,
     )
-    encoder = keep_better(encoder, images.pixels, recipe, run, engine)
-    made = preparation_for(images.pixels, recipe.encoder, images.span)
-    encoder = join(encoder, images.pixels, recipe, made)
-    file = run / "encoder.safetensors"
-    save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
 
 
 def _copy(encoder: Path, to: Path) -> None:

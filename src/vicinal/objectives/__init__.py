@@ -9,11 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from vicinal.objectives.barlow import BarlowLoss, barlow
-from vicinal.objectives.criterion import Criterion, slices
 from vicinal.objectives.ntxent import NTXentLoss, ntxent
 from vicinal.objectives.sigreg import SIGRegLoss, sigreg
 from vicinal.objectives.tcr import TCRLoss, tcr
-from vicinal.objectives.terms import Terms
+from vicinal.objectives.terms import Criterion, Terms, slices
 from vicinal.objectives.vicreg import CONVENTIONS, PRESETS, VICRegLoss, vicreg
 from vicinal.objectives.visreg import VISRegLoss, visreg
 from vicinal.recipes.recipe import Objective
@@ -32,6 +31,7 @@ __all__ = [
     "VISRegLoss",
     "barlow",
     "directions",
+    "names_of_terms",
     "ntxent",
     "of_recipe",
     "sigreg",
@@ -44,7 +44,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Chosen:
+class NamedObjective:
     """An objective that a recipe may name.
 
     Attributes:
@@ -62,8 +62,8 @@ class Chosen:
     says: str
 
 
-OBJECTIVES: dict[str, Chosen] = {
-    "vicreg": Chosen(
+OBJECTIVES: dict[str, NamedObjective] = {
+    "vicreg": NamedObjective(
         "VICReg",
         vicreg,
         ("invariance", "variance", "covariance"),
@@ -71,7 +71,7 @@ OBJECTIVES: dict[str, Chosen] = {
         "pulls two augmented views of an image together (invariance), keeps every dimension "
         "spread out (variance) and makes dimensions independent (covariance)",
     ),
-    "barlow": Chosen(
+    "barlow": NamedObjective(
         "Barlow Twins",
         barlow,
         ("invariance", "redundancy"),
@@ -79,7 +79,7 @@ OBJECTIVES: dict[str, Chosen] = {
         "makes each dimension of two augmented views of an image correlate (invariance) and "
         "different dimensions not (redundancy)",
     ),
-    "sigreg": Chosen(
+    "sigreg": NamedObjective(
         "SIGReg",
         sigreg,
         ("invariance", "normality"),
@@ -87,7 +87,7 @@ OBJECTIVES: dict[str, Chosen] = {
         "pulls two augmented views of an image together (invariance) and makes the embeddings "
         "look normal in random directions (normality)",
     ),
-    "visreg": Chosen(
+    "visreg": NamedObjective(
         "VISReg",
         visreg,
         ("invariance", "centre", "scale", "shape"),
@@ -96,7 +96,7 @@ OBJECTIVES: dict[str, Chosen] = {
         "centre at 0 and each dimension's scale at 1, and makes their shape normal in random "
         "directions",
     ),
-    "ntxent": Chosen(
+    "ntxent": NamedObjective(
         "NT-Xent",
         ntxent,
         ("alignment", "uniformity"),
@@ -104,7 +104,7 @@ OBJECTIVES: dict[str, Chosen] = {
         "turns two augmented views of an image the same way (alignment) and other images of the "
         "batch away (uniformity)",
     ),
-    "tcr": Chosen(
+    "tcr": NamedObjective(
         "TCR",
         tcr,
         ("rate", "alignment"),
@@ -113,6 +113,11 @@ OBJECTIVES: dict[str, Chosen] = {
         "many directions as it can (rate)",
     ),
 }
+
+
+def names_of_terms(settings: Objective) -> tuple[str, ...]:
+    """The names of what is logged of an objective: ``total``, and its terms."""
+    return ("total", *OBJECTIVES[settings.name].parts)
 
 
 def of_recipe(

@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor
 
-from vicinal.objectives.across import whole_batch
-from vicinal.objectives.criterion import Criterion
-from vicinal.objectives.terms import Terms, exact
+from vicinal.objectives.terms import Criterion, Terms, exact, whole_batch
 
 
 def ntxent(

@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicinal.objectives.across import whole_batch
-from vicinal.objectives.criterion import Criterion
-from vicinal.objectives.terms import Terms, exact
+from vicinal.objectives.terms import Criterion, Terms, exact, whole_batch
 
 Convention = Literal["lejepa", "eb_jepa", "stable_pretraining"]
 LAST = 3.0

@@ -1,18 +1,19 @@
-"""The three terms of VICReg as pure functions of embeddings (B, D), each with its denominators.
-
-They want float32 or better and autocast off (`precise`): variances and covariances of
-bfloat16 embeddings lose the digits they are made of.
-"""
+"""What objectives share: terms, the checks of two views, the whole batch, and a module."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
-from torch import Tensor
+from torch import Tensor, nn
+
+from vicinal.distributed import all_rows, share, world_size
+from vicinal.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -26,60 +27,6 @@ class Terms:
 
     total: Tensor
     parts: Mapping[str, Tensor]
-
-
-def invariance(z_a: Tensor, z_b: Tensor) -> Tensor:
-    """Mean squared difference of two views' embeddings, over B·D entries.
-
-    The paper's eq. 5 sums over D; its released code, and everyone since, takes this mean.
-
-    Args:
-        z_a: Embeddings (B, D) of the first views.
-        z_b: Embeddings (B, D) of the second views, row by row the same images.
-    """
-    return F.mse_loss(z_a, z_b)
-
-
-def regularisers(z: Tensor, target_std: float, epsilon: float) -> tuple[Tensor, Tensor]:
-    """The variance and the covariance term of one view, which share all their statistics.
-
-    `variance` and `covariance` of the same embeddings, with a gradient of their own
-    that takes one matrix product where autograd would take two.
-
-    Args:
-        z: Embeddings (B, D), centred or not.
-        target_std: γ, see `variance`.
-        epsilon: ε, see `variance`.
-    """
-    spread, redundancy = _Regularisers.apply(z, target_std, epsilon)
-    return spread, redundancy
-
-
-def variance(variances: Tensor, target_std: float, epsilon: float) -> Tensor:
-    """Hinge on each dimension's standard deviation, mean over D.
-
-    (1/D) Σ_j max(0, γ − sqrt(Var_j + ε)), unbiased variance (VICReg, eqs. 1 and 2).
-
-    Args:
-        variances: Unbiased variance (D,) of each dimension of one view's embeddings.
-        target_std: γ, the standard deviation from which there is no more pull.
-        epsilon: ε, which keeps the gradient finite where a dimension is constant.
-    """
-    return torch.relu(target_std - torch.sqrt(variances + epsilon)).mean()
-
-
-def covariance(centred: Tensor) -> Tensor:
-    """Sum of the squared off-diagonal covariances: Σ_{i≠j} Cov_ij², Cov with 1/(B−1).
-
-    VICReg's eqs. 3 and 4 before the division by D. Exact, in O(B·D·min(B, D)): the
-    Frobenius norms of ZᵀZ (D×D) and ZZᵀ (B×B) are equal (Garrido et al., ICLR 2023,
-    "On the duality between contrastive and non-contrastive SSL"), so the smaller of
-    the two is formed and the diagonal's part subtracted.
-
-    Args:
-        centred: Embeddings (B, D) of one view, their mean subtracted.
-    """
-    return _covariance(*_products(centred), len(centred))
 
 
 def precise(z: Tensor) -> Tensor:
@@ -109,60 +56,120 @@ def centre(z: Tensor) -> Tensor:
     return z - z.mean(dim=0)
 
 
-def _products(centred: Tensor) -> tuple[Tensor, Tensor]:
-    """The smaller product of Z with itself, and the sum of squares (D,) of each dimension.
+def whole_batch(z_a: Tensor, z_b: Tensor, rows: int | None) -> tuple[Tensor, Tensor]:
+    """Both views' embeddings of the whole batch in float32, of which statistics are exact.
 
-    For D ≤ B the product is ZᵀZ (D, D) without its diagonal, which is the sums; it is
-    cut out and not subtracted, as the rest may be tiny beside it. Else it is ZZᵀ (B, B).
+    For objectives that no sum of each rank's own would give: every rank gets all rows and takes
+    the whole loss, and its gradient is that of its own rows, for which nothing is exchanged.
+
+    Args:
+        z_a: Embeddings (B, D) of the first views, on several ranks those of this rank's `share`.
+        z_b: Embeddings (B, D) of the second views.
+        rows: Rows of the global batch; None for these rows alone.
+
+    Returns:
+        Two tensors (B, D), or (rows, D) on every rank.
+
+    Raises:
+        ValueError: As `check_views`.
     """
-    rows, dimensions = centred.shape
-    if dimensions <= rows:
-        product = centred.T @ centred
-        squares = product.diagonal().clone()
-        return product.fill_diagonal_(0), squares
-    return centred @ centred.T, centred.square().sum(dim=0)
+    check_views(z_a, z_b, rows)
+    z_a, z_b = precise(z_a), precise(z_b)
+    if rows is None:
+        return z_a, z_b
+    return _AllRows.apply(z_a, rows), _AllRows.apply(z_b, rows)
 
 
-def _covariance(product: Tensor, squares: Tensor, rows: int) -> Tensor:
-    """The covariance term from `_products`."""
-    total = product.square().sum()
-    if len(squares) > rows:
-        # With B < D the rank is below D, so the off-diagonal part is at least (D/(B−1) − 1)
-        # times the diagonal's for equal variances, and the difference keeps its digits.
-        total = total - squares.square().sum()
-    return total / (rows - 1) ** 2
-
-
-class _Regularisers(torch.autograd.Function):
-    """`regularisers` with its gradient written out.
-
-    With s = 4/(B−1)² and h_j = −1/(D (B−1) std_j) where std_j < γ, else 0, the gradients
-    are Z diag(h) of the variance term, and of the covariance term s Z offdiag(ZᵀZ) or
-    s (ZZᵀ Z − Z diag(ZᵀZ)). The columns of Z sum to 0, so theirs do, and the centring's
-    own gradient would change nothing.
-    """
+class _AllRows(torch.autograd.Function):
+    """`all_rows` with the gradient of this rank's own."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, target_std: float, epsilon: float) -> tuple[Tensor, Tensor]:
-        rows, _ = z.shape
-        centred = centre(z)
-        product, squares = _products(centred)
-        variances = squares / (rows - 1)
-        ctx.target_std, ctx.epsilon = target_std, epsilon
-        ctx.save_for_backward(centred, product, squares)
-        return variance(variances, target_std, epsilon), _covariance(product, squares, rows)
+    def forward(ctx: Any, z: Tensor, rows: int) -> Tensor:
+        ctx.rows = rows
+        return all_rows(z.contiguous(), rows)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_variance: Tensor, of_covariance: Tensor) -> tuple[Tensor, None, None]:
-        centred, product, squares = ctx.saved_tensors
-        rows, dimensions = centred.shape
-        std = torch.sqrt(squares / (rows - 1) + ctx.epsilon)
-        hinge = (std < ctx.target_std) * of_variance / (-dimensions * (rows - 1) * std)
-        with torch.autocast(centred.device.type, enabled=False):
-            weights = product * (of_covariance * (4 / (rows - 1) ** 2))
-            if dimensions <= rows:
-                weights.diagonal().copy_(hinge)
-                return centred @ weights, None, None
-            scale = hinge - squares * (of_covariance * (4 / (rows - 1) ** 2))
-            return (weights @ centred).addcmul_(centred, scale), None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream[share(ctx.rows)] * world_size(), None
+
+
+SLICES = 256
+"""Slices a step, where nothing else is asked for."""
+
+
+def slices(dimensions: int, count: int, *drawn: int) -> Tensor:
+    """Random directions (D, S) float32, columns of unit length, on the CPU.
+
+    Args:
+        dimensions: D.
+        count: S.
+        drawn: What they are drawn from, such as seed, epoch and step: the same for the same.
+    """
+    entropy = np.random.SeedSequence(drawn).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
+    return F.normalize(torch.randn(dimensions, count, generator=generator), dim=0)
+
+
+class Criterion(nn.Module):
+    """An objective as a module for anybody's loop: returns the total, a scalar to minimise.
+
+    It has no weights and works on any device, under any autocast.
+
+    Args:
+        settings: Keyword arguments of the objective, all but ``rows``. One that takes slices has
+            two more: ``slices``, how many directions a call draws (256), and ``seed`` (0). They
+            come from the seed and the number of the call, which the module's state holds, so
+            that a training that is resumed with it goes on with the slices it would have had.
+
+    Attributes:
+        settings: Keyword arguments that every call gives to the objective, defaults too.
+        parts: The last call's unweighted terms by name, scalars, detached; empty before the first.
+
+    Raises:
+        InputError: If a setting is none, or its value is none of a few that are allowed.
+    """
+
+    function: ClassVar[Callable[..., Terms]]
+    sliced: ClassVar[bool] = False
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        if self.sliced:
+            self._slices, self._seed = settings.pop("slices", SLICES), settings.pop("seed", 0)
+            self._calls = 0
+        known = inspect.signature(self.function).parameters.values()
+        defaults = {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+        del defaults["rows"]
+        hints = get_type_hints(self.function)
+        for name, value in settings.items():
+            if name not in defaults:
+                names = [*defaults, *(("slices", "seed") if self.sliced else ())]
+                raise InputError(f"{type(self).__name__} has no {name!r}: it has {names}")
+            allowed = get_args(hints[name]) if get_origin(hints[name]) is Literal else (value,)
+            if value not in allowed:
+                raise InputError(f"{name} {value!r}: give one of {', '.join(allowed)}")
+        self.settings = defaults | settings
+        self.parts: Mapping[str, Tensor] = {}
+
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """The total, a scalar, of two views' embeddings (B, D), B ≥ 2."""
+        drawn = []
+        if self.sliced:
+            directions = slices(z_a.shape[1], self._slices, self._seed, self._calls)
+            drawn, self._calls = [directions.to(z_a.device)], self._calls + 1
+        terms = type(self).function(z_a, z_b, *drawn, **self.settings)
+        self.parts = terms.parts
+        return terms.total
+
+    def extra_repr(self) -> str:
+        """The settings, as ``print`` shows a module's."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+
+    def get_extra_state(self) -> int:
+        """How many calls there were, for the slices of the next."""
+        return self._calls if self.sliced else 0
+
+    def set_extra_state(self, state: int) -> None:
+        """Goes on after so many calls."""
+        self._calls = state

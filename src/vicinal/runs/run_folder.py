@@ -10,7 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from filelock import BaseFileLock, FileLock, Timeout
 from rich.console import Console
 
-from vicinal import __version__, cores
+from vicinal import __version__, cores, distributed
 from vicinal.encoder.pretrained import with_start
 from vicinal.errors import InputError, StorageError, option, readable
 from vicinal.files import read_json, replacing, write_json
@@ -114,7 +114,7 @@ class RunFolder:
 def open_run(
     path: Path, identity: dict[str, Any], recipe: Recipe | None, *, resume: bool
 ) -> RunFolder:
-    """Opens a folder for a run, and refuses one that holds anything else.
+    """Opens a folder for a run, and refuses one that holds anything else; the first rank for all.
 
     Args:
         path: The folder; made if missing.
@@ -126,6 +126,14 @@ def open_run(
         InputError: If the folder holds another run, or this one and ``resume`` is False, or
             another process is at work on it.
     """
+    opened: list[RunFolder] = []
+    distributed.from_first(lambda: opened.append(_opened(path, identity, recipe, resume=resume)))
+    return opened[0] if opened else RunFolder(path)
+
+
+def _opened(
+    path: Path, identity: dict[str, Any], recipe: Recipe | None, *, resume: bool
+) -> RunFolder:
     identity = identity | {"recipe": recipe and recipe.model_dump(mode="json")}
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder for the run")
@@ -339,7 +347,13 @@ def _kept(run: Path) -> dict[str, Any]:
 
 
 def run_stage(
-    run: RunFolder, name: str, makes: Iterable[Path], work: Callable[[], None], *, width: int = 20
+    run: RunFolder,
+    name: str,
+    makes: Iterable[Path],
+    work: Callable[[], None],
+    *,
+    width: int = 20,
+    together: bool = False,
 ) -> None:
     """Runs a stage unless it is finished and what it ``makes`` is there; tells how long it took.
 
@@ -351,13 +365,19 @@ def run_stage(
         makes: Files without which it is not finished.
         work: What it does.
         width: Characters that the lines of this run give to the name.
+        together: Whether all ranks take part, as in a training, or the first alone.
     """
-    with run.stage(name, makes) as due:
-        if not due:
+    first = distributed.is_first()
+    if not (first or together):
+        return
+    with run.stage(name, makes) if first else nullcontext(False) as due:
+        if not (distributed.from_first(lambda: due) if together else due):
             return
-        choose_threads(run.path, name)
+        if first:
+            choose_threads(run.path, name)
         work()
-    tell(run, name, width=width)
+    if first:
+        tell(run, name, width=width)
 
 
 def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
@@ -366,7 +386,9 @@ def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
 
 
 def say(line: str) -> None:
-    """Prints a line about the run, on standard error."""
+    """Prints a line about the run, on standard error; of several ranks the first does."""
+    if not distributed.is_first():
+        return
     Console(stderr=True, highlight=False).print(readable(line), markup=False, soft_wrap=True)
 
 

@@ -160,15 +160,7 @@ def _round(
     keep: Callable[[], float],
     trained: Callable[[int, str, dict[str, Any]], None],
 ) -> list[str]:
-    """Trains and measures those left that this round has not yet; the best first.
-
-    Args:
-        number: The round, from 1.
-        left: The objectives.
-        table: All rows so far, which are added to.
-        keep: Writes them, and says how many minutes are left.
-        trained: Trains one for its row's minutes, and adds what it measures.
-    """
+    """Trains and measures those left that this round has not yet; the best first."""
     for place, name in enumerate(left):
         row = _row(table, number, name)
         if CHOSEN_BY in row:

@@ -10,8 +10,9 @@ from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder, run_stage
-from vicinal.study.learners import Learners, kept_encoder, read_learned
+from vicinal.study.learners import Learners, read_learned
 from vicinal.study.measures import Figures, Measures
+from vicinal.training.train_encoder import kept_encoder
 
 SYSTEMS_BY_EPOCHS = {"S1": "generated", "S4": "no-variance"}
 """The systems whose learner keeps encoders, if ``training.keep_epochs`` asks for it."""
@@ -32,7 +33,7 @@ def measure_epochs(learners: Learners) -> None:
         write_json(_file(learners.run, learner, epochs), {"epochs": epochs, **figures})
 
     for learner in SYSTEMS_BY_EPOCHS.values():
-        for epochs in _kept(learners.recipe):
+        for epochs in _kept(learners.run, learner, learners.recipe):
             run_stage(
                 learners.run,
                 f"measure {learner} after {epochs}",
@@ -44,16 +45,17 @@ def measure_epochs(learners: Learners) -> None:
 
 def by_epochs(run: RunFolder, recipe: Recipe) -> dict[str, list[Figures]]:
     """By system: the figures after each kept epoch, in order, each with its ``epochs``."""
-    kept = _kept(recipe)
     return {
         system: [read_json(_file(run, learner, epochs)) for epochs in kept]
         for system, learner in SYSTEMS_BY_EPOCHS.items()
-        if kept
+        if (kept := _kept(run, learner, recipe))
     }
 
 
-def _kept(recipe: Recipe) -> list[int]:
-    return sorted(set(recipe.training.keep_epochs))
+def _kept(run: RunFolder, learner: str, recipe: Recipe) -> list[int]:
+    """The epochs whose encoders are kept: those of the recipe, if minutes did not end before."""
+    asked = sorted(set(recipe.training.keep_epochs))
+    return [epochs for epochs in asked if kept_encoder(run / learner, epochs).is_file()]
 
 
 def _file(run: RunFolder, learner: str, epochs: int) -> Path:
@@ -63,7 +65,7 @@ def _file(run: RunFolder, learner: str, epochs: int) -> Path:
 def _represented(learners: Learners, learner: str, epochs: int) -> dict[str, Representations]:
     """What an encoder makes of every part; the last epoch's representations lie in files."""
     run, data, engine = learners.run, learners.data, learners.engine
-    if epochs == learners.recipe.training.epochs:
+    if epochs == learners.recipe.training.epochs and learners.minutes is None:
         return {part: read_learned(run, data, learner, part) for part in data.parts()}
     encoder, preparation = load_encoder(kept_encoder(run / learner, epochs))
     bf16 = engine.precision == "bf16"

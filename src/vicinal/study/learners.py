@@ -12,17 +12,16 @@ images as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from vicinal.encoder.pretrained import begun, preparation_for
+from vicinal import distributed
+from vicinal.encoder.pretrained import initial_encoder, preparation_for
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
@@ -35,13 +34,15 @@ from vicinal.representations.representations import Representations
 from vicinal.representations.spectral import LaplacianEigenmaps
 from vicinal.runs.run_folder import RunFolder
 from vicinal.study.data import Data
+from vicinal.training.batches import ArrayBatches
 from vicinal.training.device import Engine
-from vicinal.training.log import opened_loggers
-from vicinal.training.loop import Material, pretrain
-from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours
-
-if TYPE_CHECKING:
-    from lightning.fabric.loggers.logger import Logger
+from vicinal.training.train_encoder import (
+    TrainingData,
+    data_of_arrays,
+    kept_encoder,
+    train_encoder,
+)
+from vicinal.views import MinedNeighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ class Learners:
         run: The run folder.
         engine: Device and precision.
         log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.
+        minutes: What each training may take; None for all its epochs.
+        settings: The user's ``section.field=value``.
     """
 
     data: Data
@@ -61,6 +64,8 @@ class Learners:
     run: RunFolder
     engine: Engine
     log: str | None = None
+    minutes: float | None = None
+    settings: tuple[str, ...] = ()
 
     def generated(self) -> None:
         """S1: two augmented views of an image."""
@@ -80,38 +85,32 @@ class Learners:
 
     def mined(self) -> None:
         """S5: an image and one of its nearest other images by S1's representations."""
-        preparation = self._preparation()
-        materials = []
+        made, device = self._preparation(), self.engine.device
+        sources = []
         for part, images in (("train", self.data.train), ("test", self.data.test)):
-            found, _ = mined_neighbours(
-                read_learned(self.run, self.data, "generated", part),
-                self.recipe,
-                self.engine.device,
-            )
-            pairs = MinedNeighbours(
-                torch.from_numpy(found), mean=preparation.mean, std=preparation.std
-            )
-            materials.append(Material(images.pixels, pairs))
-        folder = self._folder("mined")
-        with opened_loggers(self.log, folder, self.recipe) as loggers:
-            encoder = pretrain(
-                materials[0],
-                materials[1],
-                self.recipe,
-                folder,
-                self.engine.fabric,
-                epochs=self.recipe.mined.epochs,
-                title="mined",
-                loggers=loggers,
-            )
-        self._save("mined", encoder)
+
+            def mine(part: str = part) -> NDArray[np.int64]:
+                learned = read_learned(self.run, self.data, "generated", part)
+                return mined_neighbours(learned, self.recipe, device)[0]
+
+            found = torch.from_numpy(distributed.from_first(mine))
+            pairs = MinedNeighbours(found, mean=made.mean, std=made.std)
+            sources.append(ArrayBatches(images.pixels, pairs))
+        data = TrainingData(sources[0], sources[1], made)
+        recipe = self.recipe.model_copy(
+            update={"training": self.recipe.training.model_copy(update={"keep_epochs": ()})}
+        )
+        self._train("mined", recipe, data, epochs=recipe.mined.epochs)
 
     def untrained(self) -> None:
         """S1's encoder before its first step."""
         torch.manual_seed(self.recipe.seed)
         train = self.data.train
-        encoder = begun(self.recipe.encoder, channels=train.channels, size=train.size)
-        self._save("untrained", encoder)
+        encoder = initial_encoder(self.recipe.encoder, channels=train.channels, size=train.size)
+        file = self._folder("untrained") / "encoder.safetensors"
+        made = self._preparation()
+        save_encoder(encoder, file, recipe=self.recipe.encoder, preparation=made)
+        self._represent("untrained")
 
     def patches(self) -> None:
         """Responses to whitened patches of the training images; nothing is trained."""
@@ -145,8 +144,7 @@ class Learners:
     def files(self, learner: str) -> list[Path]:
         """What must be there for a learner to be finished."""
         parts = self.data.parts()
-        trained = learner in ("generated", "no-variance", "mined") or "objective-" in learner
-        names = ["losses.csv"] if trained else []
+        names = ["losses.csv"] if is_trained(learner) else []
         if learner != "patches":
             names += ["search.json"] if learner == "spectral" else ["encoder.safetensors"]
         names += [
@@ -154,38 +152,45 @@ class Learners:
             for part in parts
             if learner != "spectral" or part != "anomalies"
         ]
-        if learner in ("generated", "no-variance"):
+        # Minutes may end before some of these epochs do.
+        if learner in ("generated", "no-variance") and self.minutes is None:
             names += [kept_encoder(Path(), n).name for n in self.recipe.training.keep_epochs]
         return [self.run / learner / name for name in names]
 
-    def _train(self, learner: str, recipe: Recipe) -> None:
-        folder, data = self._folder(learner), self.data
-        with opened_loggers(self.log, folder, recipe) as loggers:
-            encoder = learn_generated(
-                data.train,
-                data.test,
-                recipe,
-                folder,
-                self.engine,
-                title=learner,
-                loggers=loggers,
-            )
-        self._save(learner, encoder)
+    def _train(
+        self,
+        learner: str,
+        recipe: Recipe,
+        data: TrainingData | None = None,
+        *,
+        epochs: int | None = None,
+    ) -> None:
+        train, test = self.data.train, self.data.test
+        # What is compared are networks: patches are a learner of their own.
+        alone = recipe.encoder.model_copy(update={"patches": 0})
+        recipe = recipe.model_copy(update={"encoder": alone})
+        train_encoder(
+            data or data_of_arrays(recipe, train.pixels, test.pixels, span=train.span),
+            recipe,
+            self._folder(learner),
+            self.engine,
+            epochs=epochs,
+            minutes=self.minutes,
+            settings=self.settings,
+            log=self.log,
+            title=learner,
+        )
+        if distributed.is_first():
+            self._represent(learner)
 
-    def _save(self, learner: str, encoder: nn.Module) -> None:
-        """Writes the encoder and, read back from its file, its representations."""
-        folder, preparation = self._folder(learner), self._preparation()
-        path = folder / "encoder.safetensors"
-        save_encoder(encoder, path, recipe=self.recipe.encoder, preparation=preparation)
-        loaded, preparation = load_encoder(path)
+    def _represent(self, learner: str) -> None:
+        """Writes a learner's representations, by its encoder as read back from its file."""
+        folder = self._folder(learner)
+        loaded, preparation = load_encoder(folder / "encoder.safetensors")
+        bf16 = self.engine.precision == "bf16"
         for part, images in self.data.parts().items():
-            embed(
-                loaded,
-                images,
-                preparation,
-                device=self.engine.device,
-                bf16=self.engine.precision == "bf16",
-            ).save(folder / f"representations-{part}.parquet")
+            found = embed(loaded, images, preparation, device=self.engine.device, bf16=bf16)
+            found.save(folder / f"representations-{part}.parquet")
 
     def _folder(self, learner: str) -> Path:
         folder = self.run / learner
@@ -207,50 +212,9 @@ LEARNERS: dict[str, Callable[[Learners], None]] = {
 }
 
 
-def learn_generated(
-    train: ImageSet,
-    test: ImageSet,
-    recipe: Recipe,
-    folder: Path,
-    engine: Engine,
-    *,
-    title: str,
-    epochs: int | None = None,
-    minutes: float | None = None,
-    loggers: Sequence[Logger] = (),
-) -> nn.Module:
-    """Trains S1: two augmented views of an image; writes what `pretrain` writes into ``folder``.
-
-    For the recipe's epochs, or for others and for minutes as `pretrain` takes them.
-    """
-    preparation = preparation_for(train.pixels, recipe.encoder, train.span)
-    pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
-
-    def keep(epochs: int, encoder: nn.Module) -> None:
-        save_encoder(
-            encoder,
-            kept_encoder(folder, epochs),
-            recipe=recipe.encoder,
-            preparation=preparation,
-        )
-
-    return pretrain(
-        Material(train.pixels, pairs),
-        Material(test.pixels, pairs),
-        recipe,
-        folder,
-        engine.fabric,
-        epochs=epochs or recipe.training.epochs,
-        minutes=minutes,
-        title=title,
-        loggers=loggers,
-        keep=keep,
-    )
-
-
-def kept_encoder(folder: Path, epochs: int) -> Path:
-    """Where the encoder lies that a training in ``folder`` kept after so many epochs."""
-    return folder / f"encoder-epoch-{epochs}.safetensors"
+def is_trained(learner: str) -> bool:
+    """Whether a learner is a training, in which all ranks take part."""
+    return learner in ("generated", "no-variance", "mined") or "objective-" in learner
 
 
 def read_learned(run: RunFolder, data: Data, learner: str, part: str) -> Representations:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vicinal import distributed
 from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.evaluations.collapse import alpha_req, collapse
@@ -62,7 +63,7 @@ def compare_objectives(learners: Learners, names: Sequence[str]) -> dict[str, Fi
 
     Returns:
         By name: ``title``, the figures, their ``intervals`` and the ``spectrum``; figures that
-        need labels or an anomaly set are None without.
+        need labels or an anomaly set are None without. Nothing on ranks but the first.
     """
     found = {}
     for name in names:
@@ -74,7 +75,10 @@ def compare_objectives(learners: Learners, names: Sequence[str]) -> dict[str, Fi
                 learners.files(learner),
                 lambda: learners.objective(learner, name, without=less),  # noqa: B023 — called at once
                 width=32,
+                together=True,
             )
+        if not distributed.is_first():
+            continue
         path = learners.run / f"objective-{name}.json"
         run_stage(
             learners.run,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vicinal import cores
+from vicinal import cores, distributed
 from vicinal.files import read_json, write_json
 from vicinal.images import MOST_PIXELS, keep_skipped
 from vicinal.recipes.recipe import Recipe
@@ -31,11 +31,12 @@ from vicinal.study.claims import claims_over_seeds, judge
 from vicinal.study.data import Data, Sources, describe_data, load_data, write_leaks
 from vicinal.study.epochs import by_epochs, measure_epochs
 from vicinal.study.figures import is_cifar10, spread_over_seeds, with_study_figures
-from vicinal.study.learners import LEARNERS, Learners
+from vicinal.study.learners import LEARNERS, Learners, is_trained
 from vicinal.study.objectives import compare_objectives, objectives_over_seeds, recommended
 from vicinal.study.side_by_side import in_order, measure_all
 from vicinal.study.systems import SYSTEMS, Measure
-from vicinal.training.device import open_engine
+from vicinal.training.budget import check_minutes
+from vicinal.training.device import open_ranks
 from vicinal.training.log import check_log
 
 
@@ -59,6 +60,9 @@ class StudyOptions:
         exclude: Patterns of files that are left out, see `vicinal.images.load`.
         max_pixels: Pixels of a picture that may be decoded.
         objectives: Objectives to compare, of `vicinal.objectives.OBJECTIVES`.
+        minutes: What each training may take; None for all its epochs.
+        devices: Ranks on each node that train, see `vicinal.training.device.open_ranks`.
+        nodes: Nodes.
     """
 
     data: str = "digits"
@@ -76,6 +80,9 @@ class StudyOptions:
     exclude: tuple[str, ...] = ()
     max_pixels: int = MOST_PIXELS
     objectives: tuple[str, ...] = ()
+    minutes: float | None = None
+    devices: int | None = None
+    nodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class ExtraStage:
 
 @cores.shared()
 def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
-    """Runs every system and every claim of the study.
+    """Runs every system and every claim of the study; of several ranks the first measures.
 
     Args:
         options: What the user asks.
@@ -112,25 +119,29 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
     recipe = resolve_recipe(options.data, options.recipe, options.settings)
     sources = Sources.of(options.data, options.anomalies, options.test, options.limit)
     check_log(options.log)
-    engine = open_engine(options.device, recipe.training.precision)
-    data = load_data(
-        sources,
-        recipe,
-        data_dir=options.data_dir,
-        exclude=options.exclude,
-        max_pixels=options.max_pixels,
-    )
+    check_minutes(options.minutes)
+    ranks = {"devices": options.devices, "nodes": options.nodes}
+    engine = open_ranks(options.device, recipe.training.precision, **ranks)
+    resume = options.resume or distributed.restarted()
+    read: dict[str, Any] = {"exclude": options.exclude, "max_pixels": options.max_pixels}
+    read["data_dir"] = options.data_dir
+    data = distributed.in_turn(lambda: load_data(sources, recipe, **read))
     fingerprints = {name: images.fingerprint for name, images in data.parts().items()}
     identity = asdict(sources) | fingerprints
-    path = options.run or default_folder(sources.data, recipe.name, resume=options.resume)
+    identity |= {} if options.minutes is None else {"minutes": options.minutes}
+    path = distributed.from_first(
+        lambda: options.run or default_folder(sources.data, recipe.name, resume=resume)
+    )
 
     def one_seed(run: RunFolder, recipe: Recipe, extra: Iterable[ExtraStage] = ()) -> None:
-        learners = Learners(data, recipe, run, engine, options.log)
+        how = (options.log, options.minutes, options.settings)
+        learners = Learners(data, recipe, run, engine, *how)
         _run_seed(learners, sources, options.objectives, extra)
 
-    with open_run(path, identity, recipe, resume=options.resume) as run:
+    with open_run(path, identity, recipe, resume=resume) as run:
         skipped = [one for images in data.parts().values() for one in images.skipped]
-        keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
+        if distributed.is_first():
+            keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
         say(
             f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}, "
             f"{cores.said()}"
@@ -141,10 +152,11 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
         for seed in range(recipe.seed + 1, recipe.seed + options.seeds):
             seeded = recipe.model_copy(update={"seed": seed})
             folders.append(path / f"seed-{seed}")
-            with open_run(folders[-1], identity, seeded, resume=options.resume) as own:
+            with open_run(folders[-1], identity, seeded, resume=resume) as own:
                 one_seed(own, seeded)
-        if options.seeds > 1:
+        if options.seeds > 1 and distributed.is_first():
             _join_seeds(run, folders)
+        distributed.from_first(lambda: None)  # no rank leaves while the first still measures
     return path
 
 
@@ -157,10 +169,21 @@ def _run_seed(
     """Trains and measures everything for one seed, and writes results.json."""
     run, data, recipe, engine = learners.run, learners.data, learners.recipe, learners.engine
     environment = describe_environment(recipe.seed, engine.device, engine.precision)
-    write_json(run / "environment.json", environment)
+    if distributed.world_size() > 1:
+        environment["ranks"] = distributed.world_size()
+    if distributed.is_first():
+        write_json(run / "environment.json", environment)
     for name, learn in LEARNERS.items():
-        files = learners.files(name)
-        run_stage(run, f"learn {name}", files, lambda: learn(learners))  # noqa: B023 — called at once
+        run_stage(
+            run,
+            f"learn {name}",
+            learners.files(name),
+            lambda: learn(learners),  # noqa: B023 — called at once
+            together=is_trained(name),
+        )
+    if not distributed.is_first():
+        compare_objectives(learners, names)
+        return
     measure_all(Measure(run, data, recipe, engine.device))
     measure_epochs(learners)
     objectives = compare_objectives(learners, names)

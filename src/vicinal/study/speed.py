@@ -22,7 +22,7 @@ from vicinal.images import ImageSet
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.loop import Material, pretrain
+from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours
 
 FIRST_IMAGES = 8
@@ -99,8 +99,8 @@ def _epoch_rate(recipe: Recipe, engine: Engine, channels: int, images: int, epoc
     """Images a second of the last of some epochs of so many, as the loop's own log has it."""
     half = (0.5,) * channels
     pairs = GeneratedNeighbours(Augment(recipe.views, half, half))
-    train = Material(_noise(recipe, images, channels, recipe.views.size), pairs)
-    test = Material(train.pixels[:1], pairs)
+    train = ArrayBatches(_noise(recipe, images, channels, recipe.views.size), pairs)
+    test = ArrayBatches(train.pixels[:1], pairs)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(train, test, recipe, Path(folder), engine.fabric, epochs=epochs, quiet=True)
         return float(read_rows(Path(folder) / "losses.csv")[-1]["images_per_second"])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from vicinal import cores, distributed
-from vicinal.encoder.pretrained import encoder_file, form_of, is_start, open_start, preparation_for
-from vicinal.encoder.saved import Preparation, save_encoder
+from vicinal.encoder.pretrained import encoder_file, form_of, is_start
 from vicinal.errors import InputError, option
 from vicinal.evaluations.own_view import keep_better, read_kept
 from vicinal.files import read_rows, write_json
@@ -30,15 +27,18 @@ from vicinal.runs.run_folder import (
     resolve_recipe,
     say,
 )
-from vicinal.study.learners import kept_encoder
-from vicinal.training.beside_patches import join
-from vicinal.training.budget import check_minutes, most_epochs
-from vicinal.training.device import Engine
-from vicinal.training.feed import StreamMaterial
-from vicinal.training.launch import open_ranks
-from vicinal.training.loop import Material, Trainable, pretrain
-from vicinal.training.start import Start, read_start
-from vicinal.views import Augment, GeneratedNeighbours
+from vicinal.training.batches import StreamBatches
+from vicinal.training.budget import check_minutes
+from vicinal.training.device import Engine, open_ranks
+from vicinal.training.log import check_log
+from vicinal.training.start import InitialWeights, read_initial_weights
+from vicinal.training.train_encoder import (
+    TrainingData,
+    data_of_arrays,
+    data_of_stream,
+    kept_encoder,
+    train_encoder,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def train(
     data_dir: Path | None = None,
     devices: int | None = None,
     nodes: int | None = None,
+    log: str | None = None,
     **reading: Any,
 ) -> Trained:
     """Trains an encoder and writes recipe.toml, environment.json, losses.csv and the encoder.
@@ -100,8 +101,9 @@ def train(
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
-        devices: Ranks on each node, see `vicinal.training.launch.open_ranks`.
+        devices: Ranks on each node, see `vicinal.training.device.open_ranks`.
         nodes: Nodes.
+        log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.
         reading: ``exclude`` and ``max_pixels``, as `vicinal.images.load` takes them.
 
     Raises:
@@ -109,18 +111,19 @@ def train(
             nothing is overwritten.
     """
     check_minutes(minutes)
+    check_log(log)
     if start is not None and is_start(str(start)):
         settings, start = [*settings, f"encoder.start={start}"], None
     chosen = resolve_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
-    begun = distributed.from_first(lambda: _begun(start, chosen))
-    source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, begun, **reading))
+    initial = distributed.from_first(lambda: _initial(start, chosen))
+    source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
     folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
     path = distributed.from_first(lambda: run or folder_of())
-    asked = {"minutes": minutes, "start": begun and begun.fingerprint}
+    asked = {"minutes": minutes, "start": initial and initial.fingerprint}
     identity = {"verb": "train", "data": named(data), "limit": limit} | asked | source.fingerprints
-    with cores.shared(), _opened_run(path, identity, chosen, resume=resume) as folder:
+    with cores.shared(), open_run(path, identity, chosen, resume=resume) as folder:
         _keep_skipped(source, folder)
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
@@ -128,14 +131,24 @@ def train(
         stage = folder.stage("train", [encoder, losses, *(kept if minutes is None else ())])
         with stage if distributed.is_first() else nullcontext(False) as due:
             if distributed.from_first(lambda: due):
-                epochs = most_epochs(chosen.training, len(source.train), minutes, settings)
-                _learn(source, chosen, epochs, minutes, begun, folder, engine)
+                _introduce(folder, chosen, engine, initial)
+                train_encoder(
+                    source.data,
+                    chosen,
+                    path,
+                    engine,
+                    minutes=minutes,
+                    settings=settings,
+                    initial=initial,
+                    choose=keep_better,
+                    log=log,
+                )
                 _keep_skipped(source, folder)  # a stream's bad pictures show as it is read
         return distributed.from_first(
             lambda: Trained(
                 run=path,
                 encoder=encoder,
-                images=len(source.train),
+                images=len(source.data.train),
                 epochs=sum(row["split"] == "train" for row in read_rows(losses)),
                 seconds=folder.seconds()["train"],
                 loss=_last_losses(losses),
@@ -144,20 +157,11 @@ def train(
         )
 
 
-def _opened_run(path: Path, identity: dict[str, Any], recipe: Recipe, *, resume: bool) -> RunFolder:
-    """The run folder, which the first rank opens and locks for all."""
-    opened: list[RunFolder] = []
-    distributed.from_first(lambda: opened.append(open_run(path, identity, recipe, resume=resume)))
-    return opened[0] if opened else RunFolder(path)
-
-
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Images to train on, and how they are prepared for the encoder."""
+    """Images to train on, their fingerprints, and what of the source cannot be used."""
 
-    train: Trainable
-    test: Trainable
-    preparation: Preparation
+    data: TrainingData
     fingerprints: dict[str, str]
     skipped: Callable[[], tuple[Skipped, ...]]
 
@@ -167,44 +171,27 @@ def _opened(
     recipe: Recipe,
     limit: int | None,
     data_dir: Path | None,
-    begun: Start | None,
+    initial: InitialWeights | None,
     **reading: Any,
 ) -> _Source:
     size, interpolation = form_of(recipe)
     how = {"size": size, "interpolation": interpolation, "data_dir": data_dir, **reading}
-    if not is_stream(data):
-        splits = load(data, seed=recipe.seed, limit=limit, **how)
-        preparation = preparation_for(splits.train.pixels, recipe.encoder, splits.train.span)
-        if begun is not None:
-            begun.check_channels(data, splits.train.channels)
-            preparation = begun.prepared(splits.train.span)
-        pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
-        return _Source(
-            Material(splits.train.pixels, pairs),
-            Material(splits.test.pixels, pairs),
-            preparation,
-            {"train": splits.train.fingerprint, "test": splits.test.fingerprint},
-            lambda: splits.skipped,
-        )
-    if limit is not None:
-        raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
-    stream = open_stream(data, test_images=recipe.training.test_images, **how)
-    mean, std, span = stream.mean, stream.std, stream.span
-    preparation = Preparation(size, stream.channels, mean, std, span=span)
-    if recipe.encoder.start:
-        preparation = replace(
-            open_start(recipe.encoder.start, stream.channels).preparation, span=span
-        )
-    if begun is not None:
-        begun.check_channels(data, stream.channels)
-        preparation = begun.prepared(span)
-    pairs = GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
+    if is_stream(data):
+        if limit is not None:
+            raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
+        stream = open_stream(data, test_images=recipe.training.test_images, **how)
+        if initial is not None:
+            initial.check_channels(data, stream.channels)
+        streamed = data_of_stream(recipe, stream, initial)
+        return _Source(streamed, {"train": stream.fingerprint}, lambda: stream.skipped)
+    splits = load(data, seed=recipe.seed, limit=limit, **how)
+    train, test = splits.train, splits.test
+    if initial is not None:
+        initial.check_channels(data, train.channels)
     return _Source(
-        StreamMaterial(stream, pairs, recipe.training.buffer),
-        Material(stream.test, pairs),
-        preparation,
-        {"train": stream.fingerprint},
-        lambda: stream.skipped,
+        data_of_arrays(recipe, train.pixels, test.pixels, span=train.span, initial=initial),
+        {"train": train.fingerprint, "test": test.fingerprint},
+        lambda: splits.skipped,
     )
 
 
@@ -214,7 +201,7 @@ def _keep_skipped(source: _Source, folder: RunFolder) -> None:
     found = distributed.gathered(source.skipped())
 
     def write() -> None:
-        earlier = read_skipped(path) if isinstance(source.train, StreamMaterial) else ()
+        earlier = read_skipped(path) if isinstance(source.data.train, StreamBatches) else ()
         keep_skipped(tuple(dict.fromkeys((*earlier, *chain(*found)))), path)
 
     distributed.from_first(write)
@@ -228,49 +215,23 @@ def _recipe_of(start: Path | None) -> str | None:
     return str(file) if file.is_file() else None
 
 
-def _begun(start: Path | None, recipe: Recipe) -> Start | None:
+def _initial(start: Path | None, recipe: Recipe) -> InitialWeights | None:
     """What the training begins with, if it is not drawn."""
-    return None if start is None else read_start(encoder_file(start), recipe)
+    return None if start is None else read_initial_weights(encoder_file(start), recipe)
 
 
-def _learn(
-    source: _Source,
-    recipe: Recipe,
-    epochs: int,
-    minutes: float | None,
-    begun: Start | None,
-    folder: RunFolder,
-    engine: Engine,
+def _introduce(
+    folder: RunFolder, recipe: Recipe, engine: Engine, initial: InitialWeights | None
 ) -> None:
-    """Trains, and writes the run's files."""
-    if distributed.is_first():
-        environment = describe_environment(recipe.seed, engine.device, engine.precision)
-        environment["ranks"] = distributed.world_size()
-        write_json(folder / "environment.json", environment)
-        say(f"run folder {folder.path}, {engine.device}, {engine.precision}, {cores.said()}")
-        if begun is not None:
-            say(f"begins with the encoder of {begun.file}, {begun.told}")
-
-    def save(encoder: nn.Module, path: Path) -> None:
-        save_encoder(encoder, path, recipe=recipe.encoder, preparation=source.preparation)
-
-    encoder = pretrain(
-        source.train,
-        source.test,
-        recipe,
-        folder.path,
-        engine.fabric,
-        epochs=epochs,
-        minutes=minutes,
-        start=None if begun is None else begun.weights,
-        keep=lambda epochs, kept: save(kept, kept_encoder(folder.path, epochs)),
-    )
-    if distributed.is_first():
-        if isinstance(source.train, Material):
-            pixels = source.train.pixels
-            encoder = keep_better(encoder, pixels, recipe, folder.path, engine)
-            encoder = join(encoder, pixels, recipe, source.preparation)
-        save(encoder, folder / "encoder.safetensors")
+    """Writes and says where and with what the training begins."""
+    if not distributed.is_first():
+        return
+    environment = describe_environment(recipe.seed, engine.device, engine.precision)
+    environment["ranks"] = distributed.world_size()
+    write_json(folder / "environment.json", environment)
+    say(f"run folder {folder.path}, {engine.device}, {engine.precision}, {cores.said()}")
+    if initial is not None:
+        say(f"begins with the encoder of {initial.file}, {initial.projector}")
 
 
 def _last_losses(path: Path) -> dict[str, float]:

@@ -55,6 +55,8 @@ def most_epochs(
     return math.ceil(training.epochs * max(steps, SMALL // batch) / steps)
 
 
+Clock = Callable[[], float]
+"""Tells seconds that never go back."""
 Looks = Sequence[tuple[int, float, float]]
 """Of each look at the clock: steps taken, seconds used, the place in the schedule from then on."""
 
@@ -83,7 +85,7 @@ class Budget:
         closing: How many steps take as long as what comes after an epoch's last one; a guess
             until that has been measured.
         looks: Those of an earlier training, which is then repeated whatever the clock says.
-        clock: Tells seconds that never go back.
+        clock: What the minutes are measured by.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Budget:
         minutes: float | None = None,
         closing: float = 0.0,
         looks: Looks | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.steps = epochs * steps
         """Steps that are taken if the time allows."""
@@ -110,6 +112,16 @@ class Budget:
         self._looks: list[tuple[int, float, float]] = []
         # Steps, and the seconds that they have taken, at the looks of late: over a tenth of all.
         self._recent: deque[tuple[int, float]] = deque()
+
+    def hold_back(self, estimate: Callable[[Clock], float]) -> None:
+        """Holds back the time of what comes after the training, half of the minutes at most.
+
+        Args:
+            estimate: Says, by a clock, how many seconds it will take; trying it is part of the
+                minutes. Only the first rank of a training that has minutes is asked.
+        """
+        if self.minutes is not None and self._repeated is None and distributed.is_first():
+            self._seconds -= min(estimate(self._clock), self._seconds / 2)
 
     def used(self) -> float:
         """Seconds that the training has taken so far, those of earlier sittings too."""

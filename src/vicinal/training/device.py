@@ -1,23 +1,27 @@
-"""Device, arithmetic and memory of a training step; compiled, or as one CUDA graph."""
+"""Device, arithmetic and ranks of a training, started by ourselves, torchrun or Slurm; memory."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import inspect
 import logging
+import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+import time
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from vicinal import distributed
-from vicinal.errors import InputError, begun_by, option
-from vicinal.recipes.recipe import Training
+from vicinal.errors import InputError, option
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -70,7 +74,7 @@ class Engine:
 
 
 def open_engine(device: str, precision: Precision, *, devices: int = 1, nodes: int = 1) -> Engine:
-    """Resolves ``auto`` and opens the engine of a run; `vicinal.training.launch` has many ranks.
+    """Resolves ``auto`` and opens the engine of a run; `open_ranks` starts many ranks.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -105,6 +109,103 @@ def open_engine(device: str, precision: Precision, *, devices: int = 1, nodes: i
     if many:
         fabric.launch()
     return Engine(fabric, place, arithmetic)
+
+
+def open_ranks(
+    device: str, precision: Precision, *, devices: int | None, nodes: int | None
+) -> Engine:
+    """Opens the engine of a run on one or many ranks, starting those that are not there yet.
+
+    Under torchrun its processes are the ranks. Otherwise, for several devices, the command line
+    of this process is run again for each further one; on several nodes it has to be given on
+    each, with ``MASTER_ADDR``, ``MASTER_PORT`` and ``NODE_RANK`` in the environment, or by srun.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: The recipe's.
+        devices: Ranks on each node; None for torchrun's number, else 1.
+        nodes: Nodes; None for torchrun's number, else 1.
+
+    Raises:
+        InputError: If these devices are not to be had, or torchrun started another number.
+    """
+    devices, nodes = _torchrun(devices, nodes) if _under_torchrun() else (devices or 1, nodes or 1)
+    if devices * nodes == 1:
+        return open_engine(device, precision)
+    if min(devices, nodes) < 1:
+        raise InputError(
+            f"{option('devices', devices)} {option('nodes', nodes)}: give numbers of at least 1"
+        )
+    found = torch.cuda.device_count()
+    if resolve_device(device) == "cuda" and devices > found:
+        raise InputError(
+            f"{option('devices', devices)}: this machine has {found} CUDA devices; give at most "
+            f"{found}, "
+            f"or {option('device', 'cpu')}"
+        )
+    known = {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys() or "SLURM_PROCID" in os.environ
+    if nodes > 1 and not _under_torchrun() and not known:
+        raise InputError(
+            f"{option('nodes', nodes)}: start it by torchrun or srun on every node, or with "
+            "MASTER_ADDR, "
+            "MASTER_PORT and NODE_RANK set; docs/launch.md shows how"
+        )
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        _join("nccl" if resolve_device(device) == "cuda" else "gloo")
+    engine = open_engine(device, precision, devices=devices, nodes=nodes)
+    atexit.register(distributed.leave)
+    return engine
+
+
+def _join(backend: str) -> None:
+    """Forms the group of the ranks that torchrun has started, which Fabric then finds there."""
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(*place, world_size=world, is_master=False)  # type: ignore[attr-defined]
+    fresh = PrefixStore(meeting(store, rank, world), store)
+    dist.init_process_group(backend, store=fresh, rank=rank, world_size=world)
+
+
+def meeting(store: Store, rank: int, world: int) -> str:
+    """A name that the living ranks agree on, and that none before them has used.
+
+    Rank 0 answers whoever stands at each rank's place until the living one has been heard.
+
+    Args:
+        store: Where all meet; it may hold what earlier ranks wrote.
+        rank: This rank.
+        world: How many ranks there are.
+    """
+    me = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"vicinal/place/{rank}", me)
+        name = str(store.get(f"vicinal/answer/{me}"), "utf-8")
+        store.set(f"vicinal/heard/{name}/{rank}", "")
+        return name
+    for other in range(1, world):
+        while not store.check([f"vicinal/heard/{me}/{other}"]):
+            there = store.get(f"vicinal/place/{other}").decode()
+            store.set(f"vicinal/answer/{there}", me)
+            time.sleep(0.02)
+    return me
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def _torchrun(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """Ranks on each node and nodes, as torchrun has started them."""
+    world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world % local:
+        raise InputError(f"torchrun started {world} ranks, {local} here: give every node as many")
+    started = local, world // local
+    if (devices or started[0], nodes or started[1]) != started:
+        raise InputError(
+            f"torchrun started {started[0]} ranks on each of {started[1]} nodes: "
+            f"leave {option('devices')} and {option('nodes')} out, or give these numbers"
+        )
+    return started
 
 
 def _no_sent_buffers() -> dict[str, Any]:
@@ -162,182 +263,3 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
-
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-def compile_networks(
-    model: nn.Module, training: Training, device: torch.device, say: Callable[[str], None]
-) -> None:
-    """Has the model's forward compiled if the recipe says so.
-
-    The model keeps its weights, their names and what it is wrapped in. The loss is not compiled:
-    it takes a small part of a step, and its weights, which differ from run to run, would have it
-    compiled again each time. On several ranks nothing is compiled.
-
-    Args:
-        model: The encoder with its projector; its ``forward`` is replaced.
-        training: The recipe's section.
-        device: Where the training runs.
-        say: Prints a line.
-    """
-    if compiles(training, device):
-        model.forward = compiled(model.forward, "networks", say)
-
-
-def compiles(training: Training, device: torch.device) -> bool:
-    """Whether the recipe has this training compiled: not on several ranks."""
-    # There BatchNorm exchanges numbers, which would cut the networks into pieces.
-    if distributed.world_size() > 1:
-        return False
-    return training.compile == "on" or (training.compile == "auto" and device.type == "cuda")
-
-
-def compiled(
-    function: Callable[Arguments, Result], name: str, say: Callable[[str], None]
-) -> Callable[Arguments, Result]:
-    """The function by torch.compile, or as it is from where compiling fails on.
-
-    Without gradients it runs as it is: test views after an epoch would cost a second compilation,
-    which takes longer than it spares.
-
-    Args:
-        function: What to compile.
-        name: What a complaint calls it.
-        say: Prints a line; called once, if it cannot be compiled.
-    """
-    made: Callable[Arguments, Result] | None = None
-    works: bool | None = None  # unknown before the first call, which compiles
-
-    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        nonlocal made, works
-        if works is False or not torch.is_grad_enabled():
-            return function(*args, **kwargs)
-        if made is None:
-            made = torch.compile(function)
-        if works:
-            return made(*args, **kwargs)
-        try:
-            result = made(*args, **kwargs)
-        except Exception as error:  # whatever a compiler, or its absence, raises
-            works = False
-            why = begun_by(error)
-            say(f"torch.compile of the {name} failed ({why}): training goes on without it")
-            return function(*args, **kwargs)
-        works = True
-        return result
-
-    return call
-
-
-Step = Callable[..., Tensor]
-"""One step of a training on two views (B, C, H, W) and slices, if any, to its loss's terms (T,)."""
-Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
-"""Records what a function does, and returns what does it again and where its result lies then."""
-
-WARM_UP = 3
-"""Steps taken as they come before one is recorded: compiling, cuDNN's trials, the first states."""
-
-
-def graphed(
-    step: Step,
-    optimizer: torch.optim.Optimizer,
-    training: Training,
-    device: torch.device,
-    say: Callable[[str], None],
-) -> Step:
-    """The step, replayed as a CUDA graph from the fourth call on, where the recipe compiles.
-
-    A step of a small network is over before the host has started the next one's kernels; a graph
-    starts them all at once. Every call must have tensors of the same shapes, and the optimiser's
-    state must stay where it is: make another one after loading a checkpoint. On a CPU, on several
-    ranks and with ``training.compile = "off"`` it is the step itself.
-
-    Args:
-        step: Forward, backward and the optimiser's step; reads nothing back from the device.
-        optimizer: Its groups' learning rates become tensors on the device, which the graph reads.
-        training: The recipe's section.
-        device: Where the training runs.
-        say: Prints a line; called once, if the step cannot be recorded.
-    """
-    if device.type != "cuda" or not compiles(training, device):
-        return step
-    _read_from_device(optimizer, device)
-    return replayed(step, _aside, _cuda_graph, say)
-
-
-def replayed(
-    step: Step,
-    aside: Callable[[Callable[[], Tensor]], Tensor],
-    capture: Capture,
-    say: Callable[[str], None],
-) -> Step:
-    """The step by ``capture``, after `WARM_UP` calls taken by ``aside``.
-
-    Args:
-        step: As in `graphed`.
-        aside: Does what it is given, in a way that prepares for recording it.
-        capture: Records without doing.
-        say: As in `graphed`.
-    """
-    taken = 0
-    replay: Callable[[], None] | None = None
-    held: list[Tensor]
-    terms: Tensor
-
-    def call(*given: Tensor) -> Tensor:
-        nonlocal taken, replay, held, terms
-        taken += 1
-        if taken <= WARM_UP:
-            return aside(lambda: step(*given))
-        if taken == WARM_UP + 1:
-            held = [torch.empty_like(one) for one in given]
-            try:
-                replay, terms = capture(lambda: step(*held))
-            except Exception as error:  # whatever an operator that cannot be recorded raises
-                say(f"no CUDA graph of a step ({begun_by(error)}): training goes on without it")
-        if replay is None:
-            return step(*given)
-        for place, one in zip(held, given, strict=True):
-            place.copy_(one)
-        replay()
-        return terms
-
-    return call
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives all groups a learning rate, or their share of it, where a graph reads it if any."""
-    for group in optimizer.param_groups:
-        own = rate * group.get("share", 1.0)
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(own)
-        else:
-            group["lr"] = own
-
-
-def _read_from_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), device=device)
-        if "capturable" in group:
-            group["capturable"] = True
-
-
-def _aside(work: Callable[[], Tensor]) -> Tensor:
-    """Does the work on a stream of its own, as what is to be recorded must have been done."""
-    here, there = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    there.wait_stream(here)
-    with torch.cuda.stream(there):
-        result = work()
-    here.wait_stream(there)
-    return result
-
-
-def _cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    graph = torch.cuda.CUDAGraph()
-    # Other threads, such as one that reads a file ahead, may use the device meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        result = work()
-    return graph.replay, result

@@ -1,17 +1,21 @@
-"""Collapse while it happens: the effective rank of a fixed sample of representations."""
+"""The effective rank of representations (RankMe), in the log and in evaluations alike."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes.recipe import Objective
 
+EPSILON = 1e-7
+"""ε of the paper's equation 1, added to each singular value's share."""
 SAMPLE = 256
-"""Representations of which the rank is taken, at most."""
+"""Representations of which the log takes the rank, at most."""
 _FALLEN = 2 / 3
 """Share of its best rank, above the least possible 1, at which a training is called collapsing.
 
@@ -22,36 +26,45 @@ _WORTH = 1.0
 """Rank above 1 that a training must have had for its fall to mean anything."""
 
 
-@torch.no_grad()
-def effective_rank(representations: Tensor) -> float:
-    """RankMe of the first ``SAMPLE`` of (N, F) float: 0 for zeros, 1 for a line, at most min(N, F).
+def effective_rank(squares: NDArray[np.float64], most: int) -> float:
+    """RankMe: exp(−Σ p_k log p_k) with p_k = σ_k / Σ σ + ε and ε = `EPSILON`.
 
-    exp(−Σ p_k log p_k), p_k = σ_k / Σ σ over the singular values, uncentred (Garrido et al.,
-    RankMe, ICML 2023, equation 1). NaN if a number is not finite.
+    Garrido et al., RankMe: Assessing the downstream performance of pretrained self-supervised
+    representations by their rank, ICML 2023, equation 1.
+
+    Args:
+        squares: Squared singular values (F,) of the uncentred representations (N, F), descending.
+        most: min(N, F): so many of them are real, and the rank, which ε can carry past this by a
+            hair, is cut off here.
+
+    Returns:
+        0 for zeros, about 1 for a line, at most ``most``.
     """
-    sample = representations[:SAMPLE].float().cpu()
-    if not sample.isfinite().all():
-        return float("nan")
+    singular = np.sqrt(np.maximum(squares[:most], 0))
+    if singular.sum() == 0:
+        return 0.0
+    share = singular / singular.sum() + EPSILON
+    return min(float(np.exp(-(share * np.log(share)).sum())), float(most))
+
+
+@torch.no_grad()
+def sample_rank(representations: Tensor) -> float:
+    """`effective_rank` of the first `SAMPLE` of (N, F) float; NaN if a number is not finite."""
+    sample = representations[:SAMPLE].double().cpu().numpy()
+    if not np.isfinite(sample).all():
+        return math.nan
     # The smaller second moment has the same singular values, squared, and is quicker.
     tall = sample if len(sample) >= sample.shape[1] else sample.T
-    squares = torch.linalg.eigvalsh((tall.T @ tall).double()).clamp(min=0)
-    singular = squares.sqrt()
-    total = singular.sum()
-    if total == 0:
-        return 0.0
-    share = singular / total
-    return float(torch.exp(torch.special.entr(share).sum()))
+    return effective_rank(np.linalg.eigvalsh(tall.T @ tall)[::-1], min(sample.shape))
 
 
 class CollapseWatch:
     """Says, once, that representations lose their dimensions."""
 
     def __init__(self, objective: Objective) -> None:
-        spread = OBJECTIVES[objective.name].spread
         own = "" if objective.name == "vicreg" else f"{objective.name}."
-        self._spread = f"objective.{own}{spread}"
-        self._best = 1.0
-        self._said = False
+        self._spread = f"objective.{own}{OBJECTIVES[objective.name].spread}"
+        self._best, self._said = 1.0, False
 
     def fell(self, rank: float) -> str | None:
         """The line to show if ``rank``, after one more epoch, is the first to have fallen far.

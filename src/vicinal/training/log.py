@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 from vicinal import distributed
 from vicinal.errors import InputError, StorageError, option
 from vicinal.files import replacing
-from vicinal.objectives import OBJECTIVES
+from vicinal.objectives import names_of_terms
 from vicinal.recipes.recipe import Objective, Recipe
 from vicinal.training.budget import Budget
 from vicinal.training.effective_rank import CollapseWatch
@@ -35,11 +34,6 @@ BEFORE, AFTER = ("epoch", "split"), ("seconds", "images_per_second", "rankme")
 """Columns of losses.csv before and after those of the terms."""
 
 
-def terms_of(objective: Objective) -> tuple[str, ...]:
-    """The names of what is logged of an objective: ``total``, and its terms."""
-    return ("total", *OBJECTIVES[objective.name].parts)
-
-
 def terms_in(row: Iterable[str]) -> list[str]:
     """The columns of a row of losses.csv that are terms."""
     return [name for name in row if name not in (*BEFORE, *AFTER)]
@@ -47,6 +41,8 @@ def terms_in(row: Iterable[str]) -> list[str]:
 
 class TrainingLog:
     """Writes one row an epoch and split, and shows the rate, the time left and the terms.
+
+    On ranks but the first it writes and shows nothing.
 
     Args:
         path: The CSV file; what lies there is replaced.
@@ -71,16 +67,14 @@ class TrainingLog:
         quiet: bool = False,
         loggers: Sequence[Logger] = (),
     ) -> None:
-        self._path = path
-        self._parts = terms_of(objective)
-        self._loggers = loggers
-        self._title = title
+        self._path, self._title, self._loggers = path, title, loggers
+        self._parts, self._watch = names_of_terms(objective), CollapseWatch(objective)
         self._epochs, self._budget = epochs, budget
-        self._watch = CollapseWatch(objective)
-        self.rows = list(rows)
+        self._writes = distributed.is_first()
+        self.rows = list(rows) if self._writes else []
         """What the file holds below its first line."""
         self._begin()
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = Console(stderr=True, quiet=quiet or not self._writes)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -88,23 +82,18 @@ class TrainingLog:
             TextColumn("{task.fields[left]}", style="progress.remaining"),
             TextColumn("{task.fields[terms]}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (self._writes and self._console.is_terminal),
             transient=True,
         )
         self._task = self._bar.add_task(title, total=1.0, rate=0.0, left="", terms="")
         self._shown, self._tenths = 0.0, -1
-        self._glance = Glance()
+        self._read = NonBlockingRead()
 
     def __enter__(self) -> Self:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def advance(self, epoch: int, images: int, steps: int, sums: Tensor, seconds: float) -> None:
@@ -128,7 +117,7 @@ class TrainingLog:
             rate=steps * images / seconds,
             left=_brief_time(self._budget.left()),
         )
-        means = self._glance(sums / steps)
+        means = self._read(sums / steps)
         if means is not None:
             self._bar.update(self._task, terms=_brief(named(means, self._parts)))
 
@@ -142,6 +131,8 @@ class TrainingLog:
         Raises:
             StorageError: If the file is gone or the disk full.
         """
+        if not self._writes:
+            return
         figures = (terms[name] for name in self._parts)
         rate = images / seconds
         rank = terms.get("rankme", math.nan)
@@ -188,6 +179,8 @@ class TrainingLog:
 
     def _begin(self) -> None:
         """Writes the rows so far anew, whatever an interrupted run left in the file."""
+        if not self._writes:
+            return
         for row in self.rows:
             if row[1] == "test" and row[-1]:
                 self._watch.fell(float(row[-1]))
@@ -198,7 +191,7 @@ class TrainingLog:
             csv.writer(file).writerows([(*BEFORE, *self._parts, *AFTER), *self.rows])
 
 
-class Glance:
+class NonBlockingRead:
     """Looks at numbers on a device without waiting for them: the last ones that have arrived."""
 
     def __init__(self) -> None:
@@ -220,47 +213,6 @@ class Glance:
         event.record()
         self._coming = copy, event
         return arrived
-
-
-class Unlogged(TrainingLog):
-    """What a rank has that is not the first: it writes and shows nothing."""
-
-    def __init__(self) -> None:
-        self.rows = []
-        self._console = Console(quiet=True)
-        self._bar = Progress(console=self._console, disable=True)
-
-    def advance(self, *_: object) -> None:
-        """Does nothing."""
-
-    def record(self, *_: object) -> None:
-        """Does nothing."""
-
-
-def opened_log(
-    path: Path,
-    title: str,
-    *,
-    objective: Objective,
-    epochs: int,
-    budget: Budget,
-    rows: Sequence[list[str]] = (),
-    quiet: bool = False,
-    loggers: Sequence[Logger] = (),
-) -> TrainingLog:
-    """A `TrainingLog` of these arguments on the first rank, `Unlogged` on the others."""
-    if not distributed.is_first():
-        return Unlogged()
-    return TrainingLog(
-        path,
-        title,
-        objective=objective,
-        epochs=epochs,
-        budget=budget,
-        rows=rows,
-        quiet=quiet,
-        loggers=loggers,
-    )
 
 
 def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:

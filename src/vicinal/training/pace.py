@@ -132,16 +132,7 @@ class Pace:
 
 @dataclass
 class _Trial:
-    """Another number of threads, tried.
-
-    Attributes:
-        way: Whether there are ``fewer`` or ``more``.
-        threads: The number before.
-        before: Seconds of a step with it.
-        first: Seconds of the first step, in which kernels are chosen anew; it does not count.
-        seconds: Seconds of the steps that do.
-        steps: How many these are.
-    """
+    """Another number of threads, tried."""
 
     way: str
     threads: int

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicinal.encoder import projector
 from vicinal.encoder.patches import Joined
-from vicinal.encoder.pretrained import begun
+from vicinal.encoder.pretrained import initial_encoder
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
 from vicinal.images.decoding import Span
@@ -21,7 +21,7 @@ from vicinal.recipes.recipe import Encoder, Recipe, Training
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class InitialWeights:
     """An encoder that is trained further.
 
     Attributes:
@@ -29,14 +29,14 @@ class Start:
         fingerprint: The file's SHA-256.
         preparation: How pictures are prepared for it, which stays as it is.
         weights: Of the encoder (``0.…``) and, where they were found, of its projector (``1.…``).
-        told: Where the projector comes from, in words.
+        projector: Where the projector comes from, in words.
     """
 
     file: Path
     fingerprint: str
     preparation: Preparation
     weights: Mapping[str, Tensor]
-    told: str
+    projector: str
 
     def prepared(self, span: Span | None) -> Preparation:
         """Its preparation; ``span`` is that of the pictures trained on now, if any are deep."""
@@ -57,7 +57,7 @@ class Start:
             )
 
 
-def read_start(file: Path, recipe: Recipe) -> Start:
+def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
     """Reads an encoder's file and, if it is there, the checkpoint beside it.
 
     The projector is the checkpoint's, unless there is none or the recipe has another; then it is
@@ -78,7 +78,7 @@ def read_start(file: Path, recipe: Recipe) -> Start:
     trained = encoder.network if isinstance(encoder, Joined) else encoder
     weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
     known, told = _projector(file.with_name("checkpoint.pt"), recipe)
-    return Start(file, fingerprint(file), preparation, weights | known, told)
+    return InitialWeights(file, fingerprint(file), preparation, weights | known, told)
 
 
 def _check_same(file: Path, held: Encoder, asked: Encoder) -> None:
@@ -122,7 +122,7 @@ def networks(
     """
     # Where training goes on from weights, views may be smaller than the images.
     size = recipe.views.size if recipe.encoder.start else shape[0]
-    encoder = begun(recipe.encoder, channels=shape[2], size=size)
+    encoder = initial_encoder(recipe.encoder, channels=shape[2], size=size)
     head = projector(recipe.encoder.dimension, recipe.projector.widths)
     model = nn.Sequential(encoder, head)
     model.load_state_dict(model.state_dict() | dict(start or {}))

@@ -111,13 +111,7 @@ class Augment:
         return views.index_select(0, back).permute(0, 3, 1, 2)
 
     def _views(self, pixels: Tensor, drawn: Parameters, there: Parameters) -> Tensor:
-        """Views (B, S, S, C) of pixels (B, H, W, C) sorted by ``hue_place``.
-
-        Args:
-            pixels: Tensor (B, H, W, C) uint8.
-            drawn: What to do, on the CPU.
-            there: The same on the device of ``pixels``.
-        """
+        """Views (B, S, S, C) of pixels (B, H, W, C) sorted by ``hue_place``."""
         planes = pixels.float().div_(255).permute(0, 3, 1, 2).contiguous()
         views = resized_crop(planes, there.box, self.views.size, there.flip)
         if self.views.rotation:
@@ -285,18 +279,7 @@ def draw_parameters(
 
 
 def _boxes(views: Views, height: int, width: int, shapes: Tensor, places: Tensor) -> Tensor:
-    """Crop boxes (B, 4) int64 as torchvision's ``RandomResizedCrop`` draws them.
-
-    Of a number of random shapes the first that fits into the image is taken; where
-    none does, the largest box in the middle with a permitted ratio.
-
-    Args:
-        views: The recipe's section.
-        height: Height of the images.
-        width: Width of the images.
-        shapes: Tensor (B, attempts, 2) float64 uniform in [0, 1), for area and ratio.
-        places: Tensor (B, 2) float64 uniform in [0, 1), for top and left.
-    """
+    """Crop boxes (B, 4) int64 as torchvision's ``RandomResizedCrop`` draws them."""
     (least, most), (narrow, broad) = views.crop_scale, views.crop_ratio
     area = height * width * (least + (most - least) * shapes[..., 0])
     log_ratio = math.log(narrow) + (math.log(broad) - math.log(narrow)) * shapes[..., 1]

@@ -82,11 +82,7 @@ def blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
 def _resampling_matrix(
     start: Tensor, length: Tensor, size_in: int, size_out: int, flip: Tensor | None = None
 ) -> Tensor:
-    """Weights (B, size_out, size_in) that resize pixels ``start`` to ``start + length``.
-
-    A triangle as wide as the larger of an input and an output pixel, cut off at the
-    ends of the box: what bilinear with antialiasing means.
-    """
+    """Weights (B, size_out, size_in) that resize pixels ``start`` to ``start + length``."""
     start, length = start.view(-1, 1, 1).float(), length.view(-1, 1, 1).float()
     scale = length / size_out
     place = torch.arange(size_out, device=start.device, dtype=torch.float32).view(1, -1, 1)

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
 from vicinal import ImageSet
-from vicinal.encoder.pretrained import begun, open_start, preparation_for, with_start
+from vicinal.encoder.pretrained import initial_encoder, open_start, preparation_for, with_start
 from vicinal.evaluations.own_view import keep_better, kept_sentence, measured, read_kept
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
-from vicinal.study.learners import learn_generated
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
 QUICK = (
@@ -58,7 +58,7 @@ def engine() -> Engine:
 
 def learned(recipe: Recipe, images: ImageSet, folder: Path, engine: Engine) -> torch.nn.Module:
     folder.mkdir()
-    return learn_generated(images, images.take(np.arange(1)), recipe, folder, engine, title="on")
+    return train_encoder(data_of_arrays(recipe, images.pixels), recipe, folder, engine)
 
 
 def moved(recipe: Recipe, network: torch.nn.Module, name: str) -> float:
@@ -90,7 +90,7 @@ def test_images_are_prepared_as_the_network_has_it(recipe: Recipe, images: Image
 def test_the_better_is_kept_and_said(
     recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
 ) -> None:
-    ruined = begun(recipe.encoder, channels=3, size=64)
+    ruined = initial_encoder(recipe.encoder, channels=3, size=64)
     for weight in ruined.parameters():
         torch.nn.init.zeros_(weight)
     kept = keep_better(ruined, images.pixels, recipe, tmp_path, engine)

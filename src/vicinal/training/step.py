@@ -1,8 +1,9 @@
-"""Both views of a batch through the model and back: on a CPU each view on cores of its own.
+"""A training step: both views through the model, the objective and its gradient, new weights.
 
-The views meet in the objective alone, and BatchNorm normalises each by itself. So two threads take
-a view each, forward and backward, and no operator has to be split among all cores, whose slowest
-thread it would wait for. What is computed is the same, bit by bit, as one view after the other.
+The views meet in the objective alone, and BatchNorm normalises each by itself. So on a CPU two
+threads take a view each, forward and backward, and no operator has to be split among all cores,
+whose slowest thread it would wait for. What is computed is the same, bit by bit, as one view after
+the other.
 """
 
 from __future__ import annotations
@@ -16,15 +17,95 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicinal import cores, distributed
-from vicinal.objectives import Terms
-from vicinal.recipes.recipe import Training
-from vicinal.training.device import compiles
+from vicinal.objectives import Terms, directions, names_of_terms
+from vicinal.objectives import of_recipe as objective
+from vicinal.recipes.recipe import Recipe, Training
+from vicinal.training.compiling import compiles, graphed
+from vicinal.views.augment import moved
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 Views = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Terms]
+
+
+class Step:
+    """Takes the steps of a training, and measures its objective on test views.
+
+    Args:
+        both: The model.
+        optimizer: What changes its weights.
+        fabric: Device and precision.
+        recipe: Every number of the run.
+        batch: Images in the global batch.
+        say: Prints a line.
+    """
+
+    def __init__(
+        self,
+        both: TwoViews,
+        optimizer: torch.optim.Optimizer,
+        fabric: Fabric,
+        recipe: Recipe,
+        batch: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._both, self._optimizer, self._recipe, self._say = both, optimizer, recipe, say
+        self._device, self._batch = fabric.device, batch
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Has the step recorded again, as it must be where the optimiser's state lies elsewhere."""
+        learn = _learning(self._both, self._optimizer, self._recipe, self._batch)
+        training = self._recipe.training
+        self._learn = graphed(learn, self._optimizer, training, self._device, self._say)
+
+    def __call__(self, view_a: Tensor, view_b: Tensor, epoch: int, step: int) -> Tensor:
+        """The terms (T,) of a step on this rank's views (b, C, S, S) of the batch."""
+        return self._learn(view_a, view_b, *self._slices(epoch, step))
+
+    @torch.no_grad()
+    def test(self, view_a: Tensor, view_b: Tensor, batch: int, step: int) -> Tensor:
+        """The terms (T,) of test views of a batch of so many images; nothing is learned."""
+        embeddings = self._both.embeddings(view_a, view_b)
+        slices = self._slices(-1, step)
+        return _stacked(_terms(*embeddings, self._recipe, batch, *slices), self._recipe)
+
+    def _slices(self, epoch: int, step: int) -> list[Tensor]:
+        """Random directions, if the objective takes any; epoch −1 is the test views'."""
+        recipe, width = self._recipe, self._recipe.projector.widths[-1]
+        drawn = directions(recipe.objective, width, recipe.seed, epoch + 1, step + 1)
+        return moved(drawn, self._device) if drawn else drawn
+
+
+def _learning(
+    both: TwoViews, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: int
+) -> Callable[..., Tensor]:
+    """Two views through the model, the loss and its gradient, new weights."""
+
+    def learn(view_a: Tensor, view_b: Tensor, *slices: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        terms = both.gradient(
+            view_a, view_b, lambda z_a, z_b: _terms(z_a, z_b, recipe, batch, *slices)
+        )
+        optimizer.step()
+        return _stacked(terms, recipe)
+
+    return learn
+
+
+def _terms(z_a: Tensor, z_b: Tensor, recipe: Recipe, batch: int, *slices: Tensor) -> Terms:
+    """The objective; on several ranks of the whole batch, or of this rank's rows alone."""
+    whole = distributed.world_size() > 1 and recipe.training.statistics == "global"
+    return objective(z_a, z_b, recipe.objective, batch if whole else None, *slices)
+
+
+def _stacked(terms: Terms, recipe: Recipe) -> Tensor:
+    """The terms (T,) for the log, the same on every rank."""
+    names = names_of_terms(recipe.objective)[1:]
+    stacked = torch.stack([terms.total.detach(), *(terms.parts[name] for name in names)])
+    return distributed.mean(stacked) if recipe.training.statistics == "per-rank" else stacked
 
 
 class TwoViews:
@@ -92,11 +173,7 @@ class TwoViews:
 
 
 class _Twin:
-    """A copy of a model that shares its parameters, but none of its buffers.
-
-    Args:
-        model: What is copied; every BatchNorm in it has a momentum.
-    """
+    """A copy of a model that shares its parameters, but none of its buffers."""
 
     def __init__(self, model: nn.Module) -> None:
         shared = {id(parameter): parameter for parameter in model.parameters()}

@@ -1,9 +1,9 @@
-"""Batches of pairs: from an array on the training device in random order, or from a stream."""
+"""Batches of pairs of views: from an array on the training device, or from a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +24,7 @@ class Position:
     Attributes:
         steps: Steps taken.
         generator: State of the epoch's generator after them.
-        sums: The terms summed over them, (4,), the mean over the ranks.
+        sums: The terms summed over them, (T,), the mean over the ranks.
     """
 
     steps: int
@@ -32,16 +32,25 @@ class Position:
     sums: Tensor
 
 
-class Feed(Protocol):
-    """Where batches come from, on the training device."""
+class BatchSource(Protocol):
+    """Images to train on, without labels, so that none can reach training."""
 
     def __len__(self) -> int:
         """How many images there are."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+
+    def to(self, device: torch.device) -> BatchSource:
+        """The same images, whose views are made on a device."""
 
     def batches(
         self, generator: torch.Generator, steps: int, batch: int, after: Position | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the pairs of views of ``steps`` batches, of each those that are this rank's.
+
+        Every image is seen at most once.
 
         Args:
             generator: A CPU generator of the same state on every rank; order and views are
@@ -56,60 +65,18 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ArrayFeed:
+class ArrayBatches:
     """Batches of images in memory: the same on any number of ranks, each of which has them all.
-
-    Attributes:
-        pixels: Tensor (N, H, W, C) uint8 on the training device.
-        pairs: Where two views come from.
-    """
-
-    pixels: Tensor
-    pairs: Pairs
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batches(
-        self, generator: torch.Generator, steps: int, batch: int, after: Position | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image at most once, in an order drawn first, see `Feed`."""
-        order = torch.randperm(len(self), generator=generator)[: steps * batch]
-        if after is not None:
-            generator.set_state(after.generator)
-            order = order[after.steps * batch :]
-        for index in torch.split(order, batch):
-            if distributed.world_size() == 1:
-                yield self.pairs(self.pixels, index, generator)
-            else:
-                yield self.pairs(self.pixels, index, generator, distributed.share(batch))
-
-
-class Trainable(Protocol):
-    """What can be trained on, without labels."""
-
-    def __len__(self) -> int:
-        """How many images there are."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-
-    def on(self, device: torch.device) -> Feed:
-        """The images on a device, as batches."""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """What is trained on: pixels and nothing else, so that no label can reach training.
 
     Attributes:
         pixels: Array (N, H, W, C) uint8.
         pairs: Where two views come from, given the pixels and positions in them.
+        placed: The pixels as a tensor on the training device, once `to` has put them there.
     """
 
     pixels: NDArray[np.uint8]
     pairs: Pairs
+    placed: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -120,25 +87,46 @@ class Material:
         height, width, channels = self.pixels.shape[1:]
         return height, width, channels
 
-    def on(self, device: torch.device) -> Feed:
-        """The images on a device, as batches."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
-        return ArrayFeed(pixels, self.pairs)
+    def to(self, device: torch.device) -> ArrayBatches:
+        """Puts all pixels on a device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels))
+        return replace(self, placed=pixels.to(device))
+
+    def batches(
+        self, generator: torch.Generator, steps: int, batch: int, after: Position | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """In an order drawn first, see `BatchSource`."""
+        assert self.placed is not None, "call `to` first"
+        order = torch.randperm(len(self), generator=generator)[: steps * batch]
+        if after is not None:
+            generator.set_state(after.generator)
+            order = order[after.steps * batch :]
+        for index in torch.split(order, batch):
+            if distributed.world_size() == 1:
+                yield self.pairs(self.placed, index, generator)
+            else:
+                yield self.pairs(self.placed, index, generator, distributed.share(batch))
 
 
 @dataclass(frozen=True, eq=False)
-class StreamMaterial:
-    """What is trained on, as `vicinal.training.loop.Material`, but never in memory at once.
+class StreamBatches:
+    """Batches of images that are never in memory at once: every rank reads a part from its front.
+
+    The shards come in an order drawn anew each epoch and the ranks' parts divide that sequence
+    evenly, so a shard at a border is read by two. Which images meet in a batch thus depends on
+    the number of ranks; how their views are made does not.
 
     Attributes:
         stream: The images.
         pairs: How two views are made of each.
         buffer: Images that wait in each rank's memory to be shuffled, at most.
+        device: Where views are made; None for the CPU.
     """
 
     stream: ImageStream
     pairs: GeneratedNeighbours
     buffer: int
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -148,49 +136,29 @@ class StreamMaterial:
         """Height, width and channels."""
         return self.stream.size, self.stream.size, self.stream.channels
 
-    def on(self, device: torch.device) -> Feed:
-        """Batches of the stream, moved to a device one by one."""
-        return StreamFeed(self, device)
-
-
-@dataclass(frozen=True, eq=False)
-class StreamFeed:
-    """Batches of a stream: every rank reads a part of its own, from front to back.
-
-    The shards come in an order drawn anew each epoch and the ranks' parts divide that sequence
-    evenly, so a shard at a border is read by two. Which images meet in a batch thus depends on
-    the number of ranks; how their views are made does not.
-
-    Attributes:
-        material: The images and what is made of them.
-        device: Where views are made.
-    """
-
-    material: StreamMaterial
-    device: torch.device
-
-    def __len__(self) -> int:
-        return len(self.material)
+    def to(self, device: torch.device) -> StreamBatches:
+        """Has each batch moved to a device."""
+        return replace(self, device=device)
 
     def batches(
         self, generator: torch.Generator, steps: int, batch: int, after: Position | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image at most once, shuffled within a buffer, see `vicinal.training.feed.Feed`."""
+        """Shuffled within the buffer, see `BatchSource`."""
         entropy = int(torch.randint(2**62, (1,), generator=generator))
         if after is not None:
             generator.set_state(after.generator)
-        shards, mine = self.material.stream.shards, distributed.share(batch)
+        shards, mine = self.stream.shards, distributed.share(batch)
         order = np.random.default_rng([entropy]).permutation(len(shards.counts))
         images = shuffled_batches(
             Sequence(shards, tuple(order.tolist())),
             (steps * mine.start, steps * mine.stop),
             batch=mine.stop - mine.start,
-            capacity=self.material.buffer,
+            capacity=self.buffer,
             rng=np.random.default_rng([entropy, distributed.rank(), distributed.world_size()]),
             start=0 if after is None else after.steps,
         )
         # Where a row of the global batch lies among this rank's images.
         index = torch.arange(batch) - mine.start
         for pixels in images:
-            (there,) = moved([torch.from_numpy(pixels)], self.device)
-            yield self.material.pairs(there, index, generator, mine)
+            (there,) = moved([torch.from_numpy(pixels)], self.device or torch.device("cpu"))
+            yield self.pairs(there, index, generator, mine)

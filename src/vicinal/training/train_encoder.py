@@ -1,0 +1,308 @@
+"""An encoder from pictures: the training, what stands beside its network, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vicinal import cores, distributed
+from vicinal.encoder.patches import Joined, fit_patches, seen_side
+from vicinal.encoder.pretrained import open_start, preparation_for
+from vicinal.encoder.saved import Preparation, save_encoder
+from vicinal.images.decoding import Span
+from vicinal.images.image_stream import ImageStream
+from vicinal.recipes.recipe import KEPT, Recipe
+from vicinal.training.batches import ArrayBatches, BatchSource, StreamBatches
+from vicinal.training.budget import Clock, most_epochs
+from vicinal.training.device import Engine
+from vicinal.training.log import opened_loggers
+from vicinal.training.loop import pretrain
+from vicinal.training.start import InitialWeights
+from vicinal.views import Augment, GeneratedNeighbours, normalise
+
+Choice = Callable[[nn.Module, NDArray[np.uint8], Recipe, Path, Engine], nn.Module]
+"""Decides between the trained network, given here, and the one that training went on from."""
+
+COMPARED = 2_000
+"""Pictures that a `Choice` embeds, at most: what its time is estimated by."""
+_PICTURES = 5_000  # more make no better axes
+_AT_ONCE = 64
+_POWER = 0.25
+"""Of the axes' variances: 0 would leave a block as it is, 0.5 whiten it. docs/recipes.md."""
+_AXES = 1.2
+"""How many times as long as the blocks of numbers it takes to find their axes too."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What an encoder is trained on, in memory or streamed, and how it is prepared.
+
+    Attributes:
+        train: Images that teach.
+        test: Images for the test curves; a single one gives none.
+        preparation: How images are prepared for the encoder.
+    """
+
+    train: BatchSource
+    test: BatchSource
+    preparation: Preparation
+
+
+def data_of_arrays(
+    recipe: Recipe,
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8] | None = None,
+    *,
+    span: Span | None = None,
+    initial: InitialWeights | None = None,
+) -> TrainingData:
+    """Two augmented views of each picture in memory.
+
+    Args:
+        recipe: Its views, and its encoder's start, whose preparation is taken if it has one.
+        train: Pictures (N, S, S, C) uint8.
+        test: Pictures for the test curves; None for no curves.
+        span: The values of pictures of more than 8 bits that became 0 and 255.
+        initial: An earlier encoder, whose preparation is kept.
+    """
+    made = preparation_for(train, recipe.encoder, span)
+    made = made if initial is None else initial.prepared(span)
+    pairs = _pairs(recipe, made)
+    held_out = train[:1] if test is None else test
+    return TrainingData(ArrayBatches(train, pairs), ArrayBatches(held_out, pairs), made)
+
+
+def data_of_stream(
+    recipe: Recipe, stream: ImageStream, initial: InitialWeights | None = None
+) -> TrainingData:
+    """Two augmented views of each picture of a stream, see `data_of_arrays`."""
+    span = stream.span
+    made = Preparation(recipe.views.size, stream.channels, stream.mean, stream.std, span=span)
+    if recipe.encoder.start:
+        made = replace(open_start(recipe.encoder.start, stream.channels).preparation, span=span)
+    made = made if initial is None else initial.prepared(span)
+    pairs = _pairs(recipe, made)
+    streamed = StreamBatches(stream, pairs, recipe.training.buffer)
+    return TrainingData(streamed, ArrayBatches(stream.test, pairs), made)
+
+
+def _pairs(recipe: Recipe, made: Preparation) -> GeneratedNeighbours:
+    return GeneratedNeighbours(Augment(recipe.views, made.mean, made.std))
+
+
+def train_encoder(
+    data: TrainingData,
+    recipe: Recipe,
+    folder: Path,
+    engine: Engine,
+    *,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    settings: Sequence[str] = (),
+    initial: InitialWeights | None = None,
+    choose: Choice | None = None,
+    log: str | None = None,
+    title: str = "train",
+    quiet: bool = False,
+) -> nn.Module:
+    """Trains an encoder and writes it, as every command and the estimator `VICReg` do.
+
+    The training is `vicinal.training.loop.pretrain`. On the first rank its network is then held
+    against the one that it went on from, gets the recipe's patches beside it, where the pictures
+    are in memory, and is saved; the time of both is held back from the minutes. Leaves
+    ``encoder.safetensors``, an encoder for each of ``training.keep_epochs``, and what `pretrain`
+    writes.
+
+    Args:
+        data: What it is trained on.
+        recipe: Every number of the run.
+        folder: An existing folder.
+        engine: Device, precision and ranks.
+        epochs: Passes over the pictures; None for what the recipe and the minutes make of them.
+        minutes: What all of it may take; None for all epochs.
+        settings: The user's ``section.field=value``; epochs set there are the most, see
+            `vicinal.training.budget.most_epochs`.
+        initial: An earlier encoder, with whose weights the training begins.
+        choose: Decides whether the trained network is kept, such as
+            `vicinal.evaluations.own_view.keep_better`; None to keep it.
+        log: Where else the losses go, one of `vicinal.training.log.LOGS`.
+        title: What the progress calls the training.
+        quiet: Whether nothing is shown.
+
+    Returns:
+        The encoder, pictures (B, C, S, S) to representations (B, F); on several ranks only the
+        first one's is whole.
+
+    Raises:
+        InputError: As `pretrain`, or if the log cannot be had.
+    """
+    made = data.preparation
+    pixels = data.train.pixels if isinstance(data.train, ArrayBatches) else None
+    most = epochs or most_epochs(recipe.training, len(data.train), minutes, settings)
+    chosen = choose if recipe.encoder.start and pixels is not None else None
+
+    def save(encoder: nn.Module, file: Path) -> None:
+        save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
+
+    def seconds_afterwards(encoder: nn.Module, clock: Clock) -> float:
+        assert pixels is not None
+        compared = COMPARED if chosen is not None else 0
+        return estimate_seconds(encoder, pixels, recipe, made, clock, compared=compared)
+
+    does_more = pixels is not None and (chosen is not None or recipe.encoder.patches > 0)
+    with opened_loggers(log if distributed.is_first() else None, folder, recipe) as loggers:
+        encoder = pretrain(
+            data.train,
+            data.test,
+            recipe,
+            folder,
+            engine.fabric,
+            epochs=most,
+            minutes=minutes,
+            start=None if initial is None else initial.weights,
+            title=title,
+            quiet=quiet,
+            loggers=loggers,
+            keep=lambda done, kept: save(kept, kept_encoder(folder, done)),
+            afterwards=seconds_afterwards if does_more else None,
+        )
+    if distributed.is_first():
+        if pixels is not None:
+            encoder = encoder if chosen is None else chosen(encoder, pixels, recipe, folder, engine)
+            encoder = add_patches(encoder, pixels, recipe, made)
+        save(encoder, folder / "encoder.safetensors")
+    return encoder
+
+
+def kept_encoder(folder: Path, epochs: int) -> Path:
+    """Where the encoder lies that a training in ``folder`` kept after so many epochs."""
+    return folder / f"encoder-epoch-{epochs}.safetensors"
+
+
+@torch.no_grad()
+@cores.shared()
+def add_patches(
+    network: nn.Module, pixels: NDArray[np.uint8], recipe: Recipe, made: Preparation
+) -> nn.Module:
+    """The network with the recipe's patches beside it, or as it is where there are none.
+
+    Each block is brought to its principal axes, divided by the fourth root of their variances:
+    neighbours by cosine then weigh common differences less and rare ones more. docs/recipes.md
+    has what it is worth.
+
+    Args:
+        network: Normalised images (B, C, S, S) float32 to numbers (B, F), on any device.
+        pixels: Array (N, S, S, C) uint8, what it was trained on.
+        recipe: The recipe.
+        made: How images are prepared for it.
+    """
+    if not recipe.encoder.patches:
+        return network
+    pictures, rng = _drawn(pixels, recipe)
+    joined = _beside(network, pictures, recipe, made, rng)
+    parts = [
+        joined.blocks(_prepared(part, network, made)) for part in torch.split(pictures, _AT_ONCE)
+    ]
+    blocks = [torch.cat(block).cpu() for block in zip(*parts, strict=True)]
+    joined.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
+    joined.axes.copy_(torch.cat([_axes(block.numpy()) for block in blocks]))
+    return joined
+
+
+@torch.no_grad()
+def estimate_seconds(
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    recipe: Recipe,
+    made: Preparation,
+    clock: Clock,
+    *,
+    compared: int,
+) -> float:
+    """Seconds that a choice and `add_patches` will take, by a batch of pictures now.
+
+    Args:
+        network: As in `add_patches`, before its training; only its mode changes.
+        pixels: Array (N, S, S, C) uint8.
+        recipe: The recipe.
+        made: How images are prepared for it.
+        clock: Tells seconds.
+        compared: Pictures that the choice embeds.
+    """
+    network.eval()
+    pictures, rng = _drawn(pixels, recipe)
+    images = _prepared(pictures[:_AT_ONCE], network, made)
+
+    def timed(forward: Callable[[Tensor], Tensor]) -> float:
+        forward(images)  # the first call chooses kernels
+        began = clock()
+        forward(images).cpu()
+        return (clock() - began) / len(images)
+
+    seconds = compared * timed(network) if compared else 0.0
+    if recipe.encoder.patches:
+        began = clock()
+        joined = _beside(network, pictures[:_AT_ONCE], recipe, made, rng)
+        seconds += clock() - began
+        seconds += _AXES * len(pictures) * timed(lambda some: torch.cat(joined.blocks(some), 1))
+    return seconds
+
+
+def _beside(
+    network: nn.Module,
+    pictures: Tensor,
+    recipe: Recipe,
+    made: Preparation,
+    rng: np.random.RandomState,
+) -> Joined:
+    """The network and filters from the pictures, whose axes are still to be found."""
+    device = next(network.parameters()).device
+    filters = fit_patches(_small(pictures), recipe.encoder.patches, rng)
+    mirrored = recipe.encoder.mirrored and recipe.views.flip > 0
+    width = recipe.encoder.dimension
+    joined = Joined(network, filters, made.size, width, mirrored=mirrored).eval()
+    joined.mean[:, 0, 0], joined.std[:, 0, 0] = torch.tensor([made.mean, made.std])
+    return joined.to(device)
+
+
+def _drawn(pixels: NDArray[np.uint8], recipe: Recipe) -> tuple[Tensor, np.random.RandomState]:
+    """The pictures (n, S, S, C) uint8 by which axes are found, and what draws their patches."""
+    rng = np.random.RandomState(recipe.seed)
+    drawn = np.sort(rng.permutation(len(pixels))[:_PICTURES])
+    return torch.from_numpy(np.ascontiguousarray(pixels[drawn])), rng
+
+
+def _prepared(pictures: Tensor, network: nn.Module, made: Preparation) -> Tensor:
+    return normalise(pictures.to(next(network.parameters()).device), made.mean, made.std)
+
+
+def _small(pictures: Tensor) -> NDArray[np.uint8]:
+    """Pictures (N, S, S, C) uint8 as patches see them."""
+    shrink = pictures.shape[1] // seen_side(pictures.shape[1])
+    parts = [
+        functional.avg_pool2d(part.movedim(3, 1).float(), shrink).round_().byte().movedim(1, 3)
+        for part in torch.split(pictures, _AT_ONCE)
+    ]
+    found: NDArray[np.uint8] = torch.cat(parts).numpy()
+    return found
+
+
+def _axes(block: NDArray[np.float32]) -> Tensor:
+    """Principal axes (F, `KEPT`) over the fourth roots of their variances; 0 beyond the last."""
+    axes = torch.zeros(block.shape[1], KEPT)
+    if (block == block[0]).all():
+        return axes
+    pca = PCA(min(KEPT, len(block) - 1, block.shape[1]), random_state=0).fit(block)
+    variance = pca.explained_variance_
+    used = variance > 1e-6 * variance[0]
+    scaled = pca.components_[used] / variance[used, None] ** _POWER
+    axes[:, : len(scaled)] = torch.from_numpy(scaled.T.astype(np.float32))
+    return axes
