@@ -67,13 +67,13 @@ class RunFolder:
         if isinstance(error, StorageError):
             raise InputError(
                 f"{self.path}: {error.path.name} could not be written ({error.reason}); "
-                f"{self._kept()}; mend that and go on with {option('resume', True)}"
+                f"{self._progress()}; mend that and go on with {option('resume', True)}"
             ) from error
         if isinstance(error, FileNotFoundError) and error.filename is not None:
             lost = Path(os.fsdecode(error.filename))
             if lost.is_relative_to(self.path):
                 raise InputError(
-                    f"{lost}: removed while the run was at work; {self._kept()}; "
+                    f"{lost}: removed while the run was at work; {self._progress()}; "
                     f"go on with {option('resume', True)}, which makes it again"
                 ) from error
 
@@ -98,7 +98,7 @@ class RunFolder:
         """Writes down that the stage ``name`` is finished, and its time."""
         write_json(self / "stages.json", self.seconds() | {name: round(seconds, 3)})
 
-    def _kept(self) -> str:
+    def _progress(self) -> str:
         """In words, what an interrupted run goes on from."""
         path = self / "stages.json"
         stages = len(self.seconds()) if path.is_file() else 0
@@ -318,16 +318,16 @@ def hold_threads(run: Path) -> None:
 
     One that is asked for now goes before, and is kept in its place.
     """
-    kept = _kept(run)
-    if cores.held() is None and kept["held"] is not None:
-        cores.set_threads(kept["held"])
-    if cores.held() != kept["held"] or not (run / "threads.json").is_file():
-        write_json(run / "threads.json", kept | {"held": cores.held()})
+    noted = _read_threads(run)
+    if cores.held() is None and noted["held"] is not None:
+        cores.set_threads(noted["held"])
+    if cores.held() != noted["held"] or not (run / "threads.json").is_file():
+        write_json(run / "threads.json", noted | {"held": cores.held()})
 
 
 def choose_threads(run: Path, stage: str) -> int:
     """Chooses a stage's threads, or takes those that it was begun with, and keeps their number."""
-    begun = _kept(run)["stages"].get(stage)
+    begun = _read_threads(run)["stages"].get(stage)
     number = cores.look() if begun is None else cores.take(begun)
     note_threads(run, stage, number)
     return number
@@ -335,12 +335,12 @@ def choose_threads(run: Path, stage: str) -> int:
 
 def note_threads(run: Path, stage: str, number: int) -> None:
     """Keeps how many threads a stage has."""
-    kept = _kept(run)
-    if kept["stages"].get(stage) != number:
-        write_json(run / "threads.json", kept | {"stages": kept["stages"] | {stage: number}})
+    noted = _read_threads(run)
+    if noted["stages"].get(stage) != number:
+        write_json(run / "threads.json", noted | {"stages": noted["stages"] | {stage: number}})
 
 
-def _kept(run: Path) -> dict[str, Any]:
+def _read_threads(run: Path) -> dict[str, Any]:
     path = run / "threads.json"
     found: dict[str, Any] = {"held": None, "stages": {}}
     return found | read_json(path) if path.is_file() else found
