@@ -136,6 +136,8 @@ def others(before: Reading, after: Reading) -> float:
 
 def _busy(proc: Path, cores: Set[int]) -> float | None:
     """Seconds that the cores were busy, of ``/proc/stat``; None where it is not there."""
+    # Processes started with `nice` count like all: Linux groups processes by session, and between
+    # sessions niceness changes nothing (sched(7), "The autogroup feature").
     try:
         lines = (proc / "stat").read_text("utf-8").splitlines()
     except OSError:

@@ -159,6 +159,8 @@ def open_ranks(
 
 def _join(backend: str) -> None:
     """Forms the group of the ranks that torchrun has started, which Fabric then finds there."""
+    # The agents' store outlives the ranks and, since torch 2.5, keeps what lost ones wrote into
+    # it: the next ones would wait for them at their addresses (pytorch issue 135712).
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(*place, world_size=world, is_master=False)  # type: ignore[attr-defined]
