@@ -152,14 +152,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         arguments[1:2] = ["--data", data, "--anomalies", others]
     whole = tmp_path / "whole"
     whole.mkdir()
-    status, _, said = killed.run(context, [*arguments, "--run", "run"], whole)
-    assert status == 0, said
     began = time.perf_counter()
-    (tmp_path / "again").mkdir()
-    status, _, said = killed.run(context, [*arguments, "--run", "run"], tmp_path / "again")
+    status, _, said = killed.run(context, [*arguments, "--run", "run"], whole)
     lasts = time.perf_counter() - began
+    assert status == 0, said
     expected = outcome(whole / "run")
-    assert outcome(tmp_path / "again" / "run") == expected
 
     rng, phased = random.Random(f"{command} 0"), round(PHASED * kills)
     # Mostly soon after the start, so that the short stages are met as often as the long ones.

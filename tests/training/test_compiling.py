@@ -83,7 +83,11 @@ def test_without_gradients_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-def test_a_compiled_training_is_the_same_training(tmp_path: Path) -> None:
+def test_a_compiled_training_is_the_same_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Compiled here, rather than by processes that import torch first.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     splits = load("digits", size=8)
     totals = []
     for asked in ("off", "on"):
