@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from vicinal.evaluations.maps import map_of, write_map
+from vicinal.evaluations.maps import map_of
 from vicinal.representations.representations import Representations
 
 N, F = 24, 5
@@ -31,7 +31,7 @@ def files(
     """What `vicinal embed` and `vicinal map --method pca` write."""
     folder = tmp_path_factory.mktemp("files")
     embeddings.save(folder / "photos.parquet")
-    write_map(folder / "map.parquet", embeddings, map_of(embeddings, "pca"))
+    map_of(embeddings, "pca").save(folder / "map.parquet", embeddings)
     return folder / "photos.parquet", folder / "map.parquet"
 
 

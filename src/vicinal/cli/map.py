@@ -26,12 +26,12 @@ def map_(
     embedding-atlas map.parquet --x x --y y --neighbors neighbors
     """
     check_new(out, "out", ".parquet")
-    from vicinal.evaluations.maps import map_of, write_map
+    from vicinal.evaluations.maps import map_of
     from vicinal.representations.representations import Representations
 
     whole = Representations.load(embeddings)
     found = map_of(whole, method)
-    write_map(out, whole, found)
+    found.save(out, whole)
     answer(
         as_json,
         lambda: {

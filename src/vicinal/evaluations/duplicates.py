@@ -258,25 +258,25 @@ class Duplicates(Answer):
         names = pictures.columns()
         return ["group", "distance", *(f"{name}_{end}" for end in "ab" for name in names)]
 
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
         """Each pair as plain data."""
         number = {row: i for i, rows in enumerate(self.groups) for row in rows.tolist()}
         listed = []
         for (a, b), distance in zip(self.pairs.tolist(), self.distances.tolist(), strict=True):
-            one, other = embeddings.describe(a), embeddings.describe(b)
+            one, other = pictures.describe(a), pictures.describe(b)
             both = {f"{name}_a": text for name, text in one.items()}
             both |= {f"{name}_b": text for name, text in other.items()}
             listed.append({"group": number[a], "distance": distance, **both})
         return listed
 
-    def to_json(self, embeddings: Representations) -> dict[str, Any]:
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "threshold": self.threshold,
             "median_nearest": self.typical,
             "warning": self.warning(),
-            "pairs": self.listed(embeddings),
-            "groups": [embeddings.ids[rows].tolist() for rows in self.groups],
+            "pairs": self.listed(pictures),
+            "groups": [pictures.ids[rows].tolist() for rows in self.groups],
         }
 
 

@@ -16,6 +16,7 @@ from sklearn.metrics import adjusted_mutual_info_score, pairwise_distances_argmi
 from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.clusters import silhouette
+from vicinal.evaluations.same_picture import first_equal
 from vicinal.evaluations.score import Answer
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
@@ -144,15 +145,10 @@ def _distinct(
     array: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The first row of each distinct image, each image's place among those, and how often."""
-    rows = np.ascontiguousarray(array + np.float32(0))  # no negative zeros: bytes are compared
-    whole = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel()
-    _, first, own, counts = np.unique(
-        whole, return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(first)  # in the images' order
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return first[order], place[own], counts[order]
+    first = first_equal(array)
+    rows = np.flatnonzero(first == np.arange(len(first)))
+    own = np.searchsorted(rows, first)
+    return rows, own, np.bincount(own)
 
 
 def reduced(array: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -378,26 +374,26 @@ class Grouped(Answer):
         counts = [count for count in LEVELS if count <= len(self.tree)]
         return {f"cluster_{count}": self.tree.level(count) for count in counts}
 
-    def header(self, embeddings: Representations) -> list[str]:
+    def header(self, pictures: Representations) -> list[str]:
         """Names of what `listed` says of a picture."""
-        return ["cluster", *embeddings.columns(), "distance", *self.levels()]
+        return ["cluster", *pictures.columns(), "distance", *self.levels()]
 
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
         """Every picture as plain data, group by group, those nearest its mean first."""
         levels = self.levels()
         return [
             {
                 "cluster": int(self.assignment[row]),
-                **embeddings.describe(row),
+                **pictures.describe(row),
                 "distance": float(self.distances[row]),
                 **{name: int(groups[row]) for name, groups in levels.items()},
             }
             for row in np.lexsort((self.distances, self.assignment)).tolist()
         ]
 
-    def to_json(self, embeddings: Representations) -> dict[str, Any]:
+    def to_json(self, pictures: Representations) -> dict[str, Any]:
         """All of it as plain data."""
-        labels = embeddings.label_names
+        labels = pictures.label_names
         return {
             "silhouette": self.silhouette,
             "tried": [{"clusters": k, "score": value} for k, value in self.tried.items()],
@@ -411,12 +407,12 @@ class Grouped(Answer):
                     "size": int(self.sizes[group]),
                     **commonest(labels, self.assignment == group),
                     "representatives": [
-                        embeddings.describe(row) for row in self.representatives(group).tolist()
+                        pictures.describe(row) for row in self.representatives(group).tolist()
                     ],
                 }
                 for group in self.by_size()
             ],
-            "pictures": self.listed(embeddings),
+            "pictures": self.listed(pictures),
         }
 
 

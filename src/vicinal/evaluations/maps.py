@@ -314,6 +314,17 @@ class Map:
     neighbours: Neighbours
     trustworthiness: float
 
+    def save(self, path: Path, pictures: Representations) -> None:
+        """Writes parquet: id, path, label, split (those there are), x, y and neighbors.
+
+        ``neighbors`` holds ``{"ids": [row, …], "distances": [L2, …]}``, rows counted from 0,
+        nearest first: what embedding-atlas reads by ``--x x --y y --neighbors neighbors``.
+        """
+        near = [lists(self.neighbours.indices), lists(self.neighbours.distances)]
+        places = {"x": pa.array(self.points[:, 0]), "y": pa.array(self.points[:, 1])}
+        neighbours = {"neighbors": pa.StructArray.from_arrays(near, ["ids", "distances"])}
+        write_parquet(path, pictures.text_columns() | places | neighbours)
+
 
 @cores.shared()
 def map_of(embeddings: Representations, method: str = "tsne") -> Map:
@@ -330,21 +341,6 @@ def map_of(embeddings: Representations, method: str = "tsne") -> Map:
     points = tsne_map(array) if method == "tsne" else pca_map(array).points
     near = nearest(array, array, min(NEIGHBOURS, len(array) - 1), exclude_self=True)
     return Map(points, near, trustworthiness(array, points).value)
-
-
-def write_map(path: Path, embeddings: Representations, found: Map) -> None:
-    """Writes parquet: id, path, label, split (those there are), x, y and neighbors.
-
-    ``neighbors`` holds ``{"ids": [row, …], "distances": [L2, …]}``, rows counted from 0, nearest
-    first: what embedding-atlas reads by ``--x x --y y --neighbors neighbors``.
-    """
-    columns = embeddings.text_columns()
-    columns |= {"x": pa.array(found.points[:, 0]), "y": pa.array(found.points[:, 1])}
-    columns["neighbors"] = pa.StructArray.from_arrays(
-        [lists(found.neighbours.indices), lists(found.neighbours.distances)],
-        ["ids", "distances"],
-    )
-    write_parquet(path, columns)
 
 
 def lists(rows: NDArray[np.generic]) -> pa.ListArray:

@@ -92,19 +92,11 @@ def own_view(
     found = nearest(unit_length(first), unit_length(second), 2)
     right = found.indices[:, 0] == np.arange(len(first))
     right &= found.distances[:, 0] < found.distances[:, 1]
-    drawn = np.random.default_rng(seed).binomial(len(right), right.mean(), resamples) / len(right)
+    count, value = len(right), float(right.mean())
+    drawn = np.random.default_rng(seed).binomial(count, value, resamples) / count
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Score(
-        "own_view",
-        float(right.mean()),
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=1 / len(first),
-        n=len(first),
-        seed=seed,
-        interval=(float(low), float(high)),
-    )
+    interval = (float(low), float(high))
+    return Score("own_view", value, 0.0, 1.0, "higher", 1 / count, count, seed, interval)
 
 
 def neighbour_stability(
@@ -131,15 +123,8 @@ def neighbour_stability(
         for half in (first, second)
     )
     shared = (one[:, :, None] == other[:, None, :]).any(axis=2)
-    return Score(
-        "neighbour_stability",
-        float(shared.mean()),
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=k / (len(first) - 1),
-        n=len(first),
-    )
+    value, count = float(shared.mean()), len(first)
+    return Score("neighbour_stability", value, 0.0, 1.0, "higher", k / (count - 1), count)
 
 
 def lidar(views: NDArray[np.float32], *, delta: float = LIDAR_DELTA) -> Score:
@@ -180,9 +165,8 @@ def lidar(views: NDArray[np.float32], *, delta: float = LIDAR_DELTA) -> Score:
     share = values / values.sum() if values.sum() > 0 else np.zeros(0)
     share = share[share > 0]
     value = float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
-    return Score(
-        "lidar", value, low=0.0, high=min(count - 1, width), better="higher", chance=None, n=count
-    )
+    most = min(count - 1, width)
+    return Score("lidar", value, 0.0, most, "higher", None, count)
 
 
 def _alike(first: NDArray[np.float32], second: NDArray[np.float32]) -> None:

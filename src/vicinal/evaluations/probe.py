@@ -241,17 +241,8 @@ def few_label_probe(
     if repeats > 1:
         half = float(student.ppf(0.975, repeats - 1) * shares.std(ddof=1) / np.sqrt(repeats))
         interval = (max(0.0, mean - half), min(1.0, mean + half))
-    return Score(
-        name="few_label_accuracy",
-        value=mean,
-        low=0.0,
-        high=1.0,
-        better="higher",
-        chance=largest_class_share(labels.test),
-        n=len(test),
-        seed=seed,
-        interval=interval,
-    )
+    chance, count = largest_class_share(labels.test), len(test)
+    return Score("few_label_accuracy", mean, 0.0, 1.0, "higher", chance, count, seed, interval)
 
 
 def _choose(

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.stats import skew
 
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
-from vicinal.evaluations.score import Score
+from vicinal.evaluations.score import Answer, Score
 from vicinal.files import as_path, as_text, replacing
 from vicinal.images import ImageSet, decoding, load_parts
 from vicinal.representations.embed import embed
@@ -207,20 +208,12 @@ def _hubness(end: str, indices: NDArray[np.int64], gallery_size: int, exclude_se
     """
     queries, k = indices.shape
     occurrence = np.bincount(indices.ravel(), minlength=gallery_size)
-    deviation = occurrence - occurrence.mean()
-    spread = deviation.std()
     share = k / (gallery_size - exclude_self)
     trials = queries - exclude_self
     chance_spread = np.sqrt(trials * share * (1 - share))
-    return Score(
-        name=f"{end}_hubness",
-        value=float((deviation**3).mean() / spread**3) if spread > 0 else 0.0,
-        low=None,
-        high=None,
-        better="lower",
-        chance=float((1 - 2 * share) / chance_spread) if chance_spread > 0 else 0.0,
-        n=gallery_size,
-    )
+    value = float(skew(occurrence)) if np.ptp(occurrence) > 0 else 0.0
+    chance = float((1 - 2 * share) / chance_spread) if chance_spread > 0 else 0.0
+    return Score(f"{end}_hubness", value, None, None, "lower", chance, gallery_size)
 
 
 def _saturation_and_brightness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -232,7 +225,7 @@ def _saturation_and_brightness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Similar:
+class Similar(Answer):
     """The pictures found for one.
 
     Attributes:
@@ -247,11 +240,15 @@ class Similar:
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
 
-    def listed(self, embeddings: Representations) -> list[dict[str, Any]]:
+    def header(self, pictures: Representations) -> list[str]:
+        """The names that `listed` gives."""
+        return ["rank", *pictures.columns(), "distance"]
+
+    def listed(self, pictures: Representations) -> list[dict[str, Any]]:
         """Each picture found, as plain data."""
         pairs = zip(self.rows.tolist(), self.distances.tolist(), strict=True)
         return [
-            {"rank": rank, **embeddings.describe(row), "distance": distance}
+            {"rank": rank, **pictures.describe(row), "distance": distance}
             for rank, (row, distance) in enumerate(pairs, 1)
         ]
 
