@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from measuring import say
 from vicinal.explore import Request, explore
-from vicinal.images.formats import suffixes
+from vicinal.images.opening import suffixes
 
 
 def spent(request: Request) -> float:

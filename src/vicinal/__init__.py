@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from vicinal.representations.neighbours import nearest, nearest_and_farthest
     from vicinal.representations.representations import Representations
     from vicinal.representations.spectral import LaplacianEigenmaps
-    from vicinal.study.publish import from_pretrained, push_to_hub
+    from vicinal.study.publish_to_hub import from_pretrained, push_to_hub
     from vicinal.study.run import StudyOptions, run_study
     from vicinal.training.batches import ArrayBatches
     from vicinal.training.loop import pretrain
@@ -101,8 +101,8 @@ _HOMES = {
     "new_images": "evaluations.two_sets",
     "StudyOptions": "study.run",
     "run_study": "study.run",
-    "from_pretrained": "study.publish",
-    "push_to_hub": "study.publish",
+    "from_pretrained": "study.publish_to_hub",
+    "push_to_hub": "study.publish_to_hub",
     "show": "report",
     "write_report": "report",
 }

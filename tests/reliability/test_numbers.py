@@ -15,10 +15,10 @@ from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Objective, Recipe
 from vicinal.study.train import train
 from vicinal.training import loop, step
-from vicinal.training.checkpoint import DivergedError
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.effective_rank import CollapseWatch, sample_rank
 from vicinal.training.loop import ArrayBatches, pretrain
+from vicinal.training.recovery import DivergedError
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 STEPS = 6

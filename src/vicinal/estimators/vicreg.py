@@ -29,9 +29,9 @@ from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.spectral import checked_points
 from vicinal.training.budget import check_minutes
-from vicinal.training.checkpoint import DivergedError
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.log import terms_in
+from vicinal.training.recovery import DivergedError
 from vicinal.training.train_encoder import TrainingData, data_of_arrays, train_encoder
 
 Pixels = NDArray[np.uint8]

@@ -21,9 +21,9 @@ from vicinal.errors import InputError
 from vicinal.files import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
-from vicinal.images.formats import MOST_PIXELS, formats, reason
 from vicinal.images.image_set import ImageSet
 from vicinal.images.labels_and_parts import coded, label_columns, labels_note, plain_name
+from vicinal.images.opening import MOST_PIXELS, formats, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Stored, Writer, pixel_notes, write_squares

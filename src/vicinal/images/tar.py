@@ -34,8 +34,8 @@ from vicinal.images.decoding import (
     widened,
 )
 from vicinal.images.folder import Found, classes_by_folder
-from vicinal.images.formats import suffixes
 from vicinal.images.image_stream import ChannelSums, ImageStream
+from vicinal.images.opening import suffixes
 from vicinal.images.picture_list import PictureList, Rows
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.progress import tell

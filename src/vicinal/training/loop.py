@@ -17,14 +17,16 @@ from vicinal.errors import InputError
 from vicinal.objectives import names_of_terms
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.batches import ArrayBatches, BatchSource, Position
-from vicinal.training.budget import Budget, Clock, Looks, learning_rate
-from vicinal.training.checkpoint import Checkpoint, Recovery, worth_keeping
+from vicinal.training.budget import Budget, Clock, Looks
+from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.compiling import compile_networks, set_rate
 from vicinal.training.device import kept_memory
 from vicinal.training.effective_rank import SAMPLE, sample_rank
 from vicinal.training.log import TrainingLog, named
 from vicinal.training.optimizers import build_optimizer
 from vicinal.training.pace import Threads
+from vicinal.training.recovery import Recovery
+from vicinal.training.schedule import learning_rate
 from vicinal.training.start import networks, parameter_groups, to_training
 from vicinal.training.step import Step, TwoViews
 
