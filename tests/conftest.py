@@ -24,12 +24,12 @@ MOST_PROCESSES = 4  # each holds torch, and so does the one that it forks
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process a core; none but this one where only files or single tests are named."""
+    """One process a core and one more, as some wait for others; only this one for named files."""
     if all(".py" in argument for argument in config.args):
         config.option.dist = "no"
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST_PROCESSES, cores or 1)
+    return min(MOST_PROCESSES, (cores or 1) + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,7 +75,7 @@ def test_no_quota_where_there_is_no_proc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("affinity", "granted", "asked", "cores"),
+    ("affinity", "granted", "asked", "expected"),
     [
         (8, None, None, 8),
         (8, 2.5, None, 3),  # a started core counts
@@ -93,7 +93,7 @@ def test_the_least_limit_counts(
     affinity: int,
     granted: float | None,
     asked: str | None,
-    cores: int,
+    expected: int,
 ) -> None:
     monkeypatch.setattr(cores, "affinity", lambda: frozenset(range(affinity)))
     monkeypatch.setattr(cores, "quota", lambda: granted)
@@ -101,7 +101,7 @@ def test_the_least_limit_counts(
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert allowed_cores() == cores
+    assert allowed_cores() == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

@@ -1,13 +1,12 @@
 import pytest
 import torch
 
-from vicinal.encoder import small
-from vicinal.encoder.small import Plain
+from vicinal.encoder.small import Plain, plain
 from vicinal.errors import InputError
 
 
 def test_every_map_is_averaged_over_its_quarters() -> None:
-    encoder = small(3, 32, (4, 6, 8), 72).eval()
+    encoder = plain(3, 32, (4, 6, 8), 72).eval()
     assert isinstance(encoder, Plain)
     images = torch.randn(2, 3, 32, 32)
     first = encoder.stages[0](images)
@@ -22,22 +21,22 @@ def test_every_map_is_averaged_over_its_quarters() -> None:
 
 
 def test_smaller_images_go_through_the_same_encoder() -> None:
-    encoder = small(1, 32, (4, 8), 48)
+    encoder = plain(1, 32, (4, 8), 48)
     assert encoder(torch.randn(2, 1, 16, 16)).shape == (2, 48)
 
 
 def test_one_stage_is_read_alone() -> None:
-    assert small(1, 8, (4,), 16)(torch.randn(2, 1, 8, 8)).shape == (2, 16)
+    assert plain(1, 8, (4,), 16)(torch.randn(2, 1, 8, 8)).shape == (2, 16)
 
 
 def test_another_dimension_is_refused() -> None:
     with pytest.raises(InputError, match="sum of its widths, 48, found 64"):
-        small(3, 32, (4, 8), 64)
+        plain(3, 32, (4, 8), 64)
 
 
 def test_too_small_images_are_refused() -> None:
     with pytest.raises(InputError, match="at least 16 pixels, found 8"):
-        small(3, 8, (4, 8, 16), 112)
+        plain(3, 8, (4, 8, 16), 112)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_too_small_images_are_refused() -> None:
     [(16, 4, 8), (32, 4, 16), (48, 4, 24), (64, 8, 16), (96, 8, 24), (128, 16, 16), (224, 32, 14)],
 )
 def test_no_map_of_a_large_picture_is_larger_than_24(size: int, kernel: int, side: int) -> None:
-    encoder = small(3, size, (4, 8), 48)
+    encoder = plain(3, size, (4, 8), 48)
     assert isinstance(encoder, Plain)
     first = encoder.stages[0](torch.randn(2, 3, size, size))
     assert encoder.stages[0][0].weight.shape == (4, 3, kernel, kernel)
@@ -55,7 +54,7 @@ def test_no_map_of_a_large_picture_is_larger_than_24(size: int, kernel: int, sid
 
 def test_small_pictures_have_the_encoder_they_always_had() -> None:
     torch.manual_seed(0)
-    encoder = small(3, 32, (4, 8), 48)
+    encoder = plain(3, 32, (4, 8), 48)
     torch.manual_seed(0)
     stem = torch.nn.Conv2d(3, 4, 4, stride=2, padding=1, bias=False)
     assert isinstance(encoder, Plain)

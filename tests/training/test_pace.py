@@ -137,7 +137,7 @@ def test_changes_are_said_and_kept(
         "train epoch 1, step 4: 1 thread",
         "train epoch 2, step 3: 2 threads",
     ]
-    assert "--threads" in told[0]
+    assert "set_threads" in told[0]
 
 
 def test_a_resumed_training_takes_the_same(
