@@ -164,7 +164,7 @@ def _print(
         tables,
         [
             *goals,
-            "Training in images/s, stages in seconds; medians of "
+            "Speeds as multiples of that with all threads, by medians of "
             f"{asked.rounds} rounds of all ways in turn; a share is the median of the rounds' "
             "shares, of speed, so 1 is as fast and less is slower.",
             f"{asked.images:,} images of CIFAR-10 (JPEG copy) for study and explore; stages that "
@@ -190,7 +190,7 @@ def _summed(found: dict[str, list[Costs]]) -> dict[str, list[Costs]]:
 
 def _row(name: str, costs: dict[str, list[Costs]]) -> tuple[str, ...]:
     medians = [_median(name, rounds) for rounds in costs.values()]
-    shown = [f"{1 / cost:,.0f}" if _trains(name) else f"{cost:.2f}" for cost in medians]
+    shown = [f"{medians[-1] / cost:.2f}" for cost in medians]  # of the speed with all threads
     return (name, *shown, f"{_share(name, costs, quiet=False):.2f}")
 
 
