@@ -103,6 +103,7 @@ def report(found: dict[tuple[int, str, str], list[float]], rounds: int) -> None:
             won = ratios["a thread a view"]
             verdict = "met" if won >= GOAL else "missed"
             goals.append(f"{recipe}, quiet: {won:.2f} times; goal {GOAL}: {verdict}.")
+            goals.append(f"{recipe}, quiet: {projection(ratios)}")
     section(
         "Cores in the large",
         "How are several cores best used for one step of training on a CPU?",
@@ -113,6 +114,20 @@ def report(found: dict[tuple[int, str, str], list[float]], rounds: int) -> None:
             f"{cores.cores()} cores, medians of {rounds} rounds of all ways in turn.",
             "Two ranks have half of each batch; BatchNorm and the objective see all of it.",
         ],
+    )
+
+
+def projection(ratios: dict[str, float]) -> str:
+    """What more cores would give by Amdahl's law, from the speeds with one core and with all."""
+    many, told = cores.cores(), []
+    for way in WAYS[1:]:
+        speed = ratios[way] / ratios["one thread"]
+        alone = max(0.0, (many / speed - 1) / (many - 1))  # what no core divides
+        on = {count: 1 / (alone + (1 - alone) / count) for count in (8, 16)}
+        told.append(f"{way} {on[8]:.1f} and {on[16]:.1f}")
+    return (
+        f"projected for 8 and 16 cores by Amdahl's law, not measured, as multiples of one "
+        f"thread: {', '.join(told)}."
     )
 
 
