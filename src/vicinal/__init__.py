@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vicinal import earlier_names
+
 if TYPE_CHECKING:
     from vicinal.cores import set_threads
     from vicinal.encoder.saved import load_encoder, save_encoder
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 __version__ = "0.1.0"
+
+earlier_names.install()
 
 _HOMES = {
     "InputError": "errors",

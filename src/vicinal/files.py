@@ -43,12 +43,25 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except OSError as error:
         # While the caller works, any other complaint may be about what it reads.
-        if written or error.errno in _FULL or error.filename in (str(partial), partial):
+        ours = error.filename in (str(partial), partial) or partial.name in str(error)
+        if written or error.errno in _FULL or ours:
             raise StorageError(path, error.strerror or str(error)) from error
         raise
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """Makes a folder that is not there yet.
+
+    Raises:
+        StorageError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=parents)
+    except OSError as error:
+        raise StorageError(path, error.strerror or str(error)) from error
 
 
 def _sync(path: Path) -> None:

@@ -101,19 +101,24 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is escaped
             stream.reconfigure(errors="backslashreplace")
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     try:
         with naming_options():
             app(prog_name="vicinal")
     except InputError as error:
         console.print(
-            f"vicinal: {error.on_command_line()}", style="red", markup=False, soft_wrap=True
+            f"vicinal: {error.on_command_line()}",
+            style="red",
+            markup=False,
+            soft_wrap=True,
         )
         sys.exit(2)
     except (KeyboardInterrupt, Interrupted) as stop:
         command = str(stop)
         how = f"go on with:\n{command}" if command else "--resume goes on with it"
         console.print(
-            f"vicinal: interrupted; finished work is kept, {how}", markup=False, soft_wrap=True
+            f"vicinal: interrupted; finished work is kept, {how}",
+            markup=False,
+            soft_wrap=True,
         )
         sys.exit(130)

@@ -56,11 +56,21 @@ def duplicates(
     vicinal duplicates photos.parquet --threshold 0.5
     """
     from vicinal.evaluations.duplicates import find_duplicates
-    from vicinal.evaluations.leaks import Pictures, leaks_between, leaks_within, read_pictures
+    from vicinal.evaluations.leaks import (
+        Pictures,
+        holds_embeddings,
+        leaks_between,
+        leaks_within,
+        read_pictures,
+    )
     from vicinal.representations.pairing import load_with
 
     if against is not None and (threshold is not None or index is not None):
         raise InputError("--against: takes no --threshold and no --index; leave them out")
+    if (exclude or max_megapixels is not None) and holds_embeddings(Path(pictures)):
+        raise InputError(
+            "--exclude and --max-megapixels: choose among picture files; embeddings are read whole"
+        )
     how: dict[str, Any] = {**reading(exclude, max_megapixels), "data_dir": data_dir}
     if threshold is None and index is None:
         known, opened = read_pictures(pictures, **how), None

@@ -112,9 +112,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         # Text, not markup: a file may be called [red].jpg.
         table.add_row(*(Text(f"{c:.4g}" if isinstance(c, float) else str(c)) for c in row))
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 def say(line: str) -> None:
     """Prints a line."""
-    Console(highlight=False).print(readable(line), markup=False, soft_wrap=True)
+    Console(highlight=False, emoji=False).print(readable(line), markup=False, soft_wrap=True)

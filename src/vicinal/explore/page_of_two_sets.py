@@ -20,7 +20,7 @@ from vicinal.explore.explore_json import data_figures
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_pictures
 from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
-from vicinal.files import write_csv, write_json
+from vicinal.files import make_folder, write_csv, write_json
 from vicinal.images import ImageSet
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.representations import Representations, concatenated
@@ -50,7 +50,7 @@ def show_two_sets(found: Comparison, folder: Path) -> Path:
             f"{MOST_PICTURES:,}); compare fewer, or leave it out for the figures alone"
         )
     pixels = np.stack([np.asarray(one) for one in _pictures(found)])
-    folder.mkdir(parents=True)
+    make_folder(folder)
     columns, figures = compare_pictures(both, pixels, folder, false_alarms=found.false_alarms)
     rows = [picture for which in (1, 0) for picture in found.listed(which)]
     header = found.header()  # over what says how odd each is within both sets

@@ -125,7 +125,7 @@ def add_onto(
 
 def _embed(parts: tuple[Part, ...], finished: FinishedRun, request: Request) -> Representations:
     """The pictures' embeddings by the run's encoder; of no parts, none."""
-    if not parts:
+    if not any(len(part.images) for part in parts):
         width = finished.embeddings.array.shape[1]
         return Representations(np.empty((0, width), np.float32), np.empty(0, np.str_))
     how: dict[str, Any] = {"device": request.device, "data_dir": request.data_dir}

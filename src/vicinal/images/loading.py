@@ -239,13 +239,18 @@ def load_parts(
         span=span,
         max_pixels=max_pixels,
     )
-    return tuple(
+    made = [
         Part(split, found, images.take(good).paths())
         for (split, images), (found, good) in zip(
             parts, _decoded(source, parts, how, data, count), strict=True
         )
-        if len(found)
-    )
+    ]
+    lost = [one for part in made if not len(part.images) for one in part.images.skipped]
+    made = [part for part in made if len(part.images)] or made[:1]
+    if made and lost and len(made[0].images):
+        first = made[0].images
+        made[0] = replace(made[0], images=replace(first, skipped=(*first.skipped, *lost)))
+    return tuple(made)
 
 
 def source_parts(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vicinal.errors import InputError, option, said_by
+from vicinal.errors import InputError, said_by
 from vicinal.images.image_set import ImageSet, Splits, hold_out
 from vicinal.images.picture_list import number_ids
 
@@ -140,8 +140,7 @@ def _fetch(dataset: Any, name: str, folder: Path) -> None:
     except Exception as error:  # network, checksum, disk: torchvision wraps them in many ways
         raise InputError(
             f"{name} is not in {folder} and could not be fetched ({said_by(error)}); put {places} "
-            f"there, or use a copy of yours with {option('data', 'parquet:PATTERN')} or "
-            f"{option('data', 'folder:PATH')}"
+            "there, or name a copy of yours: parquet:PATTERN or folder:PATH"
         ) from None
 
 

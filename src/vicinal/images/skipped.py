@@ -81,6 +81,6 @@ def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
     write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
     if skipped:
         count = f"{len(skipped):,} picture{'s' if len(skipped) > 1 else ''}"
-        Console(stderr=True, highlight=False).print(
+        Console(stderr=True, highlight=False, emoji=False).print(
             f"{count} skipped, see {path}", markup=False, soft_wrap=True
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.errors import InputError, option
-from vicinal.files import replacing, write_json, write_parquet
+from vicinal.files import make_folder, replacing, write_json, write_parquet
 from vicinal.representations.index import (
     DESCRIPTION,
     EFFORTS,
@@ -236,7 +236,7 @@ def _mapped(folder: Path, count: int, width: int) -> NDArray[np.float32]:
 def _new_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside ``path`` that then becomes it, or is removed where work fails."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.mkdir()
+    make_folder(partial, parents=False)
     try:
         yield partial
         partial.rename(path)

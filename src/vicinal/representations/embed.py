@@ -56,7 +56,7 @@ def embed(
     batch_size = max(1, min(batch_size, _PIXELS // preparation.size**2 // at_once))
 
     def embedded(start: int) -> NDArray[np.float32]:
-        pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[start : start + batch_size]))
+        pixels = torch.from_numpy(np.array(images.pixels[start : start + batch_size]))
         view = normalise(pixels.to(place), preparation.mean, preparation.std)
         with torch.autocast(place.type, torch.bfloat16, enabled=bf16):
             array: NDArray[np.float32] = encoder(view).float().cpu().numpy()

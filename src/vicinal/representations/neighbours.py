@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal import cores
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 # One search serves every size; faiss would not pay. Measured on 2 cores against its IndexFlatL2
 # and scikit-learn's brute force: 10,000 queries × 50,000 × 128, k=16, CPU time 1.35 and 0.73 of
@@ -244,12 +244,12 @@ def check_search(
             f"neighbours: {len(queries)} queries are not the gallery's {len(gallery)} rows"
         )
     if k < 1:
-        raise InputError(f"neighbours: k={k} must be at least 1")
+        raise InputError(f"{option('k', k)}: give at least 1 neighbour")
     if k > len(gallery) - exclude_self:
         other = " beside the query itself" if exclude_self else ""
         raise InputError(
-            f"k={k} neighbours but only {len(gallery) - exclude_self} images{other}: "
-            "lower k or give more images"
+            f"{option('k', k)}: k={k} neighbours but only {len(gallery) - exclude_self} "
+            f"images{other}: lower k or give more images"
         )
     for name, array in (("queries", queries), ("gallery", gallery)):
         if not np.isfinite(array.sum(dtype=np.float64)):

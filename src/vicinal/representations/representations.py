@@ -404,7 +404,11 @@ def claim(where: str, plan: dict[str, Any], out: str) -> None:
         )
     if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
         raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
-    filesystem.makedirs(folder, exist_ok=True)
+    try:
+        filesystem.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{option('out', out)}: cannot be made ({reason}); name another") from None
     write_plan(where, plan)
 
 

@@ -389,7 +389,9 @@ def say(line: str) -> None:
     """Prints a line about the run, on standard error; of several ranks the first does."""
     if not distributed.is_first():
         return
-    Console(stderr=True, highlight=False).print(readable(line), markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False, emoji=False).print(
+        readable(line), markup=False, soft_wrap=True
+    )
 
 
 def resolve_recipe(

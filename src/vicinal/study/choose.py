@@ -14,6 +14,7 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
 from vicinal.images import load, named
+from vicinal.images.stream_sources import is_stream
 from vicinal.objectives import OBJECTIVES
 from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe, say
 from vicinal.study.objectives import CHOSEN_BY, without_labels
@@ -79,6 +80,8 @@ def choose(
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
     _check(minutes, objectives, settings)
+    if limit is not None and is_stream(data):
+        raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
     began = time.monotonic()
     chosen = resolve_recipe(data, recipe, settings)
     path = run or default_folder(data, chosen.name, resume=resume, prefix="choose-")

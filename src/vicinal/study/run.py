@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vicinal import cores, distributed
+from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
 from vicinal.images import MOST_PIXELS, keep_skipped
 from vicinal.recipes.recipe import Recipe
@@ -132,6 +133,8 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
     path = distributed.from_first(
         lambda: options.run or default_folder(sources.data, recipe.name, resume=resume)
     )
+    if resume:
+        _check_nothing_is_dropped(path, options)
 
     def one_seed(run: RunFolder, recipe: Recipe, extra: Iterable[ExtraStage] = ()) -> None:
         how = (options.log, options.minutes, options.settings)
@@ -158,6 +161,23 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
             _join_seeds(run, folders)
         distributed.from_first(lambda: None)  # no rank leaves while the first still measures
     return path
+
+
+def _check_nothing_is_dropped(path: Path, options: StudyOptions) -> None:
+    """Refuses to write results without seeds or objectives that a finished run has."""
+    results = read_json(path / "results.json") if (path / "results.json").is_file() else {}
+    seeds = 1 + len(list(path.glob("seed-*")))
+    if results.get("seeds") and options.seeds < seeds:
+        raise InputError(
+            f"{path} has results of {seeds} seeds; go on with {option('seeds', seeds)}, or name "
+            "another folder"
+        )
+    names = list(results.get("objectives") or ())
+    if set(names) - set(options.objectives):
+        raise InputError(
+            f"{path} compares objectives; go on with {option('objectives', ','.join(names))}, or "
+            "name another folder"
+        )
 
 
 def _run_seed(

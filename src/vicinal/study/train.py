@@ -143,7 +143,8 @@ def train(
                     choose=keep_better,
                     log=log,
                 )
-                _keep_skipped(source, folder)  # a stream's bad pictures show as it is read
+                if isinstance(source.data.train, StreamBatches):
+                    _keep_skipped(source, folder)  # its bad pictures show as it is read
         return distributed.from_first(
             lambda: Trained(
                 run=path,

@@ -202,7 +202,7 @@ class Budget:
         passes = f"{step:,} steps, {epochs:,.1f} passes over the images"
         whole = step >= self.steps
         say(
-            f"{used / 60:.1f} of {self.minutes:g} minutes: {passes}"
+            f"{used / 60:.3g} of {self.minutes:.3g} minutes: {passes}"
             + ("; by this recipe more are not worth their time" if whole else "")
         )
 
