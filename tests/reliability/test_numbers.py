@@ -224,9 +224,9 @@ def test_a_long_epoch_does_not_run_to_its_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from vicinal.training import checkpoint
+    from vicinal.training import recovery
 
-    monkeypatch.setattr(checkpoint, "EVERY", 2)
+    monkeypatch.setattr(recovery, "EVERY", 2)
     broken = Broken(monkeypatch, 3, 6)
     with pytest.raises(InputError, match="also at half"):
         pretrain(material, material, recipe, tmp_path, engine.fabric, epochs=1)

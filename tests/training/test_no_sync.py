@@ -17,7 +17,7 @@ from torch import Tensor
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
-from vicinal.training import checkpoint, loop
+from vicinal.training import loop, recovery
 from vicinal.training.loop import ArrayBatches, pretrain
 from vicinal.views import Augment, GeneratedNeighbours, MinedNeighbours, Pairs, augment
 
@@ -65,10 +65,10 @@ def train(recipe: Recipe, pairs: Pairs, run: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(loop, "named", named)
     # Once an epoch, after its last step, these may wait.
     monkeypatch.setattr(loop, "sample_rank", lambda sample: 1.0)
-    monkeypatch.setattr(checkpoint.Recovery, "rolled_back", lambda *_: False)
+    monkeypatch.setattr(recovery.Recovery, "rolled_back", lambda *_: False)
     # Within an epoch only what has arrived by itself is looked at, which here is nothing.
-    monkeypatch.setattr(checkpoint, "EVERY", 2)
-    monkeypatch.setattr(checkpoint, "NonBlockingRead", lambda: lambda values: None)
+    monkeypatch.setattr(recovery, "EVERY", 2)
+    monkeypatch.setattr(recovery, "NonBlockingRead", lambda: lambda values: None)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
     pixels = np.zeros((8 * STEPS, 16, 16, 3), np.uint8)
     materials = ArrayBatches(pixels, pairs), ArrayBatches(pixels, pairs)
