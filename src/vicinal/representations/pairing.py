@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from vicinal.errors import InputError, option
 from vicinal.files import plain_cell
+from vicinal.images.labels_and_parts import plain_name
 from vicinal.representations.index import Index
 from vicinal.representations.representations import Representations, batches
 
@@ -91,7 +93,8 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
     """The label of each row that a CSV gives one.
 
     Args:
-        path: A CSV with a column ``id`` or ``path`` and a column ``label``; an empty label is none.
+        path: A CSV (of commas, semicolons, tabs or bars) with a column ``id`` or ``path`` and a
+            column ``label``, in letters of either case; an empty label is none.
         embeddings: The pictures that it names.
         needed: Whether it must have the column ``label``; without that column every picture it
             names has a label, an empty one.
@@ -102,8 +105,8 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = reader.fieldnames or []
+            reader = _rows(file.read())
+            columns = list(reader.fieldnames or ())
             name = next((each for each in ("id", "path") if each in columns), None)
             whole = "label" in columns
             if name is None or (needed and not whole):
@@ -132,6 +135,20 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
         if (label or not whole) and labels.setdefault(row, label) != label:
             raise InputError(f"{path}, line {number}: {picture!r} has two labels; keep one")
     return labels
+
+
+def _rows(text: str) -> csv.DictReader[str]:
+    """A CSV's rows by plain names of columns; separated by what divides its first line best."""
+    first = text.splitlines()[:1]
+
+    def fits(separator: str) -> tuple[bool, int]:
+        names = [plain_name(name) for name in next(csv.reader(first, delimiter=separator), [])]
+        return bool({"id", "path"} & set(names)), len(names)
+
+    separator = max(",;\t|", key=fits)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=separator)
+    reader.fieldnames = [plain_name(name) for name in reader.fieldnames or ()]
+    return reader
 
 
 def _places(embeddings: Representations, name: str, labels: Path) -> dict[str, int]:
