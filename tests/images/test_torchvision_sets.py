@@ -143,8 +143,8 @@ def test_offline_is_one_clear_line_and_leaves_nothing(tmp_path, monkeypatch, cap
     message = str(caught.value)
     assert message.startswith(f"{name} is not in {data} and could not be fetched (")
     assert "gz" in message
-    assert "data='parquet:PATTERN'" in message
-    assert "data='folder:PATH'" in message
+    assert "a copy of yours: parquet:PATTERN" in message
+    assert "or folder:PATH" in message
     assert "\n" not in message
     assert list(data.iterdir()) == []
     assert capsys.readouterr() == ("", "")

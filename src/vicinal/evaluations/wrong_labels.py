@@ -154,7 +154,7 @@ def wrong_labels(
     """
     checked(array, "wrong labels")
     if k < 1:
-        raise InputError(f"{option('k', k)}: give at least 1 neighbour")
+        raise InputError(f"{option('k', k)} must be at least 1")
     judged, unjudged = _judged(classes)
     names, given = np.unique(classes[judged], return_inverse=True)
     shares = judged_by_classifier(array[judged], given, seed)

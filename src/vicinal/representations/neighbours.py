@@ -244,7 +244,7 @@ def check_search(
             f"neighbours: {len(queries)} queries are not the gallery's {len(gallery)} rows"
         )
     if k < 1:
-        raise InputError(f"{option('k', k)}: give at least 1 neighbour")
+        raise InputError(f"{option('k', k)} must be at least 1")
     if k > len(gallery) - exclude_self:
         other = " beside the query itself" if exclude_self else ""
         raise InputError(
