@@ -1,8 +1,11 @@
+import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before torch is loaded, here and in every process that is started from here: tests run side by
 # side, a thread each.
@@ -30,6 +33,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MOST_PROCESSES, (cores or 1) + 1)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """Frees logging's lock where a test left it held: Pillow's decoding threads need it too.
+
+    Once in a whole run such a thread waited for ever; the warning names the test that it followed.
+    """
+    lock: Any = logging._lock
+    while lock._is_owned():
+        lock.release()
+        warnings.warn(f"{nodeid} left logging's lock held", stacklevel=1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
