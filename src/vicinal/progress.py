@@ -48,9 +48,8 @@ def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Cal
 
 def tell(notes: Iterable[str]) -> None:
     """Prints each line once; of several ranks the first does."""
-    if (
-        "torch.distributed" in sys.modules
-    ):  # else there are no ranks, and importing torch takes seconds
+    # Without this module there are no ranks, and importing it takes seconds.
+    if "torch.distributed" in sys.modules:
         from vicinal import distributed
 
         if not distributed.is_first():

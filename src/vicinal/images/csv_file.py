@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,9 @@ def _columns(path: Path, where: str) -> dict[str, list[str]]:
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = raw.decode("utf-16" if wide else "utf-8-sig")
         rows = list(
-            filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text)))
+            filter(
+                None, csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text, PATHS))
+            )
         )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         said = error.strerror if isinstance(error, OSError) else error
@@ -122,12 +124,17 @@ def _columns(path: Path, where: str) -> dict[str, list[str]]:
     return columns
 
 
-def _separator(text: str) -> str:
-    """The separator by which the first line has a known column, and the most columns."""
+def separator_of(text: str, known: Collection[str]) -> str:
+    """The separator by which a table's first line has a known column, and the most columns.
+
+    Args:
+        text: The table.
+        known: Names of columns, one of which it should have, as `plain_name` writes them.
+    """
     first = text.lstrip("\r\n").splitlines()[:1]
 
     def fits(separator: str) -> tuple[bool, int]:
         names = next(csv.reader(first, delimiter=separator), [])
-        return any(plain_name(name) in PATHS for name in names), len(names)
+        return any(plain_name(name) in known for name in names), len(names)
 
     return max(_SEPARATORS, key=fits)

@@ -12,6 +12,7 @@ import numpy as np
 
 from vicinal.errors import InputError, option
 from vicinal.files import plain_cell
+from vicinal.images.csv_file import separator_of
 from vicinal.images.labels_and_parts import plain_name
 from vicinal.representations.index import Index
 from vicinal.representations.representations import Representations, batches
@@ -139,13 +140,7 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
 
 def _rows(text: str) -> csv.DictReader[str]:
     """A CSV's rows by plain names of columns; separated by what divides its first line best."""
-    first = text.splitlines()[:1]
-
-    def fits(separator: str) -> tuple[bool, int]:
-        names = [plain_name(name) for name in next(csv.reader(first, delimiter=separator), [])]
-        return bool({"id", "path"} & set(names)), len(names)
-
-    separator = max(",;\t|", key=fits)
+    separator = separator_of(text, ("id", "path"))
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=separator)
     reader.fieldnames = [plain_name(name) for name in reader.fieldnames or ()]
     return reader
