@@ -48,10 +48,6 @@ def quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
 
     A group has at most what each group above it has. A container often sees its own group as
     the topmost one, so the groups named in ``/proc/self/cgroup`` need not be there.
-
-    Args:
-        proc: Where the system describes processes.
-        cgroups: Where it mounts its cgroups.
     """
     found = [share for folder in _groups(proc, cgroups) if (share := _share(folder)) is not None]
     return min(found, default=None)
@@ -98,19 +94,14 @@ def _asked(environment: Mapping[str, str]) -> float | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a system had counted up to a moment.
+    """What a system had counted up to a moment."""
 
-    Attributes:
-        at: The moment, in seconds.
-        busy: Processor time that all processes had used on our cores, in seconds; None where
-            the system does not say.
-        own: That of this process alone, in seconds.
-        load: Runnable processes on average over the last minute, where the system counts them.
-    """
-
-    at: float
+    at: float  # the moment, in seconds
+    # processor time that all processes had used on our cores, in seconds; None where the system
+    # does not say
     busy: float | None
-    own: float
+    own: float  # that of this process alone, in seconds
+    # runnable processes on average over the last minute, where the system counts them
     load: float | None = None
 
 
@@ -163,17 +154,7 @@ BACK = 0.3
 
 
 def fitting(most: int, cores: float, others: float, now: int) -> int:
-    """How many threads fit the cores as they are.
-
-    Args:
-        most: Threads that may be had, at least 1.
-        cores: Cores that they run on.
-        others: Cores that other processes keep busy.
-        now: Threads that there are now.
-
-    Returns:
-        From 1 to ``most``.
-    """
+    """How many threads fit the cores as they are."""
     free = cores - others
     fewer, more = math.floor(free + TAKEN + _HAIR), math.floor(free + BACK + _HAIR)
     wanted = now
@@ -201,12 +182,6 @@ def run_in_threads(
     """Does pieces of work, as many at once as there are workers; results in the pieces' order.
 
     Within a piece, and with one worker, pieces are done one after the other where they are.
-
-    Args:
-        work: Takes a piece.
-        pieces: What there is to do; all are begun before the first result is taken.
-        workers: How many at once.
-        each: Threads of torch in each of them.
     """
     import torch
 
@@ -385,14 +360,6 @@ def side_by_side(work: Callable[[T], R], pieces: Iterable[T], *, each: int = 1) 
     A piece never waits for a part of an operator that runs on a core which another process has, so
     this does not depend on how busy the machine is, and the results do not depend on how many
     pieces run at once.
-
-    Args:
-        work: Takes a piece; what it writes belongs to its piece alone.
-        pieces: What there is to do; the results come in their order.
-        each: Threads that an operator of a piece is split among.
-
-    Returns:
-        The results. Gradients are recorded or not as where this is called.
     """
     return run_in_threads(work, pieces, workers=max(1, most() // each), each=each)
 

@@ -43,15 +43,7 @@ def share(rows: int) -> slice:
 
 
 def all_rows(mine: Tensor, rows: int) -> Tensor:
-    """Every rank's rows in the order of the ranks; carries no gradient.
-
-    Args:
-        mine: Tensor (b, …), this rank's `share` of the rows.
-        rows: How many rows there are on all ranks.
-
-    Returns:
-        Tensor (rows, …) of the same dtype.
-    """
+    """Every rank's rows in the order of the ranks; carries no gradient."""
     world = world_size()
     if world == 1:
         return mine
@@ -86,11 +78,7 @@ def summed(value: Tensor) -> Tensor:
 
 
 def from_first(work: Callable[[], T]) -> T:
-    """Has rank 0 alone do some work, and gives every rank its result, which must be picklable.
-
-    Raises:
-        SystemExit: On the other ranks, if the work fails on rank 0, which raises what it was.
-    """
+    """Has rank 0 alone do some work, and gives every rank its result, which must be picklable."""
     if world_size() == 1:
         return work()
     failed, result = None, None
@@ -125,11 +113,7 @@ def firsts(values: Tensor) -> Tensor:
 
 
 def in_turn(work: Callable[[], T]) -> T:
-    """Has the first rank of each machine do some work, then the others, who find its files there.
-
-    Raises:
-        SystemExit: On a rank whose own work was well, if it failed on another.
-    """
+    """Lets the first rank of each machine work, then the others, which find its files there."""
     if world_size() == 1:
         return work()
     result, failed = None, None

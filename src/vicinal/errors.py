@@ -16,11 +16,6 @@ def option(name: str, value: object = None, command: str | None = None) -> str:
     ``option("false_alarms", 2)`` reads ``false_alarms=2`` in Python and ``--false-alarms 2`` on the
     command line; a setting, ``option("settings", "training.epochs=4")``, reads
     ``settings=['training.epochs=4']`` and ``--set training.epochs=4``.
-
-    Args:
-        name: The parameter, as functions have it.
-        value: What it is or should be; True for a switch, None for the name alone.
-        command: What the command line shows, where its option is another.
     """
     if command is not None:
         return _marked(name if value is None else f"{name}={value!r}", command)

@@ -28,9 +28,6 @@ def replacing(path: Path) -> Iterator[Path]:
     The move comes last and is atomic, after the bytes are on disk, and is itself on disk
     when this returns: an interruption leaves the old file, or none, and never a part of the
     new one. What a killed process left half written for ``path`` is removed.
-
-    Raises:
-        StorageError: If the disk is full, or the folder cannot be written or is gone.
     """
     _remove_orphans(path)
     partial = path.with_name(f"{path.name}.{_host()}.{os.getpid()}.partial")
@@ -53,11 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path, *, parents: bool = True) -> None:
-    """Makes a folder that is not there yet.
-
-    Raises:
-        StorageError: If it cannot be made.
-    """
+    """Makes a folder that is not there yet."""
     try:
         path.mkdir(parents=parents)
     except OSError as error:
@@ -135,11 +128,7 @@ def _with_nulls(data: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Reads what `write_json` wrote.
-
-    Raises:
-        InputError: If the file is missing or damaged.
-    """
+    """Reads what `write_json` wrote."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -195,17 +184,7 @@ def _safe_cell(cell: Any) -> Any:
 
 
 def check_new(path: Path, parameter: str, suffix: str) -> Path:
-    """Returns a path at which a new file can be written.
-
-    Args:
-        path: Where the file shall go.
-        parameter: The parameter that named it, for the message.
-        suffix: How its name must end.
-
-    Raises:
-        InputError: If the name ends otherwise, something is there already, or there is no such
-            folder.
-    """
+    """Returns a path at which a new file can be written."""
     named = option(parameter, path)
     if path.suffix.lower() != suffix:
         raise InputError(f"{named}: the name must end in {suffix}")
@@ -226,9 +205,6 @@ def as_text(path: str | Path) -> str:
     A byte that is no UTF-8 becomes ``\xNN``, its two hexadecimal digits; a backslash that would
     read as such becomes ``\x5c``. Every other name, with spaces, line breaks or backslashes,
     stays as it is. Different names have different texts, and `as_path` gives the name back.
-
-    Args:
-        path: The name as Python has it: bytes that are no UTF-8 as lone surrogates.
     """
     clear = _LOOKS_ESCAPED.sub(r"\\x5c", str(path))
     return clear.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -283,11 +259,7 @@ _OF_SYSTEMS = frozenset(
 
 
 def left_behind(path: str) -> bool:
-    """Whether a path within a source is hidden, or one that systems leave behind.
-
-    Args:
-        path: With ``/`` between folders.
-    """
+    """Whether a path within a source is hidden, or one that systems leave behind."""
     return any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.split("/"))
 
 
@@ -296,10 +268,6 @@ def excluded(path: str, patterns: Sequence[str]) -> bool:
 
     A pattern without ``/`` matches the name of the file or of any folder that it lies in, one
     with it the path from the start, or of a folder that it lies in.
-
-    Args:
-        path: With ``/`` between folders.
-        patterns: What is left out.
     """
     parts = path.split("/")
     starts = ["/".join(parts[: end + 1]) for end in range(len(parts))]

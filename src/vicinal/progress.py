@@ -25,13 +25,7 @@ class _Rate(TextColumn):
 
 @contextmanager
 def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Callable[[int], None]]:
-    """Yields a function that moves the bar on by so many.
-
-    Args:
-        title: What is going on.
-        total: How many there are; None if that is not known.
-        unit: Of what.
-    """
+    """Yields a function that moves the bar on by so many."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -37,20 +37,7 @@ Beside these, ``timm:NAME`` is timm's network of that name, whose widths are its
 
 
 def build_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
-    """Builds the recipe's encoder, its weights drawn from torch's global generator.
-
-    Args:
-        encoder: The recipe's section.
-        channels: Channels of the images, 1 or 3.
-        size: Height and width of the images, in pixels.
-
-    Returns:
-        A module from images (B, channels, size, size) float32 to representations
-        (B, F) float32.
-
-    Raises:
-        InputError: If the backbone cannot have those widths or images of that size.
-    """
+    """Builds the recipe's encoder, its weights drawn from torch's global generator."""
     if encoder.backbone.startswith(PREFIX):
         name = encoder.backbone.removeprefix(PREFIX)
         return timm_backbone(name, channels, size, encoder.dimension)

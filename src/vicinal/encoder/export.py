@@ -32,15 +32,7 @@ _ONNX_BYTES = 2**31 - 2**20  # protobuf's largest message, less the graph itself
 
 
 class Prepared(nn.Module):
-    """An encoder with the normalisation that it was trained with in front.
-
-    Args:
-        encoder: Normalised images (B, C, S, S) float32 to representations (B, F) float32.
-        backbone: The encoder's name in its recipe.
-        size: S, height and width in pixels.
-        mean: Mean of each of the C channels, pixels in [0, 1].
-        std: Standard deviation of each channel, likewise.
-    """
+    """An encoder with the normalisation that it was trained with in front."""
 
     def __init__(
         self,
@@ -114,21 +106,15 @@ def _write_timm(network: Prepared, file: Path) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A kind of file."""
 
-    Attributes:
-        suffix: How its name ends.
-        normalises: Whether the file takes images in [0, 1], or images already normalised.
-        needs: Packages that must be there to write and to load it.
-        load: A program's lines that make ``run``, images (B, C, S, S) float32 to representations
-            (B, F), of a path ``file`` and, for timm, of ``channels`` and ``size``.
-        write: Writes it. None where the encoder's own file is what is wanted.
-    """
-
-    suffix: str
-    normalises: bool
-    needs: tuple[str, ...]
+    suffix: str  # how its name ends
+    normalises: bool  # whether the file takes images in [0, 1], or images already normalised
+    needs: tuple[str, ...]  # packages that must be there to write and to load it
+    # a program's lines that make ``run``, images (B, C, S, S) float32 to representations (B, F),
+    # of a path ``file`` and, for timm, of ``channels`` and ``size``
     load: str
+    # writes it. None where the encoder's own file is what is wanted.
     write: Callable[[Prepared, Path], None] | None
 
 
@@ -197,27 +183,17 @@ with numpy.load(given) as batches:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and how it was checked.
-
-    Attributes:
-        out: The file.
-        format: One of `FORMATS`.
-        backbone: The encoder's name in its recipe.
-        preparation: The images it takes; ``mean`` and ``std`` are in the file if it normalises.
-        normalises: Whether it takes images in [0, 1], or images already normalised.
-        dimensions: F, numbers of a representation.
-        max_difference: The greatest absolute difference from PyTorch on random images.
-        largest: The greatest absolute number there, to hold the difference against.
-    """
+    """A file that was written, and how it was checked."""
 
     out: Path
-    format: str
-    backbone: str
+    format: str  # one of `FORMATS`
+    backbone: str  # the encoder's name in its recipe
+    # the images it takes; ``mean`` and ``std`` are in the file if it normalises
     preparation: Preparation
-    normalises: bool
-    dimensions: int
-    max_difference: float
-    largest: float
+    normalises: bool  # whether it takes images in [0, 1], or images already normalised
+    dimensions: int  # F, numbers of a representation
+    max_difference: float  # the greatest absolute difference from PyTorch on random images
+    largest: float  # the greatest absolute number there, to hold the difference against
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -245,15 +221,6 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
 
     ``onnx``, ``torchscript`` and ``torch.export`` take images (B, C, S, S) float32 in [0, 1], any
     B, and normalise them; ``safetensors`` and ``timm`` hold the network alone.
-
-    Args:
-        encoder: A run folder or an encoder's file.
-        to: One of `FORMATS`.
-        out: Where the file shall go; nothing may be there yet.
-
-    Raises:
-        InputError: If the format is another, a package is missing, the encoder cannot be had in
-            that format, or its numbers are not PyTorch's; then nothing is written.
     """
     if to not in FORMATS:
         raise InputError(f"{option('to', to)}: give one of {', '.join(FORMATS)}")

@@ -161,10 +161,6 @@ def synchronise(network: nn.Module, device: torch.device) -> None:
 
     On a GPU they become torch's SyncBatchNorm, on a CPU `CpuSyncBatchNorm`; on one process
     they stay what they are. Names, weights and random numbers do not change.
-
-    Args:
-        network: Any network; changed in place.
-        device: What it will be trained on.
     """
     if distributed.world_size() == 1:
         return

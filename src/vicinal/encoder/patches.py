@@ -27,11 +27,6 @@ class PatchFilters(nn.Module):
     rectified, and so is the response to the negative filter. Features are the means over
     the picture's quarters: n filters, then their negatives, each with its four quarters
     (top left, top right, bottom left, bottom right).
-
-    Args:
-        filters: Tensor (n, C, p, p), what a normalised patch is multiplied by: a unit-length
-            whitened patch times the whitening.
-        offsets: Tensor (n,), taken from the response: that of the mean patch.
     """
 
     filters: Tensor
@@ -64,18 +59,6 @@ class Joined(nn.Module):
     others. Of each block (numbers − centre) · axes is left, k numbers brought to unit length, so
     that both count alike; together they have length √2, and L2 orders as cosine does. What does
     not differ from the centre is 0.
-
-    Args:
-        network: Normalised images (B, C, S, S) float32 to numbers (B, F).
-        filters: What makes the patch features, of pictures of `seen_side` pixels a side.
-        size: S.
-        dimension: F.
-        mirrored: Whether the numbers are the means of an image's and its mirror image's.
-
-    Attributes:
-        mean, std: Tensors (C, 1, 1), by which images were normalised.
-        centres, axes: Tensors (F + 8·n,) and (F + 8·n, k), the network's rows first; 0 until they
-            are set.
     """
 
     mean: Tensor
@@ -136,10 +119,7 @@ def fit_patches(pixels: NDArray[np.uint8], count: int, rng: np.random.RandomStat
     Effectiveness of Patches in Deep Convolutional Kernels Methods, ICLR 2021, who show how far
     whitened patches alone go. A patch's side is 6/32 of the picture's, 3 pixels at least.
 
-    Args:
-        pixels: Pictures (N, S, S, C) uint8, S ≥ 4.
-        count: Filters n.
-        rng: What patches are drawn by.
+    Shapes: pixels (N, S, S, C) uint8.
     """
     patches = _normalised(_drawn(pixels, patch_side(pixels.shape[1]), rng))
     mean = patches.mean(axis=0)

@@ -46,17 +46,11 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class PretrainedWeights:
-    """A network with weights.
+    """A network with weights."""
 
-    Attributes:
-        encoder: The recipe's section that builds it.
-        preparation: How its images are prepared, by its own data configuration.
-        weights: Its state dict, without a classifier.
-    """
-
-    encoder: Encoder
-    preparation: Preparation
-    weights: Weights
+    encoder: Encoder  # the recipe's section that builds it
+    preparation: Preparation  # how its images are prepared, by its own data configuration
+    weights: Weights  # its state dict, without a classifier
 
     def network(self) -> nn.Module:
         """The network in evaluation mode."""
@@ -71,18 +65,7 @@ def is_start(text: str) -> bool:
 
 @cache
 def open_start(text: str, channels: int = 3) -> PretrainedWeights:
-    """Finds weights by their name; fetches them if they are timm's and not here yet.
-
-    Args:
-        text: ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``, a .safetensors file or a state
-            dict written by ``torch.save``.
-        channels: Channels of the images; for 1 the first layer's weights are summed, as timm
-            does it, and so are mean and deviation averaged.
-
-    Raises:
-        InputError: If the network, the weights or a package are missing, or the weights are
-            another network's.
-    """
+    """Finds weights by their name; fetches them if they are timm's and not here yet."""
     name, _, file = text.removeprefix(PREFIX).partition("@")
     if text == PRETRAINED:
         name = NETWORK
@@ -103,11 +86,7 @@ def open_start(text: str, channels: int = 3) -> PretrainedWeights:
 
 
 def initial_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.Module:
-    """Builds the recipe's encoder as `build_encoder` does, with its start's weights if it has one.
-
-    Raises:
-        InputError: As `build_encoder` and `open_start`, or if the weights are for another size.
-    """
+    """Builds the recipe's encoder, with its start's weights if it has one."""
     network = build_encoder(encoder, channels=channels, size=size)
     if encoder.start:
         start = open_start(encoder.start, channels)
@@ -123,11 +102,7 @@ def initial_encoder(encoder: recipe.Encoder, *, channels: int, size: int) -> nn.
 
 
 def with_start(recipe: Recipe) -> Recipe:
-    """The recipe with the backbone and the dimension of its start, if it has one.
-
-    Raises:
-        InputError: As `open_start`.
-    """
+    """The recipe with the backbone and the dimension of its start, if it has one."""
     if not recipe.encoder.start:
         return recipe
     return recipe.model_copy(update={"encoder": open_start(recipe.encoder.start).encoder})
@@ -155,11 +130,7 @@ def preparation_for(
 
 
 def bundled_weights() -> Weights:
-    """The weights of the package, ImageNet classifier and all, under timm's names.
-
-    Raises:
-        InputError: If the package or timm is missing.
-    """
+    """The weights of the package, ImageNet classifier and all, under timm's names."""
     _check_package()
     found = find_spec(_PACKAGE)
     assert found is not None
@@ -309,14 +280,7 @@ def _prepared(network: nn.Module, channels: int, text: str) -> Preparation:
 
 @cache
 def cached_encoder(start: str) -> Path:
-    """Writes the network with its weights into the user's cache, under their fingerprint.
-
-    Args:
-        start: What `vicinal.encoder.pretrained.open_start` takes.
-
-    Raises:
-        InputError: As `open_start`, or if the cache cannot be written.
-    """
+    """Writes the network with its weights into the user's cache, under their fingerprint."""
     found = open_start(start)
     network = found.network()
     folder = platformdirs.user_cache_path("vicinal") / "encoders"
@@ -339,9 +303,6 @@ def encoder_file(path: Path) -> Path:
 
     By its file; by its run, `train`'s or a study's, whose first learner is meant; or, where there
     is no such file or folder, by the name of weights that `open_start` takes.
-
-    Raises:
-        InputError: If it is a folder with no encoder in it, or the weights cannot be had.
     """
     if not path.exists() and is_start(str(path)):
         return cached_encoder(str(path))

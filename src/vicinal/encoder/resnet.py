@@ -15,18 +15,6 @@ def resnet18(channels: int, size: int, widths: tuple[int, ...], dimension: int) 
     torchvision's ResNet-18 (He et al., CVPR 2016, arXiv 1512.03385, table 1), whose stem
     is one 3×3 convolution of stride 1 without padding and without pooling, and whose
     head is Linear 512→512, BatchNorm, ReLU, Linear 512→``dimension``.
-
-    Args:
-        channels: Channels of the images.
-        size: Height and width of the images, in pixels.
-        widths: Channels of each stage, which for a ResNet-18 are 64, 128, 256 and 512.
-        dimension: Dimensions F of a representation.
-
-    Returns:
-        A module from (B, channels, size, size) float32 to (B, F) float32.
-
-    Raises:
-        InputError: If ``widths`` are another network's or the images are too small.
     """
     network = _network(channels, size, widths, padding=0)
     network.fc = nn.Sequential(
@@ -43,18 +31,6 @@ def resnet18_pooled(channels: int, size: int, widths: tuple[int, ...], dimension
 
     As `resnet18`, but its stem is padded, so that maps keep the image's size, and the mean of
     the last map is the representation, as in solo-learn, lightly and eb_jepa.
-
-    Args:
-        channels: Channels of the images.
-        size: Height and width of the images, in pixels.
-        widths: As for `resnet18`.
-        dimension: Dimensions F of a representation, which are 512.
-
-    Returns:
-        A module from (B, channels, size, size) float32 to (B, 512) float32.
-
-    Raises:
-        InputError: If ``widths`` or ``dimension`` are another network's or the images too small.
     """
     if dimension != WIDTHS[-1]:
         raise InputError(

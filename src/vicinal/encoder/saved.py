@@ -27,23 +27,15 @@ LARGEST = 4096
 
 @dataclass(frozen=True)
 class Preparation:
-    """How images are prepared for an encoder.
+    """How images are prepared for an encoder."""
 
-    Attributes:
-        size: Height and width in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        mean: Mean of each channel over the training set, pixels in [0, 1].
-        std: Standard deviation of each channel, likewise.
-        interpolation: How pictures are scaled, one of `INTERPOLATIONS`.
-        span: The values of pictures of more than 8 bits that become 0 and 255, as they did in
-            the training set; None if it had none such.
-    """
-
-    size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bilinear"
+    size: int  # height and width in pixels
+    channels: int  # 1 (grey) or 3 (RGB)
+    mean: tuple[float, ...]  # mean of each channel over the training set, pixels in [0, 1]
+    std: tuple[float, ...]  # standard deviation of each channel, likewise
+    interpolation: str = "bilinear"  # how pictures are scaled, one of `INTERPOLATIONS`
+    # the values of pictures of more than 8 bits that become 0 and 255, as they did in the
+    # training set; None if it had none such
     span: tuple[float, float] | None = None
 
 
@@ -120,11 +112,7 @@ def _built(recipe: Encoder, channels: int, size: int) -> nn.Module:
 
 
 def read_metadata(path: Path) -> tuple[Encoder, Preparation]:
-    """The recipe section and the preparation in an encoder's file; its weights are not read.
-
-    Raises:
-        InputError: If the file is missing or is not such a file.
-    """
+    """The recipe section and the preparation in an encoder's file; its weights are not read."""
     if not path.is_file():
         raise InputError(f"{path}: no encoder there; train one, or name its encoder.safetensors")
     try:

@@ -20,15 +20,6 @@ def small(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
     The head is the study's (Linear, BatchNorm, ReLU, Linear), as `resnet18` has it: the
     representation is then unbounded and centred by the loss alone, where a ReLU's
     average would be positive throughout; beside the convolutions it costs nothing.
-
-    Args:
-        channels: Channels of the images.
-        size: Height and width of the images, in pixels.
-        widths: Channels of each stage; the stem has half the first's.
-        dimension: Dimensions F of a representation.
-
-    Returns:
-        A module from (B, channels, size, size) float32 to (B, F) float32.
     """
     stem = max(1, widths[0] // 2)
     layers: list[nn.Module] = [
@@ -53,13 +44,7 @@ def small(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
 
 
 class Block(nn.Module):
-    """The basic residual block of He et al. (arXiv 1512.03385, figure 2).
-
-    Args:
-        before: Channels of its input.
-        after: Channels of its output.
-        stride: By how much it makes the map smaller.
-    """
+    """The basic residual block of He et al. (arXiv 1512.03385, figure 2)."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -100,18 +85,6 @@ def plain(channels: int, size: int, widths: tuple[int, ...], dimension: int) -> 
     training needs, and where in the image something is helps to tell what it is; neither costs
     anything. There is no head; the projector serves as one. docs/recipes.md has what each of
     this is worth.
-
-    Args:
-        channels: Channels of the images.
-        size: Height and width of the images, in pixels.
-        widths: Channels of the stem and of each stage after it.
-        dimension: Dimensions F of a representation, 4 times the sum of the widths.
-
-    Returns:
-        A module from (B, channels, size, size) float32 to (B, F) float32.
-
-    Raises:
-        InputError: If the dimension is another or the images are too small.
     """
     expected = POOLED**2 * sum(widths)
     if dimension != expected:
@@ -138,13 +111,7 @@ def _stride(size: int) -> int:
 
 
 class Plain(nn.Module):
-    """See `plain`.
-
-    Args:
-        channels: Channels of the images.
-        widths: Channels of each stage.
-        stride: Stride of the stem, whose convolution is twice as wide; even.
-    """
+    """See `plain`."""
 
     def __init__(self, channels: int, widths: tuple[int, ...], stride: int = 2) -> None:
         super().__init__()

@@ -19,20 +19,6 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
 
     Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861. The module is timm's own, so that
     its state dict is one that ``timm.create_model(name, num_classes=0)`` loads.
-
-    Args:
-        name: A model's name in timm, such as ``resnet18``.
-        channels: Channels of the images, timm's ``in_chans``.
-        size: Height and width of the images, in pixels: timm's ``img_size`` where the network
-            is built for one size, as transformers are.
-        dimension: Dimensions F of a representation, which are the network's.
-
-    Returns:
-        A module from (B, channels, size, size) float32 to (B, F) float32.
-
-    Raises:
-        InputError: If timm is missing or has no such model, the network cannot take images of
-            that size, or its representations have another dimension.
     """
     network = created(name, channels, size)
     convolutions = [layer for layer in network.modules() if type(layer) is nn.Conv2d]
@@ -85,16 +71,7 @@ def _mind_small_maps(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 
 
 def created(name: str, channels: int, size: int | None) -> nn.Module:
-    """The network that timm builds, of random weights and without its classifier.
-
-    Args:
-        name: A model's name in timm.
-        channels: Channels of the images.
-        size: Height and width of the images, in pixels; None for those that timm has it for.
-
-    Raises:
-        InputError: If timm is missing or has no such model, or cannot build it so.
-    """
+    """The network that timm builds, of random weights and without its classifier."""
     timm = checked_timm(name)
     arguments: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
     if size is None:
@@ -112,11 +89,7 @@ def created(name: str, channels: int, size: int | None) -> nn.Module:
 
 
 def checked_timm(name: str) -> Any:
-    """The package timm, which has a model of that name.
-
-    Raises:
-        InputError: If it is missing or has none.
-    """
+    """The package timm, which has a model of that name."""
     try:
         import timm
     except ModuleNotFoundError:

@@ -23,15 +23,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Pictures that are pixels already.
+    """Pictures that are pixels already."""
 
-    Attributes:
-        pixels: (N, H, W, C) uint8, C = 1, 3 or 4 (RGB and alpha); may be a memory map.
-        origin: What people call the whole.
-    """
-
-    pixels: Pixels
-    origin: str
+    pixels: Pixels  # (N, H, W, C) uint8, C = 1, 3 or 4 (RGB and alpha); may be a memory map
+    origin: str  # what people call the whole
 
     @property
     def channels(self) -> int:
@@ -130,11 +125,7 @@ _BLOCK = 1024  # pictures whose range is looked at before the next
 
 
 def checked_pixels(values: NDArray[Any]) -> Pixels:
-    """An array of any type as uint8, if it holds whole numbers from 0 to 255; True is white.
-
-    Raises:
-        InputError: If it does not: guessing a range would train on the wrong pictures.
-    """
+    """An array of any type as uint8, if it holds whole numbers from 0 to 255; True is white."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "O":
@@ -166,11 +157,7 @@ _FRACTIONS = (
 
 
 def stacked(images: NDArray[Any]) -> NDArray[Any]:
-    """An array of pictures as (N, H, W, C), C = 1, 3 or 4.
-
-    Raises:
-        InputError: If it is another; one (H, W, 3) too, which is a single picture.
-    """
+    """An array of pictures as (N, H, W, C), C = 1, 3 or 4."""
     wanted = "images must be (N, H, W) or (N, H, W, 1 or 3), or 4 with alpha"
     if images.ndim == 3 and images.shape[2] in _CHANNELS:
         raise InputError(
@@ -186,14 +173,7 @@ def stacked(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def refuse_ones(pixels: Pixels) -> None:
-    """Refuses a set whose brightest pixel is 1 of 255: it is meant to be white.
-
-    Args:
-        pixels: (N, …) uint8; all pictures, for a single one may well be so dark.
-
-    Raises:
-        InputError: As said.
-    """
+    """Refuses a set whose brightest pixel is 1 of 255: it is meant to be white."""
     greatest = 0
     for start in range(0, len(pixels), _BLOCK):
         greatest = max(greatest, int(pixels[start : start + _BLOCK].max(initial=0)))

@@ -125,12 +125,7 @@ def _columns(path: Path, where: str) -> dict[str, list[str]]:
 
 
 def separator_of(text: str, known: Collection[str]) -> str:
-    """The separator by which a table's first line has a known column, and the most columns.
-
-    Args:
-        text: The table.
-        known: Names of columns, one of which it should have, as `plain_name` writes them.
-    """
+    """The separator by which a table's first line has a known column, and the most columns."""
     first = text.lstrip("\r\n").splitlines()[:1]
 
     def fits(separator: str) -> tuple[bool, int]:

@@ -61,18 +61,13 @@ _SWAP_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 
 
 class Square(NamedTuple):
-    """A picture fitted to a square.
+    """A picture fitted to a square."""
 
-    Attributes:
-        pixels: Array (S, S, 1 or 3) uint8; or (S, S, 1) float32, the values as they are, of a
-            picture of more than 8 bits whose set's span is not known yet.
-        width: Pixels of the original from left to right, upright.
-        height: Pixels of the original from top to bottom.
-    """
-
+    # array (S, S, 1 or 3) uint8; or (S, S, 1) float32, the values as they are, of a picture of
+    # more than 8 bits whose set's span is not known yet
     pixels: NDArray[Any]
-    width: int
-    height: int
+    width: int  # pixels of the original from left to right, upright
+    height: int  # pixels of the original from top to bottom
 
 
 @dataclass(frozen=True)
@@ -83,27 +78,21 @@ class Decoding:
     picture (`opaque`), grey of more than 8 bits is scaled by ``span``, of an animation the first
     frame counts; every other mode becomes RGB. Then the centre square is scaled to ``size``
     (antialiased); a side that already is ``size`` keeps its pixels untouched.
-
-    Attributes:
-        size: Height and width of the result, in pixels.
-        channels: 1 or 3; None keeps grey pictures grey and makes all others RGB.
-        pad: Whether a picture that fits into the square is centred on black instead of scaled.
-        whole: Whether all of the picture is squeezed into the square, and nothing cut off.
-        interpolation: How it is scaled, one of `INTERPOLATIONS`.
-        span: The values of pictures of more than 8 bits that become 0 and 255; None leaves the
-            pixels of such a picture as float32.
-        max_pixels: Pixels that may be decoded; a large JPEG is decoded at a fraction.
-        no_deep: Why a picture of more than 8 bits cannot be used where there is no span; empty
-            where it can.
     """
 
-    size: int
-    channels: int | None = None
+    size: int  # height and width of the result, in pixels
+    channels: int | None = None  # 1 or 3; None keeps grey pictures grey and makes all others RGB
+    # whether a picture that fits into the square is centred on black instead of scaled
     pad: bool = False
+    # whether all of the picture is squeezed into the square, and nothing cut off
     whole: bool = False
-    interpolation: str = "bilinear"
+    interpolation: str = "bilinear"  # how it is scaled, one of `INTERPOLATIONS`
+    # the values of pictures of more than 8 bits that become 0 and 255; None leaves the pixels of
+    # such a picture as float32
     span: Span | None = None
+    # pixels that may be decoded; a large JPEG is decoded at a fraction
     max_pixels: int = MOST_PIXELS
+    # why a picture of more than 8 bits cannot be used where there is no span; empty where it can
     no_deep: str = ""
 
     @property
@@ -115,16 +104,7 @@ class Decoding:
 
 
 def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:
-    """Decodes one picture, see `square`; without a span, its own range is its span.
-
-    Args:
-        picture: As in `square`.
-        where: As in `square`.
-        how: The fields of a `Decoding`.
-
-    Returns:
-        Array (size, size, channels) uint8.
-    """
+    """Decodes one picture, see `square`; without a span, its own range is its span."""
     decoding = Decoding(**how)
     pixels = plain_pixels(square(picture, where, decoding))
     channels = decoding.channels or pixels.shape[2]
@@ -138,17 +118,7 @@ def plain_pixels(found: Square, span: Span | None = None) -> NDArray[np.uint8]:
 
 
 def square(picture: Picture, where: str, how: Decoding) -> Square:
-    """Decodes a picture and fits it to a square.
-
-    Args:
-        picture: An encoded file's bytes, path or address, pixels (H, W) or (H, W, C) uint8, where
-            C is 1, 3 or 4 (RGB and alpha), or Pillow's own.
-        where: What an error message calls the picture.
-        how: Size, channels and the like.
-
-    Raises:
-        BadPictureError: If the picture cannot be decoded; an InputError.
-    """
+    """Decodes a picture and fits it to a square."""
     side = int(_REDUCING_GAP * how.size)
     image, width, height = _decoded(picture, where, side, how.max_pixels)
     deep = image.mode == "F"
@@ -181,18 +151,7 @@ def decode_whole(
     span: Span | None = None,
     max_pixels: int = MOST_PIXELS,
 ) -> Image.Image:
-    """The whole picture in mode RGB, upright and opaque, reduced to at most ``side`` pixels a side.
-
-    Args:
-        picture: As in `square`.
-        where: What an error message calls the picture.
-        side: The longest side of the result, in pixels.
-        span: As in `Decoding`; None for the picture's own range.
-        max_pixels: As in `Decoding`.
-
-    Raises:
-        BadPictureError: If the picture cannot be decoded; an InputError.
-    """
+    """The whole picture in mode RGB, upright and opaque, at most ``side`` pixels a side."""
     image, _, _ = _decoded(picture, where, side, max_pixels)
     if image.mode == "F":
         values = np.asarray(image)
@@ -209,15 +168,7 @@ _GROUP_IMAGES = 64
 def decoded(
     pictures: Iterator[tuple[Given, str]], how: Decoding
 ) -> Generator[list[Square | Skipped], None, None]:
-    """Decodes group by group on all cores, in order, with few groups in memory at a time.
-
-    Args:
-        pictures: Each picture, or why there is none, and what people call it.
-        how: Size, channels and the like.
-
-    Yields:
-        Lists of at most 64: each picture's square, or why it cannot be used.
-    """
+    """Decodes group by group on all cores, in order, with few groups in memory at a time."""
 
     def decode_group(group: list[tuple[Given, str]]) -> list[Square | Skipped]:
         return [_square_or_skipped(picture, where, how) for picture, where in group]
@@ -239,21 +190,14 @@ def decoded(
 
 
 class Gathered(NamedTuple):
-    """The squares of the pictures that can be used, in memory.
+    """The squares of the pictures that can be used, in memory."""
 
-    Attributes:
-        pixels: Array (K, S, S, 1 or 3) uint8.
-        sizes: Array (K, 2) int32, width and height of the originals.
-        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
-        good: Array (K,) int64, positions of these among all pictures.
-        skipped: The others and why, in order.
-    """
-
-    pixels: NDArray[np.uint8]
-    sizes: NDArray[np.int32]
+    pixels: NDArray[np.uint8]  # array (K, S, S, 1 or 3) uint8
+    sizes: NDArray[np.int32]  # array (K, 2) int32, width and height of the originals
+    # the values of pictures of more than 8 bits that became 0 and 255; None without such
     span: Span | None
-    good: NDArray[np.int64]
-    skipped: tuple[Skipped, ...]
+    good: NDArray[np.int64]  # array (K,) int64, positions of these among all pictures
+    skipped: tuple[Skipped, ...]  # the others and why, in order
 
 
 def gathered(pictures: Iterator[tuple[Given, str]], how: Decoding) -> Gathered:
@@ -393,11 +337,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def as_float(image: Image.Image) -> Image.Image:
-    """A deep picture in Pillow's mode F.
-
-    Raises:
-        ValueError: If a number is NaN or infinite.
-    """
+    """A deep picture in Pillow's mode F."""
     values = np.asarray(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and values.dtype == np.int32:
         tags = image.tag_v2

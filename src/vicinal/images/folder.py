@@ -23,15 +23,10 @@ _NAMED = 5  # of what lies beside parts
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Image files under one folder, here or at an address of fsspec's.
-
-    Attributes:
-        root: The folder.
-        files: (N,) strings, the files' paths within ``root``, or absolute.
-    """
+    """Image files under one folder, here or at an address of fsspec's."""
 
     root: str
-    files: NDArray[np.str_]
+    files: NDArray[np.str_]  # (N,) strings, the files' paths within ``root``, or absolute
 
     def take(self, index: Index) -> Files:
         """The files at ``index``."""
@@ -115,12 +110,7 @@ def _in_parts(name: str, place: _NearFolder | _FarFolder) -> Parts:
 
 
 def part_folders(folders: Sequence[str], loose: Sequence[str]) -> dict[str, str]:
-    """Which folders are the parts of a set, by part; the training part must be one.
-
-    Args:
-        folders: Names of the folders in a folder.
-        loose: Names of the pictures beside them: a training part has no such company alone.
-    """
+    """Which folders are the parts of a set, by part; the training part must be one."""
     parts: dict[str, str] = {}
     for folder in folders:
         if (part := part_of(folder)) is not None:
@@ -141,12 +131,7 @@ def _listed(name: str, place: _NearFolder | _FarFolder, folder: str) -> PictureL
 
 
 def classes_by_folder(paths: Sequence[str], name: str) -> Labels:
-    """The outermost folders as labels, if every path has one.
-
-    Args:
-        paths: With ``/`` between folders.
-        name: What people call the set.
-    """
+    """The outermost folders as labels, if every path has one."""
     stray = [path for path in paths if "/" not in path]
     if not stray:
         folders = np.array([path.partition("/")[0] for path in paths])
@@ -177,21 +162,17 @@ _HEAD = 16
 
 @dataclass
 class Found:
-    """What lies in a folder.
+    """What lies in a folder."""
 
-    Attributes:
-        files: Pictures that are read, as paths within it with ``/`` between folders, in order.
-        unread: Files that look like pictures and are not read, with the reason.
-        closed: Folders that were not opened, with the reason.
-        others: How many other files there are, by their suffix.
-        excluded: Files and folders that the user leaves out.
-    """
-
+    # pictures that are read, as paths within it with ``/`` between folders, in order
     files: list[str] = field(default_factory=list)
+    # files that look like pictures and are not read, with the reason
     unread: list[Skipped] = field(default_factory=list)
+    # folders that were not opened, with the reason
     closed: list[Skipped] = field(default_factory=list)
+    # how many other files there are, by their suffix
     others: Counter[str] = field(default_factory=Counter)
-    excluded: int = 0
+    excluded: int = 0  # files and folders that the user leaves out
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -199,12 +180,7 @@ class Found:
         return (*self.closed, *self.unread)
 
     def leaves_out(self, path: str, exclude: Sequence[str]) -> bool:
-        """Whether a file or folder is the system's, or one that the user leaves out; counts it.
-
-        Args:
-            path: Within the source, with ``/`` between folders.
-            exclude: The user's patterns.
-        """
+        """Whether a file or folder is the system's, or one that the user leaves out; counts it."""
         if left_behind(path):
             return True
         out = bool(exclude) and excluded(path, exclude)
@@ -212,12 +188,7 @@ class Found:
         return out
 
     def takes(self, path: str, place: Path | str) -> bool:
-        """Whether a file that is not left out is a picture that is read; notes any other.
-
-        Args:
-            path: Within the source, with ``/`` between folders.
-            place: Where it lies, or what people call it.
-        """
+        """Whether a file that is not left out is a picture that is read; notes any other."""
         name = path.rpartition("/")[2]
         suffix = PurePosixPath(name).suffix.lower()
         if name.lower().endswith(suffixes()):

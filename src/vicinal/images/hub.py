@@ -31,19 +31,12 @@ _SAVED = ("state.json", "dataset_dict.json")
 
 @dataclass(frozen=True, eq=False)
 class HubRows:
-    """Encoded images in a split of a data set.
+    """Encoded images in a split of a data set."""
 
-    Attributes:
-        name: The data set's.
-        rows: The split, its images left encoded: `datasets.Dataset`.
-        column: Which column holds the images.
-        index: (N,) int64, ascending: which rows.
-    """
-
-    name: str
-    rows: Any
-    column: str
-    index: NDArray[np.int64]
+    name: str  # the data set's
+    rows: Any  # the split, its images left encoded: `datasets.Dataset`
+    column: str  # which column holds the images
+    index: NDArray[np.int64]  # (N,) int64, ascending: which rows
 
     def take(self, index: Index) -> HubRows:
         """The rows at ``index``."""

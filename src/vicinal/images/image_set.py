@@ -147,20 +147,7 @@ def hold_out(images: ImageSet, share: float, seed: int) -> Splits:
 
 
 def held_out(images: S, share: float, seed: int) -> tuple[S, S]:
-    """Splits images in two at random, the same way for the same seed.
-
-    Args:
-        images: The whole set.
-        share: Part of the images, between 0 and 1, that becomes the test set;
-            the same share of each class where there are labels.
-        seed: Seed of the draw.
-
-    Returns:
-        The rest, and the test set.
-
-    Raises:
-        InputError: If either part would be empty.
-    """
+    """Splits images in two at random, the same way for the same seed."""
     rank, class_size, shuffled = _ranks(images, seed)
     # Dividing by the class's size deals out every class at the same pace.
     order = np.argsort((rank + 0.5) / class_size, kind="stable")

@@ -44,31 +44,21 @@ class Shards(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageStream:
-    """Equally sized images in shards, and what training needs to know of them before it starts.
+    """Equally sized images in shards, and what training needs to know of them before it starts."""
 
-    Attributes:
-        name: What people call the set.
-        shards: Where the images lie.
-        size: Height and width in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        mean: Mean of each channel, in units where white is 1.
-        std: Standard deviation of each channel, likewise.
-        test: Array (T, H, W, C) uint8 in memory, images that are not in the shards; T may be 0.
-        fingerprint: 16 hexadecimal digits that change when the shards do.
-        span: The values of pictures of more than 8 bits that became 0 and 255; None without such.
-        bad: Pictures that cannot be used, by what people call them, as reading meets them; others
-            of the shard take their places.
-    """
-
-    name: str
-    shards: Shards
-    size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    name: str  # what people call the set
+    shards: Shards  # where the images lie
+    size: int  # height and width in pixels
+    channels: int  # 1 (grey) or 3 (RGB)
+    mean: tuple[float, ...]  # mean of each channel, in units where white is 1
+    std: tuple[float, ...]  # standard deviation of each channel, likewise
+    # array (T, H, W, C) uint8 in memory, images that are not in the shards; T may be 0
     test: NDArray[np.uint8]
-    fingerprint: str
+    fingerprint: str  # 16 hexadecimal digits that change when the shards do
+    # the values of pictures of more than 8 bits that became 0 and 255; None without such
     span: Span | None = None
+    # pictures that cannot be used, by what people call them, as reading meets them; others of the
+    # shard take their places
     bad: dict[str, Skipped] = field(default_factory=dict)
 
     @property
@@ -82,15 +72,10 @@ class ImageStream:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """All images of a stream, shard after shard in an order of their own.
+    """All images of a stream, shard after shard in an order of their own."""
 
-    Attributes:
-        shards: Where the images lie.
-        order: The shards' numbers, each once.
-    """
-
-    shards: Shards
-    order: tuple[int, ...]
+    shards: Shards  # where the images lie
+    order: tuple[int, ...]  # the shards' numbers, each once
 
     def read(self, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
         """The images from position ``first`` up to, but not with, ``last``, as blocks."""
@@ -162,14 +147,6 @@ def shuffled_batches(
 
     Started at a later batch it gives what it would have given there: the draws are repeated
     without images, and then only those that were waiting in the buffer are read again.
-
-    Args:
-        sequence: The images.
-        part: First position of the part, and the one behind its last; a multiple of ``batch``.
-        batch: Images in a batch.
-        capacity: Images that wait in the buffer, at most; at least a batch does.
-        rng: Draws the order.
-        start: Batches that are left out.
     """
     low, high = part
     plan = Shuffle(high - low, capacity, batch, rng)

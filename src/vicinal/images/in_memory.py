@@ -35,21 +35,13 @@ _IMAGES = ("image", "img", "images", "imgs", "picture", "pictures", "photo", "ph
 
 @dataclass(frozen=True)
 class Container:
-    """Pictures in a container, and what it says of them.
+    """Pictures in a container, and what it says of them."""
 
-    Attributes:
-        images: The pictures, by position.
-        labels: One for each picture; None if the container has none.
-        ids: One for each picture; None if it has none.
-        classes: The names of numbered classes; empty where there are none.
-        column: The column of the labels.
-    """
-
-    images: Iterable[Any]
-    labels: list[Any] | None = None
-    ids: list[Any] | None = None
-    classes: tuple[str, ...] = ()
-    column: str = ""
+    images: Iterable[Any]  # the pictures, by position
+    labels: list[Any] | None = None  # one for each picture; None if the container has none
+    ids: list[Any] | None = None  # one for each picture; None if it has none
+    classes: tuple[str, ...] = ()  # the names of numbered classes; empty where there are none
+    column: str = ""  # the column of the labels
 
 
 def container_of(images: Iterable[Any]) -> Container:
@@ -57,12 +49,6 @@ def container_of(images: Iterable[Any]) -> Container:
 
     A data frame (pandas, polars), a `datasets.Dataset` and a dict of columns are tables: one
     column holds the pictures, another perhaps labels. A dict of pictures has ids for keys.
-
-    Args:
-        images: The container; any other iterable of pictures is what it is.
-
-    Raises:
-        InputError: If it is a dict of data sets, or a table without pictures.
     """
     classes = tuple(map(str, getattr(images, "classes", ())))
     if isinstance(images, Mapping):
@@ -133,11 +119,7 @@ def pair_in(item: Any) -> tuple[Any, Any]:
 
 
 def flat(labels: Any, ids: Sequence[Any] | None) -> list[Any]:
-    """Labels by position: of a dict those of the ids, of a table its column of labels.
-
-    Raises:
-        InputError: If a dict lacks an id.
-    """
+    """Labels by position: of a dict those of the ids, of a table its column of labels."""
     if isinstance(labels, Mapping) and ids is not None:
         missing = next((one for one in ids if one not in labels), None)
         if missing is not None:
@@ -192,14 +174,10 @@ Pixels = NDArray[np.uint8]
 
 
 class Squares(NamedTuple):
-    """Pictures fitted to squares.
+    """Pictures fitted to squares."""
 
-    Attributes:
-        pixels: Array (N, S, S, 1 or 3) uint8.
-        span: The values of pictures of more than 8 bits that became 0 and 255; None without.
-    """
-
-    pixels: Pixels
+    pixels: Pixels  # array (N, S, S, 1 or 3) uint8
+    # the values of pictures of more than 8 bits that became 0 and 255; None without
     span: Span | None = None
 
 
@@ -211,23 +189,7 @@ def squares(
     interpolation: str = "bilinear",
     span: Span | None = None,
 ) -> Squares | None:
-    """The pictures as squares; None if they are rows of numbers.
-
-    Args:
-        pictures: An ImageSet, an array (N, H, W) or (N, H, W, C), or pictures one by one, of any
-            sizes, in any container of `vicinal.images.in_memory`: Pillow's images or arrays
-            (H, W) or (H, W, C). C is 1 or 3, or 4 with alpha.
-        size: Height and width of the result; a picture of another size is scaled to it by its
-            shorter side and keeps its centre.
-        channels: 1 or 3; None for 1 if every picture is grey and 3 otherwise.
-        interpolation: How they are scaled, one of `vicinal.images.decoding.INTERPOLATIONS`.
-        span: The values of pictures of more than 8 bits that become 0 and 255; None for the least
-            and the greatest of them.
-
-    Raises:
-        InputError: If an array's values are not whole numbers from 0 to 255, or its last axis is
-            no number of channels.
-    """
+    """The pictures as squares; None if they are rows of numbers."""
     how = Decoding(size, channels, interpolation=interpolation, span=span)
     if isinstance(pictures, ImageSet):
         return Squares(_of_array(pictures.pixels, how), pictures.span)
@@ -251,11 +213,7 @@ def squares(
 
 
 def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
-    """Height, width and channels of pictures that lie flat in rows of so many numbers.
-
-    Raises:
-        InputError: If that is neither size² nor 3·size².
-    """
+    """Height, width and channels of pictures that lie flat in rows of so many numbers."""
     for channels in (1, 3):
         if features == channels * size * size:
             return size, size, channels
@@ -418,11 +376,7 @@ def _given(pictures: Iterable[Any]) -> _Stream:
 
 
 def _of_one_size(stream: _Stream, size: int | None, name: str) -> tuple[int, _Stream]:
-    """The height and width to come, and the pictures, none of which has another if none is asked.
-
-    Raises:
-        InputError: If there are no pictures or they are not squares of one size.
-    """
+    """The side and the pictures; without ``size`` all must be squares of one size."""
     first: list[tuple[Given, str]] = []
     for picture, where in stream:
         first.append((picture, where))
@@ -479,11 +433,7 @@ def _is_none(label: Any) -> bool:
 
 
 def _whole(label: Any) -> int:
-    """A label as an integer; a boolean is one, and so is a whole float, as data frames make.
-
-    Raises:
-        TypeError: If it is not an integer.
-    """
+    """A label as an integer; a boolean is one, and so is a whole float, as data frames make."""
     if isinstance(label, np.bool_) or (isinstance(label, float) and label.is_integer()):
         return int(label)
     return operator.index(label)

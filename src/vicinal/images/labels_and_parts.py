@@ -26,9 +26,6 @@ def parted_files(paths: Sequence[str]) -> dict[str, list[str]]:
     """Files by the part that a word of their paths names; nothing where that says no parts.
 
     Every file must name exactly one part, and some the training part and some another.
-
-    Args:
-        paths: Within their folder, with ``/`` between folders.
     """
     parts: dict[str, list[str]] = {}
     for path in paths:
@@ -44,11 +41,6 @@ def chosen_test(labelled: Mapping[str, bool], name: str) -> tuple[str | None, tu
 
     ``test`` comes before ``validation``; but where the training part has labels, one with labels
     before one without.
-
-    Args:
-        labelled: Of ``train``, ``test`` and ``validation`` those there are; whether each has
-            labels.
-        name: What people call the set.
     """
     others = [part for part in ("test", "validation") if part in labelled]
     if not others:
@@ -86,12 +78,7 @@ PATHS = (
 def coded(
     classes: NDArray[np.str_], declared: tuple[str, ...] = ()
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class names of pictures (N,) as positions (N,) int64 in the list of names, and that list.
-
-    Args:
-        classes: The class name of each picture; blanks around a name do not count.
-        declared: Names that come first, in their order; others follow sorted, numbers as numbers.
-    """
+    """Class names of pictures (N,) as positions (N,) int64 in the list of names, and that list."""
     declared = tuple(name.strip() for name in declared)
     found, inverse = np.unique(np.char.strip(classes), return_inverse=True)
     names = (*declared, *in_order(set(found.tolist()) - set(declared)))
@@ -105,12 +92,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def label_columns(names: Sequence[str], declared: Collection[str] = ()) -> list[str]:
-    """The columns that may hold labels, the likeliest first: by their names, then declared ones.
-
-    Args:
-        names: All columns.
-        declared: Those that a data set itself calls labels.
-    """
+    """The columns that may hold labels, the likeliest first: by their names, then declared ones."""
     by_name = {plain_name(name): name for name in reversed(names)}
     known = [by_name[name] for name in _COLUMNS if name in by_name]
     return list(dict.fromkeys((*known, *(name for name in names if name in declared))))
@@ -122,17 +104,11 @@ def plain_name(column: str) -> str:
 
 
 class Labels(NamedTuple):
-    """Labels of pictures.
+    """Labels of pictures."""
 
-    Attributes:
-        codes: (N,) int64 positions in ``names``, or None.
-        names: The names of the classes; empty without labels.
-        note: The line for the user that says where they are from, or why there are none.
-    """
-
-    codes: NDArray[np.int64] | None
-    names: tuple[str, ...]
-    note: str
+    codes: NDArray[np.int64] | None  # (N,) int64 positions in ``names``, or None
+    names: tuple[str, ...]  # the names of the classes; empty without labels
+    note: str  # the line for the user that says where they are from, or why there are none
 
 
 def labels_from(
@@ -140,11 +116,7 @@ def labels_from(
 ) -> Labels:
     """Labels made of the class name of each picture, see `coded`.
 
-    Args:
-        name: What people call the set.
-        origin: Where the labels are from, such as ``the column label``.
-        classes: (N,) strings.
-        declared: Names that come first.
+    Shapes: classes (N,) strings.
     """
     codes, names = coded(classes, declared)
     return Labels(codes, names, labels_note(name, len(names), origin))

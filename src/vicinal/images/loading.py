@@ -108,15 +108,7 @@ def _decoded(
     data: Path,
     count: int | None = None,
 ) -> list[tuple[ImageSet, NDArray[np.int64]]]:
-    """The good images of each part and their positions, each part in the way of the first one.
-
-    Args:
-        source: What people call it.
-        parts: What the ids begin with, or None for nothing, and the pictures.
-        how: How the first part is decoded.
-        data: Folder for decoded images.
-        count: Pictures in the whole source, a share of which may be bad; None for all of these.
-    """
+    """The good images of each part and their positions, each part in the way of the first one."""
     count = sum(len(images) for _, images in parts) if count is None else count
     found: list[tuple[ImageSet, NDArray[np.int64]]] = []
     bad: list[Skipped] = []
@@ -178,16 +170,11 @@ def load_anomalies(
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a source, or all of it.
+    """A part of a source, or all of it."""
 
-    Attributes:
-        split: ``train`` or ``test``; None where the source has no parts of its own.
-        images: The images, in the source's order.
-        paths: Where each image's file lies, absolute; None if the pictures are not files.
-    """
-
-    split: str | None
-    images: ImageSet
+    split: str | None  # ``train`` or ``test``; None where the source has no parts of its own
+    images: ImageSet  # the images, in the source's order
+    # where each image's file lies, absolute; None if the pictures are not files
     paths: tuple[str, ...] | None
 
 
@@ -208,22 +195,6 @@ def load_parts(
 
     Fitted as in `load`. Ids are those of `load` for a source with parts of its own; without,
     they are the image's number or path alone.
-
-    Args:
-        source: As in `load`.
-        size: Height and width in pixels.
-        channels: 1 turns colour into its luminance, 3 repeats grey; None for 1 if every image
-            of the first part is grey and 3 otherwise.
-        data_dir: As in `load`.
-        interpolation: As in `load`.
-        span: As in `load_anomalies`.
-        exclude: As in `load`.
-        max_pixels: As in `load`.
-        choose: Called with each part's name and the part, listed; what it returns is loaded.
-        whole: Whether all of a picture is squeezed into the square, and nothing cut off.
-
-    Raises:
-        InputError: If the source is unknown, missing, empty or unreadable.
     """
     data = data_folder(data_dir)
     parts = source_parts(source, data, exclude)
@@ -256,20 +227,7 @@ def load_parts(
 def source_parts(
     source: str | os.PathLike[str], data_dir: Path | None = None, exclude: Sequence[str] = ()
 ) -> list[tuple[str | None, PictureList]]:
-    """The parts of a source as they are listed, not decoded: ``train`` and ``test``, or all.
-
-    Args:
-        source: As in `load`.
-        data_dir: As in `load`.
-        exclude: As in `load`.
-
-    Returns:
-        The name of each part, None for the one part of a source that has no others, and its
-        pictures.
-
-    Raises:
-        InputError: If the source is unknown, missing, empty or unreadable.
-    """
+    """The parts of a source as they are listed, not decoded: ``train`` and ``test``, or all."""
     train, test = parts_of(source, data_folder(data_dir), _patterns(exclude))
     if train is not None and test is None:
         return [(None, train)]

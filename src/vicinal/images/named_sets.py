@@ -46,10 +46,6 @@ def load_patches(*, size: int, seed: int) -> ImageSet:
 
     A patch's side in the photograph is drawn from ``size`` to 8 × ``size`` pixels (as far as the
     photograph reaches), evenly on the logarithm, and scaled to ``size``: texture, edges, sky.
-
-    Args:
-        size: Height and width of a patch, in pixels.
-        seed: Seed of the draw.
     """
     from sklearn.datasets import load_sample_image
 
@@ -85,15 +81,7 @@ _TIMEOUT = 30.0  # seconds without an answer; torchvision itself would wait for 
 
 
 def load_torchvision(name: str, folder: Path) -> Splits:
-    """A data set from ``folder``, fetched into it first if it is not there whole.
-
-    Args:
-        name: ``cifar10``, ``cifar100``, ``mnist`` or ``fashion-mnist``.
-        folder: What torchvision calls ``root``.
-
-    Raises:
-        InputError: If the set is not there and cannot be fetched.
-    """
+    """A data set from ``folder``, fetched into it first if it is not there whole."""
     import torchvision.datasets  # takes seconds, and most sources do without
 
     dataset = getattr(torchvision.datasets, _CLASSES[name])

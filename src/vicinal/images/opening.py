@@ -78,12 +78,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def unread(name: str, head: bytes = b"") -> str | None:
-    """Why a file that looks like a picture is not read, and what helps; None for any other file.
-
-    Args:
-        name: The file's name, of which the ending counts.
-        head: Its first bytes, for pictures without a name.
-    """
+    """Why a file that looks like a picture is not read, and what helps; None for any other file."""
     suffix = PurePath(name).suffix.lower()
     for kind, listed in _PERHAPS.items():
         if kind not in formats() and (suffix in listed.split() or kind == _sniffed(head)):
@@ -144,17 +139,7 @@ class TooManyPixelsError(ValueError):
 def opened(
     file: bytes | Path, side: int, most_pixels: int = MOST_PIXELS
 ) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """The picture in a file, not decoded yet, and its size; a large JPEG comes at a fraction.
-
-    Args:
-        file: An encoded file's bytes or path.
-        side: Pixels of the shorter side that are needed, at most.
-        most_pixels: Pixels that may be decoded.
-
-    Raises:
-        TooManyPixelsError: If there are more.
-        Exception: Whatever Pillow's decoders stumble over.
-    """
+    """The picture in a file, not decoded yet, and its size; a large JPEG comes at a fraction."""
     if isinstance(file, Path):
         if not stat.S_ISREG(os.stat(file).st_mode):
             raise ValueError("not a file")  # a pipe would wait for ever
@@ -175,12 +160,7 @@ def opened(
 
 
 def reason(error: Exception, file: object = None) -> str:
-    """Why a picture cannot be decoded, in a few words without a path in them.
-
-    Args:
-        error: What was raised.
-        file: The encoded file's bytes or path, if that is known.
-    """
+    """Why a picture cannot be decoded, in a few words without a path in them."""
     if isinstance(error, UnidentifiedImageError):
         name = file.name if isinstance(file, Path) else ""
         known = unread(name, _head(file))

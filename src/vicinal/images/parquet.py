@@ -236,9 +236,6 @@ def image_column(schema: Any, path: Path | str) -> str:
 
     A column that is called like images comes first, then one that the `datasets` library says
     holds them, then the only one of structs or binary, then one that is called like paths.
-
-    Raises:
-        InputError: If there is none.
     """
     plain = {plain_name(name): name for name in reversed(schema.names)}
     named = [plain[name] for name in _IMAGES if name in plain]
@@ -259,12 +256,7 @@ def image_column(schema: Any, path: Path | str) -> str:
 
 
 def cells_of(column: Any, folder: str) -> Iterator[bytes | str | None]:
-    """The images in a column: encoded bytes, the path of a file, or nothing.
-
-    Args:
-        column: An Arrow array of the column that `image_column` found.
-        folder: Where the parquet file lies, to which its paths are relative.
-    """
+    """The images in a column: encoded bytes, the path of a file, or nothing."""
     kind = column.type
     if not pa.types.is_struct(kind):
         cells = column.cast(pa.large_binary()) if _is(kind, _BINARY) else column
@@ -298,17 +290,7 @@ def declared_names(schema: Any, column: str) -> tuple[str, ...]:
 def row_classes(
     file: Any, column: str | None, names: tuple[str, ...], path: Path | str
 ) -> NDArray[np.str_] | None:
-    """The class name of each row, or None without labels (no column; only nulls, or -1).
-
-    Args:
-        file: An open parquet file.
-        column: Its column of labels.
-        names: The names of numbered classes.
-        path: What an error message calls it.
-
-    Raises:
-        InputError: If some rows have a label and others none, or labels are of another type.
-    """
+    """The class name of each row, or None without labels (no column; only nulls, or -1)."""
     if column is None:
         return None
     cells = file.read(columns=[column]).column(column)

@@ -36,24 +36,15 @@ class Place(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PictureList:
-    """The pictures of a source, or of a part of it.
+    """The pictures of a source, or of a part of it."""
 
-    Attributes:
-        name: What people call the set.
-        place: Where the pictures lie.
-        ids: (N,) strings, unique within the list.
-        labels: (N,) int64 positions in ``class_names``, or None.
-        class_names: The names of the classes; empty without labels.
-        skipped: What could not even be listed.
-        notes: Lines for the user: where the labels are from, and what is not used.
-    """
-
-    name: str
-    place: Place
-    ids: NDArray[np.str_]
-    labels: NDArray[np.int64] | None = None
-    class_names: tuple[str, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    name: str  # what people call the set
+    place: Place  # where the pictures lie
+    ids: NDArray[np.str_]  # (N,) strings, unique within the list
+    labels: NDArray[np.int64] | None = None  # (N,) int64 positions in ``class_names``, or None
+    class_names: tuple[str, ...] = ()  # the names of the classes; empty without labels
+    skipped: tuple[Skipped, ...] = ()  # what could not even be listed
+    # lines for the user: where the labels are from, and what is not used
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -117,19 +108,12 @@ Reader = Callable[[str, NDArray[np.int64]], Iterator[tuple[Given, str]]]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Pictures in files that hold many each: rows of parquet files, members of tar files.
+    """Pictures in files that hold many each: rows of parquet files, members of tar files."""
 
-    Attributes:
-        read: Gives the pictures at some rows of a file; can be pickled.
-        files: Paths or addresses.
-        firsts: The number of each file's first row, counted through all files.
-        rows: (N,) int64, ascending: which rows, counted likewise.
-    """
-
-    read: Reader
-    files: tuple[str, ...]
-    firsts: tuple[int, ...]
-    rows: NDArray[np.int64]
+    read: Reader  # gives the pictures at some rows of a file; can be pickled
+    files: tuple[str, ...]  # paths or addresses
+    firsts: tuple[int, ...]  # the number of each file's first row, counted through all files
+    rows: NDArray[np.int64]  # (N,) int64, ascending: which rows, counted likewise
 
     @classmethod
     def all(cls, read: Reader, files: tuple[str, ...], counts: list[int]) -> Rows:
@@ -169,13 +153,7 @@ Parts = tuple[PictureList | None, PictureList | None]
 def train_and_test(
     parts: Mapping[str, PictureList], name: str, notes: tuple[str, ...] = ()
 ) -> Parts:
-    """Which lists are the training and the test part, see `chosen_test`.
-
-    Args:
-        parts: Of ``train``, ``test`` and ``validation`` those there are.
-        name: What people call the set.
-        notes: More lines for the user, of the whole source.
-    """
+    """Which lists are the training and the test part, see `chosen_test`."""
     test, more = chosen_test({part: one.labels is not None for part, one in parts.items()}, name)
     train = parts.get("train")
     if train is not None:

@@ -28,17 +28,11 @@ _FORMAT = "vicinal shards 1"
 
 @dataclass(frozen=True)
 class NpyShards:
-    """Arrays (n, H, W, C) uint8, each in a file.
-
-    Attributes:
-        files: The files.
-        counts: Images in each.
-        shape: Height, width and channels.
-    """
+    """Arrays (n, H, W, C) uint8, each in a file."""
 
     files: tuple[Path, ...]
-    counts: tuple[int, ...]
-    shape: tuple[int, int, int]
+    counts: tuple[int, ...]  # images in each
+    shape: tuple[int, int, int]  # height, width and channels
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Some images of a shard, see `vicinal.images.image_stream.Shards`."""
@@ -108,15 +102,7 @@ def _opened(folder: str) -> tuple[Path, dict[str, Any], dict[str, NpyShards]]:
 
 
 def open_shards(folder: str, *, test_images: int) -> ImageStream:
-    """Opens what `write_shards` wrote.
-
-    Args:
-        folder: The folder of the store.
-        test_images: At most so many images of its test part are read into memory.
-
-    Raises:
-        InputError: If the folder is not a store or a file of it is missing.
-    """
+    """Opens what `write_shards` wrote."""
     root, index, parts = _opened(folder)
     shape, train = parts["train"].shape, parts["train"]
     test = parts.get("test", NpyShards((), (), shape))
@@ -140,20 +126,7 @@ def write_shards(
     shard_bytes: int = SHARD_BYTES,
     span: Span | None = None,
 ) -> dict[str, int]:
-    """Writes images into shards; the index, written last, is what makes the folder a store.
-
-    Args:
-        parts: ``train`` and, if there is one, ``test``: blocks (k, H, W, C) uint8 of one shape.
-        folder: A new or empty folder.
-        shard_bytes: Pixels in a shard, at most.
-        span: The values of pictures of more than 8 bits that became 0 and 255, to be kept.
-
-    Returns:
-        The images of each part.
-
-    Raises:
-        InputError: If the folder cannot be written or there is no training image.
-    """
+    """Writes images into shards; the index, written last, is what makes the folder a store."""
     index: dict[str, Any] = {"format": _FORMAT, "parts": {}}
     try:
         folder.mkdir(parents=True, exist_ok=True)

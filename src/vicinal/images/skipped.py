@@ -17,25 +17,14 @@ MOST_SKIPPED = 0.2
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that was left out.
+    """A picture that was left out."""
 
-    Attributes:
-        path: Its file (as `vicinal.files.as_text` writes it), or
-            the file and the row.
-        reason: Why it cannot be used, in a few words.
-    """
-
-    path: str
-    reason: str
+    path: str  # its file (as `vicinal.files.as_text` writes it), or the file and the row
+    reason: str  # why it cannot be used, in a few words
 
 
 class BadPictureError(InputError):
-    """One picture that cannot be used; a set goes on without it, a single picture cannot.
-
-    Args:
-        path: What people call the picture.
-        reason: Why it cannot be used, in a few words.
-    """
+    """One picture that cannot be used; a set goes on without it, a single picture cannot."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{on_one_line(path)}: {on_one_line(reason)}; remove or replace it")
@@ -44,11 +33,7 @@ class BadPictureError(InputError):
 
 
 def refuse_too_many(name: str, skipped: Sequence[Skipped], count: int) -> None:
-    """Stops where more of a source's ``count`` pictures are bad than `MOST_SKIPPED` allows.
-
-    Raises:
-        InputError: With the share and the first bad picture.
-    """
+    """Stops where more of a source's ``count`` pictures are bad than `MOST_SKIPPED` allows."""
     if len(skipped) <= MOST_SKIPPED * count:
         return
     first = skipped[0]
@@ -71,10 +56,6 @@ def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
     """Writes the list with columns path and reason, and says so in one line on standard error.
 
     Where nothing was skipped, nothing is written, and a list of an earlier run is emptied.
-
-    Args:
-        skipped: What `vicinal.images.Splits.skipped` or `vicinal.images.ImageSet.skipped` has.
-        path: The file, such as ``skipped.csv`` in a run folder.
     """
     if not skipped and not path.exists():
         return

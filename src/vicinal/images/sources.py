@@ -30,17 +30,11 @@ Loader = Callable[[str, Path, tuple[str, ...]], Parts]
 
 
 class Source(NamedTuple):
-    """A kind of source.
+    """A kind of source."""
 
-    Attributes:
-        load: Lists its pictures.
-        argument: What is written behind its name and a colon; empty where there is nothing.
-        suffixes: Endings of paths that say that they are such a source.
-    """
-
-    load: Loader
-    argument: str = ""
-    suffixes: tuple[str, ...] = ()
+    load: Loader  # lists its pictures
+    argument: str = ""  # what is written behind its name and a colon; empty where there is nothing
+    suffixes: tuple[str, ...] = ()  # endings of paths that say that they are such a source
 
 
 def _ready(splits: Splits) -> Parts:
@@ -80,9 +74,6 @@ def named(source: str | os.PathLike[str]) -> str:
     A folder is a folder of pictures, or ``hub:`` if `datasets` saved it; otherwise the ending of
     the name says what it is: ``.csv``, ``.tsv``, ``.parquet`` (a pattern too), ``.npy``, ``.npz``,
     ``.tar``. What has a prefix, or is a known name such as ``digits``, stays as it is.
-
-    Args:
-        source: What a user gave.
     """
     text = os.fspath(source)
     kind, colon, _ = text.partition(":")
@@ -122,18 +113,7 @@ def lists_files(source: str | os.PathLike[str]) -> bool:
 def parts_of(
     source: str | os.PathLike[str], data: Path, exclude: tuple[str, ...] = (), *more: str
 ) -> Parts:
-    """The training and test part of a source as they are listed, not decoded.
-
-    Args:
-        source: As a user gives it.
-        data: Folder for downloads.
-        exclude: Patterns of what is left out.
-        more: Names that would have been valid too.
-
-    Raises:
-        InputError: If the source is unknown, missing, empty or unreadable, or has no file names
-            to exclude by.
-    """
+    """The training and test part of a source as they are listed, not decoded."""
     full = named(source)
     name, colon, argument = full.partition(":")
     takes_argument = _takes_argument(name)

@@ -41,18 +41,12 @@ _DIM = 16
 
 @dataclass(frozen=True)
 class Facts:
-    """What is to be known of the pixels of a set.
+    """What is to be known of the pixels of a set."""
 
-    Attributes:
-        deep: Pictures of more than 8 bits among them.
-        span: The values of these that became 0 and 255; None where there are none, or a span
-            was given.
-        brightest: The brightest pixel of all, of 255.
-    """
-
-    deep: int
+    deep: int  # pictures of more than 8 bits among them
+    # the values of these that became 0 and 255; None where there are none, or a span was given
     span: Span | None
-    brightest: int
+    brightest: int  # the brightest pixel of all, of 255
 
     @property
     def is_dim(self) -> bool:
@@ -76,12 +70,6 @@ class Writer:
     Squares of more than 8 bits wait in a file of their own until the span of all is known. Behind
     the array, where NumPy does not look, each original's width and height follow as int32, then
     the `Facts` as float64.
-
-    Args:
-        file: An empty file, open for reading and writing.
-        size: Height and width of a square.
-        channels: 1 or 3; None for 1 until a colour picture comes.
-        folder: Where deep squares wait.
     """
 
     def __init__(self, file: IO[bytes], size: int, channels: int | None, folder: Path) -> None:
@@ -187,11 +175,7 @@ class Writer:
 
 
 def read_tail(path: Path, pixels: Pixels) -> tuple[NDArray[np.int32], Facts]:
-    """Width and height of the originals, (N, 2) int32, and the facts, from behind the array.
-
-    Raises:
-        ValueError: If there is less or more.
-    """
+    """Width and height of the originals, (N, 2) int32, and the facts, from behind the array."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
@@ -205,39 +189,20 @@ def read_tail(path: Path, pixels: Pixels) -> tuple[NDArray[np.int32], Facts]:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Decoded pictures.
+    """Decoded pictures."""
 
-    Attributes:
-        pixels: Memory map (K, size, size, channels) uint8 of the K good ones.
-        sizes: (K, 2) int32, width and height of the originals, upright.
-        facts: What is to be known of the pixels.
-        bad: (N - K,) int64, ascending: positions of the others among the N pictures.
-        skipped: What those are and why.
-    """
-
-    pixels: Pixels
-    sizes: NDArray[np.int32]
-    facts: Facts
+    pixels: Pixels  # memory map (K, size, size, channels) uint8 of the K good ones
+    sizes: NDArray[np.int32]  # (K, 2) int32, width and height of the originals, upright
+    facts: Facts  # what is to be known of the pixels
+    # (N - K,) int64, ascending: positions of the others among the N pictures
     bad: NDArray[np.int64]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]  # what those are and why
 
 
 def stored(images: PictureList, how: Decoding, folder: Path, source: int | None = None) -> Stored:
     """The decoded pixels, from the store if they are there, else decoded into it.
 
     All cores decode, few pictures at a time are in memory, and a bar says how long it takes.
-
-    Args:
-        images: What to decode.
-        how: Size, channels (None means 1 if every picture is grey and 3 otherwise) and the like.
-        folder: Where the arrays are kept.
-        source: Pictures in the whole source, a share of which may be bad; by default ``images``.
-
-    Returns:
-        The pixels, of which what is written to never reaches the file, and what is not in them.
-
-    Raises:
-        InputError: If too many pictures are bad or the folder cannot be written.
     """
     digest = hashlib.sha256(repr((how.size, how.channels, how.rule)).encode())
     for line in images.stamp():
@@ -278,14 +243,7 @@ def write_squares(
     how: Decoding,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[int, Skipped]]:
-    """Writes the pictures that can be decoded; yields the position of each other one.
-
-    Args:
-        writer: Where they go.
-        pictures: What to decode.
-        how: Size, channels and the like.
-        advance: Told how many are done.
-    """
+    """Writes the pictures that can be decoded; yields the position of each other one."""
     done = 0
     with closing(decoded(pictures, how)) as groups:
         for group in groups:
@@ -325,15 +283,7 @@ def decoded_set(
 ) -> tuple[ImageSet, NDArray[np.int64]]:
     """The good pictures of a list as an ImageSet, from the store.
 
-    Args:
-        images: The pictures; pixels that are such squares already stay where they are.
-        prefix: What the ids begin with; None for nothing.
-        how: Size, channels, span (None for the least and the greatest of these) and the like.
-        folder: Where the arrays are kept.
-        source: Pictures in all parts together, a share of which may be bad.
-
-    Returns:
-        The images, and their positions (K,) int64 among all.
+    Shapes: the result (K,) int64.
     """
     ids, good = images.ids_in(prefix), np.arange(len(images))
     ready = isinstance(images.place, Arrays)

@@ -28,14 +28,10 @@ Blocks = Iterator[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Written:
-    """A sharded store as it was written.
+    """A sharded store as it was written."""
 
-    Attributes:
-        images: The images of each part.
-        skipped: Pictures that could not be used, also in ``skipped.csv`` of the store.
-    """
-
-    images: dict[str, int]
+    images: dict[str, int]  # the images of each part
+    # pictures that could not be used, also in ``skipped.csv`` of the store
     skipped: tuple[Skipped, ...]
 
 
@@ -54,20 +50,7 @@ def open_stream(
     exclude: tuple[str, ...] = (),
     max_pixels: int = MOST_PIXELS,
 ) -> ImageStream:
-    """Opens a stream of images of ``size`` × ``size`` pixels.
-
-    Args:
-        source: ``tar:PATTERN``, a ``.tar`` or ``shards:FOLDER``.
-        size: Height and width in pixels.
-        test_images: At most so many test images are read into memory.
-        data_dir: Folder for what is known of tar files; by default the platform's cache.
-        interpolation: How pictures are scaled, one of `INTERPOLATIONS`; shards are already.
-        exclude: Patterns of members of tar files that are left out.
-        max_pixels: Pixels of a picture that may be decoded.
-
-    Raises:
-        InputError: If the source is missing, damaged or of another size.
-    """
+    """Opens a stream of images of ``size`` × ``size`` pixels."""
     kind, _, rest = named(source).partition(":")
     if kind == "tar":
         how = Decoding(size, interpolation=interpolation, max_pixels=max_pixels)
@@ -95,18 +78,6 @@ def write_source(
 
     Pictures of more than 8 bits are scaled by the range of the training part, for which it is
     read once before.
-
-    Args:
-        source: As `vicinal.images.load` takes it.
-        out: A folder that is not there, or empty.
-        size: Height and width in pixels.
-        data_dir: Where downloads are kept; by default the platform's cache.
-        exclude: As in `vicinal.images.load`.
-        max_pixels: As in `vicinal.images.load`.
-
-    Raises:
-        InputError: If the source cannot be used, more of its pictures are bad than may be, or
-            the folder holds anything.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(

@@ -89,22 +89,16 @@ def load(pattern: str, exclude: tuple[str, ...] = ()) -> tuple[PictureList, None
 
 @dataclass(frozen=True)
 class TarShards:
-    """Tar files of encoded images.
-
-    Attributes:
-        files: The files.
-        counts: Images in each.
-        how: Size and channels of the decoded images and the like; channels None while not known.
-        exclude: Patterns of members that are left out.
-        bad: Pictures that cannot be used, by what people call them, as they are met.
-        stand_ins: Of each shard that has such pictures, what takes their places.
-    """
+    """Tar files of encoded images."""
 
     files: tuple[str, ...]
-    counts: tuple[int, ...]
+    counts: tuple[int, ...]  # images in each
+    # size and channels of the decoded images and the like; channels None while not known
     how: Decoding
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()  # patterns of members that are left out
+    # pictures that cannot be used, by what people call them, as they are met
     bad: dict[str, Skipped] = field(default_factory=dict)
+    # of each shard that has such pictures, what takes their places
     stand_ins: dict[int, list[NDArray[np.uint8]]] = field(default_factory=dict)
 
     def read(self, shard: int, index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
@@ -166,16 +160,6 @@ def open_tar(
     The files are read through once for how many images each holds, which is kept in ``cache``.
     Mean, deviation, whether all is grey, and the range of pictures of more than 8 bits are taken
     of a sample of 4,096 images. A line says what else looks like a picture and is not read.
-
-    Args:
-        pattern: A file or a glob; ``{0000..0009}`` in it stands for these numbers.
-        how: Size of the decoded images, how they are scaled and what may be decoded.
-        cache: Folder for what is known of the files.
-        exclude: Patterns of members that are left out, see `vicinal.files.excluded`.
-
-    Raises:
-        InputError: If nothing matches, a file is no tar file or has no image, or more of the
-            sample are bad than may be.
     """
     files = _files(pattern)
     stamp = [file_stamp(path) for path in files]

@@ -45,21 +45,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class NamedObjective:
-    """An objective that a recipe may name.
+    """An objective that a recipe may name."""
 
-    Attributes:
-        title: What readers call it.
-        loss: The objective.
-        parts: The names of its terms.
-        spread: The field of its recipe's section whose 0 takes away what is against collapse.
-        says: How it works, for a reader of the report.
-    """
-
-    title: str
+    title: str  # what readers call it
     loss: Callable[..., Terms]
-    parts: tuple[str, ...]
-    spread: str
-    says: str
+    parts: tuple[str, ...]  # the names of its terms
+    spread: str  # the field of its recipe's section whose 0 takes away what is against collapse
+    says: str  # how it works, for a reader of the report
 
 
 OBJECTIVES: dict[str, NamedObjective] = {
@@ -123,26 +115,12 @@ def names_of_terms(settings: Objective) -> tuple[str, ...]:
 def of_recipe(
     z_a: Tensor, z_b: Tensor, settings: Objective, rows: int | None, *drawn: Tensor
 ) -> Terms:
-    """The recipe's objective of two views' embeddings (B, D).
-
-    Args:
-        z_a: Embeddings (B, D) of the first views.
-        z_b: Embeddings (B, D) of the second views.
-        settings: The recipe's section.
-        rows: As in `vicreg`.
-        drawn: What `directions` gives for the step.
-    """
+    """The recipe's objective of two views' embeddings (B, D)."""
     return OBJECTIVES[settings.name].loss(z_a, z_b, *drawn, rows=rows, **_arguments(settings))
 
 
 def directions(settings: Objective, dimensions: int, *drawn: int) -> list[Tensor]:
-    """The random slices (D, S) of a step on the CPU, if the objective takes any.
-
-    Args:
-        settings: The recipe's section.
-        dimensions: D.
-        drawn: What they are drawn from: seed, epoch and step.
-    """
+    """The random slices (D, S) of a step on the CPU, if the objective takes any."""
     count = getattr(getattr(settings, settings.name, None), "slices", 0)
     return [slices(dimensions, count, *drawn)] if count else []
 

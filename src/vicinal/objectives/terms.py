@@ -40,11 +40,7 @@ def exact(z: Tensor) -> torch.autocast:
 
 
 def check_views(z_a: Tensor, z_b: Tensor, rows: int | None) -> None:
-    """Refuses what no objective can be taken of.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
-    """
+    """Refuses what no objective can be taken of."""
     if z_a.shape != z_b.shape or z_a.ndim != 2:
         raise ValueError(f"need two (B, D) tensors of one shape, found {z_a.shape} and {z_b.shape}")
     if (rows or len(z_a)) < 2:
@@ -62,16 +58,7 @@ def whole_batch(z_a: Tensor, z_b: Tensor, rows: int | None) -> tuple[Tensor, Ten
     For objectives that no sum of each rank's own would give: every rank gets all rows and takes
     the whole loss, and its gradient is that of its own rows, for which nothing is exchanged.
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, on several ranks those of this rank's `share`.
-        z_b: Embeddings (B, D) of the second views.
-        rows: Rows of the global batch; None for these rows alone.
-
-    Returns:
-        Two tensors (B, D), or (rows, D) on every rank.
-
-    Raises:
-        ValueError: As `check_views`.
+    Shapes: z_a (B, D); z_b (B, D); the result (B, D).
     """
     check_views(z_a, z_b, rows)
     z_a, z_b = precise(z_a), precise(z_b)
@@ -99,13 +86,7 @@ SLICES = 256
 
 
 def slices(dimensions: int, count: int, *drawn: int) -> Tensor:
-    """Random directions (D, S) float32, columns of unit length, on the CPU.
-
-    Args:
-        dimensions: D.
-        count: S.
-        drawn: What they are drawn from, such as seed, epoch and step: the same for the same.
-    """
+    """Random directions (D, S) float32, columns of unit length, on the CPU."""
     entropy = np.random.SeedSequence(drawn).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
     return F.normalize(torch.randn(dimensions, count, generator=generator), dim=0)

@@ -185,11 +185,6 @@ def gathers(rows: int, dimensions: int, world: int) -> bool:
     counted in multiplications, forward and backward; a ring's all-reduce moves every number
     twice. For n ≥ D it is never gathered: ZZᵀ would be the larger product, and its norm less the
     diagonal's would lose digits.
-
-    Args:
-        rows: n, rows of the global batch.
-        dimensions: D.
-        world: W.
     """
     moved = EXCHANGE * dimensions * (world - 1) / world
     gather = moved * rows + 2 * rows**2 * dimensions / world

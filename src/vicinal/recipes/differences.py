@@ -30,13 +30,6 @@ def ignoring(recipe: Recipe, words: Iterable[str]) -> Recipe:
     """The recipe with views that differ in what the words name, and in nothing else.
 
     A difference that the recipe has keeps its strength; one that it lacks gets the study's.
-
-    Args:
-        recipe: The recipe.
-        words: Of `OFF`; "color" is "colour". None at all leaves the place of the crop alone.
-
-    Raises:
-        InputError: If a word is another.
     """
     asked = {"colour" if word == "color" else word for word in words}
     if unknown := sorted(asked - OFF.keys()):

@@ -41,26 +41,17 @@ _CHECKED = 200  # queries that choose the effort, and as many others that measur
 
 @dataclass(frozen=True)
 class Indexed:
-    """What was built or extended.
-
-    Attributes:
-        folder: The index.
-        kind: ``flat``, ``hnsw`` or ``ivfpq``.
-        images: How many it holds.
-        added: How many of them came in now.
-        recall: Share of the true 5 nearest others that a search finds, measured on ``checked``
-            images against the exact search (0 to 1).
-        checked: Images asked for that.
-        bytes: What the index takes on disk.
-    """
+    """What was built or extended."""
 
     folder: Path
-    kind: Kind
-    images: int
-    added: int
+    kind: Kind  # ``flat``, ``hnsw`` or ``ivfpq``
+    images: int  # how many it holds
+    added: int  # how many of them came in now
+    # share of the true 5 nearest others that a search finds, measured on ``checked`` images
+    # against the exact search (0 to 1)
     recall: float
-    checked: int
-    bytes: int
+    checked: int  # images asked for that
+    bytes: int  # what the index takes on disk
 
 
 @cores.shared()
@@ -72,15 +63,6 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
     ``ivfpq`` keeps a vector as a few bytes in one of about 4 √N lists (Jégou et al., TPAMI 2011).
     The effort of a search is doubled until the recall on some images reaches 0.95; what is
     reported is the recall on others.
-
-    Args:
-        embeddings: A parquet file or a folder of them.
-        folder: The index to make.
-        kind: One of the three; None for `kind_for` the number of images.
-
-    Raises:
-        InputError: If the set cannot be read, the kind is none or does not fit, or something
-            lies at ``folder``.
     """
     import_faiss()
     if kind not in (None, "flat", "hnsw", "ivfpq"):
@@ -117,13 +99,6 @@ def add_to_index(embeddings: Path, folder: Path) -> Indexed:
     """Adds the images of a set to an index; what it learnt and linked before stays as it is.
 
     The old state is in force until the last file is written.
-
-    Args:
-        embeddings: A parquet file or a folder of them, made by the index's encoder.
-        folder: The index.
-
-    Raises:
-        InputError: If they do not fit together or an id is in the index already.
     """
     index = Index.open(folder)
     said, count = index.description, len(index)

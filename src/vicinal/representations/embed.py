@@ -85,19 +85,7 @@ def embed_source(
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
 ) -> Representations:
-    """Embeds every image of a source that can be used; training part first where it has parts.
-
-    Args:
-        data: Source of the images, as `vicinal.images.load` takes it.
-        encoder: What `vicinal.runs.run_folder.encoder_file` takes.
-        device: ``auto``, ``cpu`` or ``cuda``; float32 on each, so that files can be compared.
-        data_dir: Where downloads and decoded images are kept.
-        exclude: Patterns of files that are left out, see `vicinal.images.load`.
-        max_pixels: Pixels of a picture that may be decoded.
-
-    Raises:
-        InputError: If the source or the encoder cannot be used.
-    """
+    """Embeds every image of a source that can be used; training part first where it has parts."""
     file = encoder_file(encoder)
     _, preparation = load_encoder(file)
     parts = load_parts(
@@ -122,18 +110,7 @@ def embed_parts(
     device: str = "auto",
     data_dir: Path | None = None,
 ) -> Representations:
-    """Embeds every image of a source that is loaded already, as `embed_source` does.
-
-    Args:
-        parts: What `vicinal.images.load_parts` gave for the encoder's size and channels.
-        encoder: The encoder's file.
-        data: The source, to be noted in the file.
-        device: As in `embed_source`.
-        data_dir: As in `embed_source`.
-
-    Raises:
-        InputError: If the encoder or the device cannot be used.
-    """
+    """Embeds every image of a source that is loaded already, as `embed_source` does."""
     network, preparation = load_encoder(encoder)
     place = resolve_device(device)
     with counted("embed", sum(len(part.images) for part in parts)) as advance:

@@ -47,16 +47,10 @@ from vicinal.training.device import resolve_device
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A few thousand pictures of a source, in its order.
+    """A few thousand pictures of a source, in its order."""
 
-    Attributes:
-        number: Which piece it is, from 0.
-        split: ``train`` or ``test``; None where the source has no parts of its own.
-        pictures: The pictures.
-    """
-
-    number: int
-    split: str | None
+    number: int  # which piece it is, from 0
+    split: str | None  # ``train`` or ``test``; None where the source has no parts of its own
     pictures: PictureList
 
     def __len__(self) -> int:
@@ -78,21 +72,7 @@ def pieces(
     data_dir: Path | None = None,
     exclude: tuple[str, ...] = (),
 ) -> tuple[list[Piece], tuple[Skipped, ...]]:
-    """Lists a source in pieces; decodes nothing.
-
-    Args:
-        source: As for `vicinal.images.load`.
-        size: Height and width that the pictures will have.
-        count: Pictures of a piece at most; None for as many as decode to 128 MiB.
-        data_dir: Where downloads are kept.
-        exclude: Patterns of files and folders that are left out.
-
-    Returns:
-        The pieces, and what looks like a picture and is not read.
-
-    Raises:
-        InputError: If the source is unknown, missing, empty or out of reach.
-    """
+    """Lists a source in pieces; decodes nothing."""
     count = count or max(64, _PIECE_BYTES // (3 * size * size))
     parts = source_parts(anywhere(source), data_dir, exclude)
     tell(note for _, pictures in parts for note in pictures.notes)
@@ -128,21 +108,13 @@ Made = tuple[bytes, dict[str, Any], str, str]
 
 @dataclass(frozen=True)
 class EmbeddedFolder:
-    """What was written.
-
-    Attributes:
-        out: The folder.
-        images: Rows in all parts, one for each image that could be decoded.
-        dimensions: Numbers of a representation.
-        parts: How many files.
-        skipped: Images that could not be decoded, and why.
-    """
+    """What was written."""
 
     out: str
-    images: int
-    dimensions: int
-    parts: int
-    skipped: tuple[Skipped, ...]
+    images: int  # rows in all parts, one for each image that could be decoded
+    dimensions: int  # numbers of a representation
+    parts: int  # how many files
+    skipped: tuple[Skipped, ...]  # images that could not be decoded, and why
 
     def summary(self) -> str:
         """All of it in a line."""
@@ -246,21 +218,6 @@ def embed_pieces(
     Decoding takes every core and the network every core or the GPU, one piece ahead of each
     other; with Ray, each CPU of the cluster, or each GPU with its share of CPUs, is a worker.
     An image that cannot be decoded is left out and listed in ``skipped.csv``.
-
-    Args:
-        source: As for `vicinal.images.load`.
-        encoder: A run folder or an encoder's file.
-        out: A folder or an address that fsspec knows, which every worker can reach.
-        engine: ``plain``: this process; ``ray``: the cluster of RAY_ADDRESS, or one made here.
-        device: ``auto``, ``cpu`` or ``cuda``, on each worker.
-        piece_images: Images of a part at most; None for as many as decode to 128 MiB.
-        data_dir: Where downloads are kept.
-        exclude: Patterns of files that are left out, see `vicinal.images.load`.
-        max_pixels: Pixels of a picture that may be decoded.
-
-    Raises:
-        InputError: If source, encoder or folder cannot be used, or more than a fifth of the
-            images cannot be decoded; nothing is overwritten.
     """
     if engine not in ("plain", "ray"):
         raise InputError(f"{option('engine', engine)}: give plain or ray")
@@ -363,11 +320,7 @@ _MOST_BLOCKS = 10_000  # of Ray Data: a block is what a dead worker does again
 
 
 def ray_module() -> Any:
-    """The module ray, an optional one.
-
-    Raises:
-        InputError: If it is not installed.
-    """
+    """The module ray, an optional one."""
     try:
         import ray
         import ray.data
@@ -383,9 +336,6 @@ def connected(ray: Any) -> Iterator[Any]:
     """The module, connected to RAY_ADDRESS's cluster or, without one, to one made here.
 
     A connection that is there already is used, and left.
-
-    Raises:
-        InputError: If there is no cluster at the address.
     """
     if ray.is_initialized():
         yield ray
@@ -412,18 +362,7 @@ def mapped(
     *,
     gpus: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Rows that a pool of actors makes of items; what a dead worker held is done by another.
-
-    Args:
-        ray: A connected Ray.
-        work: The actors' class: called with a batch of one row, it returns another.
-        made: What an actor is made with, but for its last argument: its CPUs.
-        items: The rows.
-        gpus: Whether an actor is a GPU with its share of CPUs, where there are any; or a CPU.
-
-    Raises:
-        InputError: If the cluster has no CPU.
-    """
+    """Rows that a pool of actors makes of items; what a dead worker held is done by another."""
     there = ray.cluster_resources()
     cpus, devices = int(there.get("CPU", 0)), int(there.get("GPU", 0)) if gpus else 0
     if cpus < 1:

@@ -52,36 +52,22 @@ EFFORTS: dict[Kind, tuple[int, int]] = {"flat": (1, 1), "hnsw": (64, 1024), "ivf
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """An opened index over N representations.
+    """An opened index over N representations."""
 
-    Attributes:
-        folder: Where it lies.
-        kind: ``flat``, ``hnsw`` or ``ivfpq``.
-        ids: Array (N,) of strings, row by row.
-        vectors: Memory map (N, F) float32, the representations.
-        effort: How hard a search tries: nodes held by HNSW, lists probed by IVF-PQ.
-        description: ``index.json`` as plain data.
-        engine: The faiss index, memory-mapped where its kind allows it.
-    """
-
-    folder: Path
-    kind: Kind
-    ids: NDArray[np.str_]
-    vectors: NDArray[np.float32]
-    effort: int
-    description: dict[str, Any]
-    engine: Any
+    folder: Path  # where it lies
+    kind: Kind  # ``flat``, ``hnsw`` or ``ivfpq``
+    ids: NDArray[np.str_]  # array (N,) of strings, row by row
+    vectors: NDArray[np.float32]  # memory map (N, F) float32, the representations
+    effort: int  # how hard a search tries: nodes held by HNSW, lists probed by IVF-PQ
+    description: dict[str, Any]  # ``index.json`` as plain data
+    engine: Any  # the faiss index, memory-mapped where its kind allows it
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @classmethod
     def open(cls, folder: str | Path) -> Index:
-        """Opens an index that `vicinal index` made; nothing but the ids is read into memory.
-
-        Raises:
-            InputError: If there is none, it is damaged, or faiss is not installed.
-        """
+        """Opens an index that `vicinal index` made; nothing but the ids is read into memory."""
         folder = Path(folder)
         if not (folder / DESCRIPTION).is_file():
             raise InputError(f"{folder}: no index there; `vicinal index` makes one")
@@ -234,13 +220,7 @@ def exact(
 ) -> Neighbours:
     """The k nearest or farthest of rows that need not fit into memory: exact, in one pass.
 
-    Args:
-        vectors: Array or memory map (N, F) float32.
-        queries: Array (Q, F) float32.
-        k: Neighbours of each query; there must be so many.
-        own: As for `Index.nearest`.
-        among: As for `Index.nearest`.
-        farthest: Whether the farthest are meant, farthest first.
+    Shapes: vectors (N, F) float32; queries (Q, F) float32.
     """
     sign = -1.0 if farthest else 1.0
     best = np.empty((len(queries), 0), np.int64)
@@ -265,11 +245,7 @@ def exact(
 
 
 def read_engine(path: Path, *, mapped: bool = True) -> Any:
-    """The faiss index in a file; ``mapped``: left there, and read when a search needs it.
-
-    Raises:
-        InputError: If it cannot be read, or faiss is not installed.
-    """
+    """The faiss index in a file; ``mapped``: left there, and read when a search needs it."""
     faiss = import_faiss()
     # Older faiss maps the lists of IVF alone and reads other kinds into memory.
     flags = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP) if mapped else 0
@@ -281,12 +257,7 @@ def read_engine(path: Path, *, mapped: bool = True) -> Any:
 
 
 def import_faiss(what: str = "an index", instead: str = "") -> Any:
-    """The module faiss, an optional one.
-
-    Args:
-        what: What needs it, for the message.
-        instead: What to do without it.
-    """
+    """The module faiss, an optional one."""
     try:
         import faiss
     except ImportError:
@@ -331,20 +302,7 @@ def nearest_approximate(
     By an ``hnsw`` index in memory, see `build_index`: beside the arguments it takes a copy of the
     gallery and about 150 bytes a row.
 
-    Args:
-        queries: Array (Q, F) float32.
-        gallery: Array (N, F) float32.
-        k: Neighbours of each query, from 1 to N (to N − 1 with ``exclude_self``).
-        exclude_self: The queries are the gallery, and row i is no neighbour of row i.
-        checked: On so many queries, a seeded draw, the recall is measured.
-        seed: Seed of the draw.
-
-    Returns:
-        The neighbours, nearest first, and the recall: of the true k nearest of the checked
-        queries, the share that was found (0 to 1, an equally near row counts as the row).
-
-    Raises:
-        InputError: As `vicinal.representations.neighbours.nearest`, or if faiss is not installed.
+    Shapes: queries (Q, F) float32; gallery (N, F) float32.
     """
     check_search(queries, gallery, k, exclude_self)
     engine, _ = _hnsw(gallery)

@@ -30,15 +30,10 @@ _SPARE = 8  # candidates beyond k, so that rounding hides none
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The k neighbours of each query, the most extreme first.
+    """The k neighbours of each query, the most extreme first."""
 
-    Attributes:
-        indices: Array (Q, k) int64 of rows of the gallery.
-        distances: Array (Q, k) float32, L2 distances (not squared).
-    """
-
-    indices: NDArray[np.int64]
-    distances: NDArray[np.float32]
+    indices: NDArray[np.int64]  # array (Q, k) int64 of rows of the gallery
+    distances: NDArray[np.float32]  # array (Q, k) float32, L2 distances (not squared)
 
 
 def nearest(
@@ -282,10 +277,7 @@ def rounding(
     F terms errs by at most F·u·|a|·|b|, so ‖q‖² + ‖g‖² − 2q·g by F·u·(|q| + |g|)²; the 16 is for
     centring and adding up.
 
-    Args:
-        lengths: Array (B,), norm of the query plus the greatest norm in the gallery.
-        features: F.
-        dtype: The arithmetic's type.
+    Shapes: lengths (B,).
     """
     unit, least = float(np.finfo(dtype).eps) / 2, float(np.finfo(dtype).tiny)
     bound: NDArray[np.float64] = (features + 16) * (unit * lengths.astype(np.float64) ** 2 + least)
@@ -353,12 +345,7 @@ def updated_neighbours(
     A row that was there is compared with the new ones; its list is merged with those, by float64
     distances. New rows are searched among all, and so are those whose lists lost a row.
 
-    Args:
-        array: Array (N, F) float32.
-        origin: Array (N,) int64, each row's place in the set that was searched; -1 for a new one.
-        near: What was found there: as many nearest others as ``k`` says, or all there were.
-        far: The same of the farthest.
-        k: How many nearest and how many farthest, each from 1 to N - 1.
+    Shapes: array (N, F) float32; origin (N,) int64.
     """
     new, old = np.flatnonzero(origin < 0), np.flatnonzero(origin >= 0)
     place = np.full(len(near.indices), -1)

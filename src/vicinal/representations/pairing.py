@@ -23,9 +23,6 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, In
 
     With an index only ids, paths and labels of the set are read, in the order of the index, whose
     memory-mapped vectors are then the representations.
-
-    Raises:
-        InputError: If a file cannot be read or the two do not belong together.
     """
     if index is None:
         return Representations.load(embeddings), None
@@ -65,16 +62,7 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, In
 
 
 def check_one_encoder(one: Representations, other: Representations, names: tuple[str, str]) -> None:
-    """Refuses two sets whose representations cannot be compared.
-
-    Args:
-        one: A set.
-        other: Another.
-        names: What the user calls them.
-
-    Raises:
-        InputError: If their dimensions or the encoders that made them differ; it says which.
-    """
+    """Refuses two sets whose representations cannot be compared."""
     if one.array.shape[1] != other.array.shape[1]:
         raise InputError(
             f"{names[0]} has representations of {one.array.shape[1]} numbers and {names[1]} of "
@@ -91,19 +79,7 @@ def check_one_encoder(one: Representations, other: Representations, names: tuple
 
 
 def read_labels(path: Path, embeddings: Representations, *, needed: bool = True) -> dict[int, str]:
-    """The label of each row that a CSV gives one.
-
-    Args:
-        path: A CSV (of commas, semicolons, tabs or bars) with a column ``id`` or ``path`` and a
-            column ``label``, in letters of either case; an empty label is none.
-        embeddings: The pictures that it names.
-        needed: Whether it must have the column ``label``; without that column every picture it
-            names has a label, an empty one.
-
-    Raises:
-        InputError: If it cannot be read, lacks a column, names a picture that is not in the set,
-            or gives one two labels.
-    """
+    """The label of each row that a CSV gives one."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = _rows(file.read())

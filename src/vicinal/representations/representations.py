@@ -206,10 +206,6 @@ def concatenated(sets: Sequence[Representations], **changes: Any) -> Representat
     """The pictures of several sets in one, set after set, with the first one's origin.
 
     A text is empty where a set has no such column; sizes are kept where all sets have them.
-
-    Args:
-        sets: Of as many features each.
-        changes: What the result has instead, such as other ids.
     """
 
     def texts(name: str) -> Any:
@@ -256,11 +252,7 @@ def check_unique(ids: NDArray[np.str_], path: Path) -> None:
 
 
 def embedding_files(path: Path) -> list[Path]:
-    """The parquet files of a set of embeddings: the file itself, or those in the folder, by name.
-
-    Raises:
-        InputError: If there is none.
-    """
+    """The parquet files of a set of embeddings: the file, or those in the folder, by name."""
     if path.is_dir():
         if (path / PLAN).is_file() and not (plan := read_json(path / PLAN))["finished"]:
             there = len(list(path.glob("*.parquet")))
@@ -280,15 +272,7 @@ def embedding_files(path: Path) -> list[Path]:
 def batches(
     path: Path, rows: int = 16_384
 ) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time.
-
-    Args:
-        path: As for `Representations.load`, in whose order the rows come.
-        rows: The most rows at a time.
-
-    Raises:
-        InputError: If a file cannot be read or does not hold what is needed.
-    """
+    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time."""
     for file in embedding_files(path):
         name = "id" if "id" in _checked_names(file) else "path"
         with pq.ParquetFile(file) as opened:
@@ -303,11 +287,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def matrix(column: Any, path: Path) -> NDArray[np.float32]:
-    """A column of equally long lists of numbers as an array (N, F) float32.
-
-    Raises:
-        InputError: If it is another, names ``path``.
-    """
+    """A column of equally long lists of numbers as an array (N, F) float32."""
     kind = column.type
     lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
     if not any(is_kind(kind) for is_kind in lists):
@@ -382,16 +362,7 @@ def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
 
 
 def claim(where: str, plan: dict[str, Any], out: str) -> None:
-    """Makes the folder ours, or finds it begun by the same command.
-
-    Args:
-        where: The folder's address.
-        plan: What shall be done, told by its ``plan``.
-        out: What messages call the folder.
-
-    Raises:
-        InputError: If something else is there, or it is finished.
-    """
+    """Makes the folder ours, or finds it begun by the same command."""
     filesystem, folder = fsspec.core.url_to_fs(where)
     path = f"{folder}/{PLAN}"
     if filesystem.exists(path):

@@ -257,19 +257,7 @@ def checked_points(
     fitting: bool,
     dtype: Any = np.float32,
 ) -> NDArray[Any]:
-    """Points (N, F), finite, without a copy where they are of that type already.
-
-    Args:
-        estimator: Whose points they are. Fitting notes ``n_features_in_`` and, of a data frame,
-            ``feature_names_in_`` on it; afterwards they must agree.
-        X: Array (N, F) of numbers, nested lists or a data frame.
-        fitting: Whether these are the points to fit, of which there must be at least 2.
-        dtype: What the points are to become.
-
-    Raises:
-        InputError: scikit-learn's complaint, on one line.
-        TypeError: If X is sparse.
-    """
+    """Points (N, F), finite, without a copy where they are of that type already."""
     try:
         points: NDArray[Any] = validate_data(
             estimator,

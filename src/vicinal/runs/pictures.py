@@ -49,11 +49,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
     Images wider than 64 pixels are reduced to that. Sheets are lossless where tiles
     are tiny or few, else of WebP quality 85.
 
-    Args:
-        folder: Where the files go; made if absent. An earlier set of pictures in it
-            is replaced, and is unreadable rather than mixed while that goes on.
-        ids: The N images' permanent ids; of an id given twice the first image is kept.
-        pixels: Array (N, H, W, C) uint8 with H = W and C = 1 or 3; may be a memory map.
+    Shapes: pixels (N, H, W, C) uint8.
     """
     assert len(ids) == len(pixels), f"{len(ids)} ids for {len(pixels)} images"
     assert pixels.shape[1] == pixels.shape[2], f"not square: {pixels.shape}"
@@ -72,17 +68,7 @@ def add_pictures(
 ) -> NDArray[np.uint8]:
     """Writes pictures of an earlier set, in their old sheets, and new ones in sheets of their own.
 
-    Args:
-        folder: Where the files go, none of the earlier set's; made if absent.
-        earlier: What `write_pictures` or this left, of pictures whose ids are their rows.
-        origin: Array (N,) int64, each picture's row in the earlier set, -1 for a new one.
-        pixels: The M new ones, in their order, as in `write_pictures`.
-
-    Returns:
-        Array (N, side, side, 3) uint8 of the pictures as they are in the sheets.
-
-    Raises:
-        InputError: If the earlier set lacks a picture.
+    Shapes: origin (N,) int64; the result (N, side, side, 3) uint8.
     """
     folder.mkdir(parents=True, exist_ok=True)
     held = pq.read_table(earlier / "index.parquet") if origin.max(initial=-1) >= 0 else None

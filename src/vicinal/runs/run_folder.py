@@ -41,14 +41,10 @@ class RunFolder:
 
     As a context manager it lets go of its lock, and says of a file that could not be
     written or is gone what is kept all the same.
-
-    Attributes:
-        path: The folder.
-        lock: What keeps other processes out, or None.
     """
 
     path: Path
-    lock: BaseFileLock | None = None
+    lock: BaseFileLock | None = None  # what keeps other processes out, or None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -114,18 +110,7 @@ class RunFolder:
 def open_run(
     path: Path, identity: dict[str, Any], recipe: Recipe | None, *, resume: bool
 ) -> RunFolder:
-    """Opens a folder for a run, and refuses one that holds anything else; the first rank for all.
-
-    Args:
-        path: The folder; made if missing.
-        identity: What, beside the recipe, makes the run what it is: plain data.
-        recipe: Its recipe; None for a run that trains nothing.
-        resume: Whether to go on with the run that the folder holds.
-
-    Raises:
-        InputError: If the folder holds another run, or this one and ``resume`` is False, or
-            another process is at work on it.
-    """
+    """Opens a folder for a run, on the first rank; refuses one that holds anything else."""
     opened: list[RunFolder] = []
     distributed.from_first(lambda: opened.append(_opened(path, identity, recipe, resume=resume)))
     return opened[0] if opened else RunFolder(path)
@@ -152,11 +137,7 @@ def _opened(
 
 
 def hold_run(path: Path) -> RunFolder:
-    """Opens a run that is there, whatever it is, to change its files; locked for this process.
-
-    Raises:
-        InputError: If there is none, or another process is at work on it.
-    """
+    """Opens a run that is there, whatever it is, to change its files; locked for this process."""
     if not (path / "run.json").is_file():
         raise InputError(f"{path}: no run here; name the folder of a finished run")
     return RunFolder(path, _locked(path))
@@ -170,11 +151,7 @@ def _foreign(path: Path) -> Iterator[Path]:
 
 
 def _locked(path: Path) -> BaseFileLock:
-    """Makes the folder if need be, and locks it for this process.
-
-    Raises:
-        InputError: If another process is at work in it, or it cannot be written.
-    """
+    """Makes the folder if need be, and locks it for this process."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK, timeout=0)
@@ -228,17 +205,7 @@ def recipe_for(data: str) -> str:
 
 
 def default_folder(data: str, recipe: str, *, resume: bool, prefix: str = "") -> Path:
-    """The newest run folder of this kind when going on, else the next free number.
-
-    Args:
-        data: The source of the images.
-        recipe: The recipe's name.
-        resume: Whether a run is gone on with.
-        prefix: What the folder's name begins with.
-
-    Raises:
-        InputError: If there is no run to go on with.
-    """
+    """The newest run folder of this kind when going on, else the next free number."""
     kind, _, rest = named(data).partition(":")
     stem = f"{prefix}{Path(rest).stem.split('{')[0].strip('-_*?') or kind}-{recipe}"
     alike = Path("runs").glob(f"{glob.escape(stem)}-[0-9]*")
@@ -358,14 +325,6 @@ def run_stage(
     """Runs a stage unless it is finished and what it ``makes`` is there; tells how long it took.
 
     It has as many threads as fit the machine now, or, if it was begun before, as it had then.
-
-    Args:
-        run: The run folder.
-        name: What its ``stages.json`` calls the stage.
-        makes: Files without which it is not finished.
-        work: What it does.
-        width: Characters that the lines of this run give to the name.
-        together: Whether all ranks take part, as in a training, or the first alone.
     """
     first = distributed.is_first()
     if not (first or together):
@@ -400,19 +359,7 @@ def resolve_recipe(
     settings: Sequence[str],
     ignore: Sequence[str] | None = None,
 ) -> Recipe:
-    """The recipe asked for, or the one that fits, with its settings and its start's network.
-
-    Args:
-        data: Source of the images.
-        recipe: A shipped recipe's name or a file; None for ``pretrained`` where a setting names
-            weights to go on from, else for the one that fits the data.
-        settings: ``section.field=value`` overrides.
-        ignore: What views should differ in, see `vicinal.recipes.differences`; None for what
-            the recipe's do.
-
-    Raises:
-        InputError: If a name, a value or the start's weights cannot be used.
-    """
+    """The recipe asked for, or the one that fits, with its settings and its start's network."""
     starts = any(one.partition("=")[0].strip() == "encoder.start" for one in settings)
     name = recipe or ("pretrained" if starts else recipe_for(data))
     chosen = override(read_recipe(name), settings)

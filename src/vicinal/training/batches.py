@@ -19,17 +19,11 @@ from vicinal.views.augment import moved
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """Where within an epoch a checkpoint was written.
-
-    Attributes:
-        steps: Steps taken.
-        generator: State of the epoch's generator after them.
-        sums: The terms summed over them, (T,), the mean over the ranks.
-    """
+    """Where within an epoch a checkpoint was written."""
 
     steps: int
-    generator: Tensor
-    sums: Tensor
+    generator: Tensor  # state of the epoch's generator after them
+    sums: Tensor  # the terms summed over them, (T,), the mean over the ranks
 
 
 class BatchSource(Protocol):
@@ -115,18 +109,12 @@ class StreamBatches:
     The shards come in an order drawn anew each epoch and the ranks' parts divide that sequence
     evenly, so a shard at a border is read by two. Which images meet in a batch thus depends on
     the number of ranks; how their views are made does not.
-
-    Attributes:
-        stream: The images.
-        pairs: How two views are made of each.
-        buffer: Images that wait in each rank's memory to be shuffled, at most.
-        device: Where views are made; None for the CPU.
     """
 
     stream: ImageStream
-    pairs: GeneratedNeighbours
-    buffer: int
-    device: torch.device | None = None
+    pairs: GeneratedNeighbours  # how two views are made of each
+    buffer: int  # images that wait in each rank's memory to be shuffled, at most
+    device: torch.device | None = None  # where views are made; None for the CPU
 
     def __len__(self) -> int:
         return len(self.stream)

@@ -26,11 +26,7 @@ SMALL = 5_000
 
 
 def check_minutes(minutes: float | None) -> None:
-    """Refuses minutes that no training can take.
-
-    Raises:
-        InputError: If they are not a number above 0.
-    """
+    """Refuses minutes that no training can take."""
     if minutes is not None and not 0 < minutes < math.inf:
         raise InputError(f"{option('minutes', minutes)}: give the training some time")
 
@@ -77,15 +73,6 @@ class Budget:
 
     The clock is looked at `LOOKS` times or so, by the first rank for all, and the place stays what
     it is in between. So it is a function of the looks alone, which are kept.
-
-    Args:
-        epochs: Passes over the training images, at most.
-        steps: Steps of a pass.
-        minutes: What the training may take, or None for all its passes, however long.
-        closing: How many steps take as long as what comes after an epoch's last one; a guess
-            until that has been measured.
-        looks: Those of an earlier training, which is then repeated whatever the clock says.
-        clock: What the minutes are measured by.
     """
 
     def __init__(
@@ -114,12 +101,7 @@ class Budget:
         self._recent: deque[tuple[int, float]] = deque()
 
     def hold_back(self, estimate: Callable[[Clock], float]) -> None:
-        """Holds back the time of what comes after the training, half of the minutes at most.
-
-        Args:
-            estimate: Says, by a clock, how many seconds it will take; trying it is part of the
-                minutes. Only the first rank of a training that has minutes is asked.
-        """
+        """Holds back the time of what comes after the training, half of the minutes at most."""
         if self.minutes is not None and self._repeated is None and distributed.is_first():
             self._seconds -= min(estimate(self._clock), self._seconds / 2)
 

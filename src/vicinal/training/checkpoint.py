@@ -30,22 +30,16 @@ class Checkpoint:
     the run's seed and the epoch's number, so the epoch is state enough. Within an
     epoch the position has that generator's state. The checkpoint before the last
     stays beside it, for a disk that loses bytes.
-
-    Attributes:
-        path: The file.
-        model: What is trained.
-        optimizer: What trains it.
-        budget: What the training may take, and how far it is.
-        rows: The rows of ``losses.csv`` that belong to the state restored: a file that was
-            cut short or removed is written again from them.
-        within: The fields of the `Position` restored, if the state is one within an epoch.
     """
 
     path: Path
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    budget: Budget | None = None
+    model: nn.Module  # what is trained
+    optimizer: torch.optim.Optimizer  # what trains it
+    budget: Budget | None = None  # what the training may take, and how far it is
+    # the rows of ``losses.csv`` that belong to the state restored: a file that was cut short or
+    # removed is written again from them
     rows: list[list[str]] = field(default_factory=list)
+    # the fields of the `Position` restored, if the state is one within an epoch
     within: dict[str, Any] = field(default_factory=dict)
 
     def save(
@@ -80,9 +74,6 @@ class Checkpoint:
         """Loads the last state that can be read, if there is one, and returns the epochs done.
 
         Of several ranks the first reads the file, which the others need not see.
-
-        Raises:
-            InputError: If no file is a checkpoint of this model.
         """
         if distributed.world_size() == 1:
             return self._restore()

@@ -24,12 +24,6 @@ def compile_networks(
     The model keeps its weights, their names and what it is wrapped in. The loss is not compiled:
     it takes a small part of a step, and its weights, which differ from run to run, would have it
     compiled again each time. On several ranks nothing is compiled.
-
-    Args:
-        model: The encoder with its projector; its ``forward`` is replaced.
-        training: The recipe's section.
-        device: Where the training runs.
-        say: Prints a line.
     """
     if compiles(training, device):
         model.forward = compiled(model.forward, "networks", say)
@@ -50,11 +44,6 @@ def compiled(
 
     Without gradients it runs as it is: test views after an epoch would cost a second compilation,
     which takes longer than it spares.
-
-    Args:
-        function: What to compile.
-        name: What a complaint calls it.
-        say: Prints a line; called once, if it cannot be compiled.
     """
     made: Callable[Arguments, Result] | None = None
     works: bool | None = None  # unknown before the first call, which compiles
@@ -102,13 +91,6 @@ def graphed(
     starts them all at once. Every call must have tensors of the same shapes, and the optimiser's
     state must stay where it is: make another one after loading a checkpoint. On a CPU, on several
     ranks and with ``training.compile = "off"`` it is the step itself.
-
-    Args:
-        step: Forward, backward and the optimiser's step; reads nothing back from the device.
-        optimizer: Its groups' learning rates become tensors on the device, which the graph reads.
-        training: The recipe's section.
-        device: Where the training runs.
-        say: Prints a line; called once, if the step cannot be recorded.
     """
     if device.type != "cuda" or not compiles(training, device):
         return step
@@ -122,14 +104,7 @@ def replayed(
     capture: Capture,
     say: Callable[[str], None],
 ) -> Step:
-    """The step by ``capture``, after `WARM_UP` calls taken by ``aside``.
-
-    Args:
-        step: As in `graphed`.
-        aside: Does what it is given, in a way that prepares for recording it.
-        capture: Records without doing.
-        say: As in `graphed`.
-    """
+    """The step by ``capture``, after `WARM_UP` calls taken by ``aside``."""
     taken = 0
     replay: Callable[[], None] | None = None
     held: list[Tensor]

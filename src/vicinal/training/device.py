@@ -31,11 +31,7 @@ Precision = Literal["auto", "bf16", "float32"]
 
 
 def resolve_device(device: str) -> Literal["cpu", "cuda"]:
-    """Names the device behind ``auto``, ``cpu`` or ``cuda``.
-
-    Raises:
-        InputError: If the name is another, or CUDA is asked for and there is none.
-    """
+    """Names the device behind ``auto``, ``cpu`` or ``cuda``."""
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"{option('device', device)}: give auto, cpu or cuda")
     available = torch.cuda.is_available()
@@ -60,31 +56,15 @@ def resolve_precision(precision: Precision, device: Literal["cpu", "cuda"]) -> s
 
 @dataclass(frozen=True)
 class Engine:
-    """Where and how a run computes.
+    """Where and how a run computes."""
 
-    Attributes:
-        fabric: Places modules, wraps their forward in autocast and runs backward.
-        device: ``cpu`` or ``cuda``.
-        precision: ``bf16`` (networks in bfloat16, weights and losses in float32) or ``float32``.
-    """
-
-    fabric: Fabric
-    device: Literal["cpu", "cuda"]
-    precision: str
+    fabric: Fabric  # places modules, wraps their forward in autocast and runs backward
+    device: Literal["cpu", "cuda"]  # ``cpu`` or ``cuda``
+    precision: str  # ``bf16`` (networks in bfloat16, weights and losses in float32) or ``float32``
 
 
 def open_engine(device: str, precision: Precision, *, devices: int = 1, nodes: int = 1) -> Engine:
-    """Resolves ``auto`` and opens the engine of a run; `open_ranks` starts many ranks.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
-        precision: The recipe's.
-        devices: Ranks on each node, one a device.
-        nodes: Nodes.
-
-    Raises:
-        InputError: If the device is not to be had.
-    """
+    """Resolves ``auto`` and opens the engine of a run; `open_ranks` starts many ranks."""
     # Slow to import, and only training needs it.
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
@@ -119,15 +99,6 @@ def open_ranks(
     Under torchrun its processes are the ranks. Otherwise, for several devices, the command line
     of this process is run again for each further one; on several nodes it has to be given on
     each, with ``MASTER_ADDR``, ``MASTER_PORT`` and ``NODE_RANK`` in the environment, or by srun.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
-        precision: The recipe's.
-        devices: Ranks on each node; None for torchrun's number, else 1.
-        nodes: Nodes; None for torchrun's number, else 1.
-
-    Raises:
-        InputError: If these devices are not to be had, or torchrun started another number.
     """
     devices, nodes = _torchrun(devices, nodes) if _under_torchrun() else (devices or 1, nodes or 1)
     if devices * nodes == 1:
@@ -172,11 +143,6 @@ def meeting(store: Store, rank: int, world: int) -> str:
     """A name that the living ranks agree on, and that none before them has used.
 
     Rank 0 answers whoever stands at each rank's place until the living one has been heard.
-
-    Args:
-        store: Where all meet; it may hold what earlier ranks wrote.
-        rank: This rank.
-        world: How many ranks there are.
     """
     me = uuid.uuid4().hex
     if rank > 0:

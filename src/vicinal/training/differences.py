@@ -32,9 +32,7 @@ def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
     its set any more: one can tell. There the difference says something, and an encoder that
     learned to ignore it would lose that. A mirrored photograph cannot be told from others.
 
-    Args:
-        recipe: The recipe.
-        pixels: Array (N, S, S, C) uint8, the pictures to train on.
+    Shapes: pixels (N, S, S, C) uint8.
     """
     had = ignored(recipe.views)
     shares = told(pixels, recipe.views)
@@ -52,9 +50,7 @@ def told(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
     are left out of which the views make no difference, and all of them for fewer than 40 pictures.
     Colour of pictures without any counts as told: views need not spend time on it.
 
-    Args:
-        pixels: Array (N, S, S, C) uint8.
-        views: The recipe's section.
+    Shapes: pixels (N, S, S, C) uint8.
     """
     rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:_PICTURES])
     pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows]))

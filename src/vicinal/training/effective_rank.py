@@ -31,14 +31,6 @@ def effective_rank(squares: NDArray[np.float64], most: int) -> float:
 
     Garrido et al., RankMe: Assessing the downstream performance of pretrained self-supervised
     representations by their rank, ICML 2023, equation 1.
-
-    Args:
-        squares: Squared singular values (F,) of the uncentred representations (N, F), descending.
-        most: min(N, F): so many of them are real, and the rank, which ε can carry past this by a
-            hair, is cut off here.
-
-    Returns:
-        0 for zeros, about 1 for a line, at most ``most``.
     """
     singular = np.sqrt(np.maximum(squares[:most], 0))
     if singular.sum() == 0:

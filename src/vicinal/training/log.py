@@ -43,16 +43,6 @@ class TrainingLog:
     """Writes one row an epoch and split, and shows the rate, the time left and the terms.
 
     On ranks but the first it writes and shows nothing.
-
-    Args:
-        path: The CSV file; what lies there is replaced.
-        title: What is being trained, for the bar.
-        objective: The recipe's section, for the names of the terms.
-        epochs: Epochs in the whole training.
-        budget: Says how much of the training is done, and how long the rest takes.
-        rows: The rows of an interrupted run's epochs.
-        quiet: Whether to write the file and show nothing.
-        loggers: Lightning's loggers, which get the same rows.
     """
 
     def __init__(
@@ -99,13 +89,7 @@ class TrainingLog:
     def advance(self, epoch: int, images: int, steps: int, sums: Tensor, seconds: float) -> None:
         """Moves the bar on by a batch.
 
-        Args:
-            epoch: The epoch, from 1.
-            images: Images in the batch.
-            steps: Steps done in this epoch.
-            sums: Terms summed over those steps, (T,), on the training device; looked
-                at only a few times a second, and never waited for.
-            seconds: Time since the epoch began.
+        Shapes: sums (T,).
         """
         if self._bar.disable or time.monotonic() - self._shown < 0.3:
             return
@@ -127,9 +111,6 @@ class TrainingLog:
         """Appends the mean terms of an epoch, over ``images`` images in ``seconds``.
 
         ``terms`` may have ``rankme`` too, the representations' effective rank; its fall is said.
-
-        Raises:
-            StorageError: If the file is gone or the disk full.
         """
         if not self._writes:
             return
@@ -235,11 +216,7 @@ LOGS = ("tensorboard", "wandb")
 
 
 def check_log(log: str | None) -> None:
-    """Refuses, before any work, a log that cannot be had.
-
-    Raises:
-        InputError: If it is not one of ``LOGS`` or its package is not installed.
-    """
+    """Refuses, before any work, a log that cannot be had."""
     if log is None:
         return
     if log not in LOGS:
@@ -256,14 +233,6 @@ def opened_loggers(log: str | None, folder: Path, recipe: Recipe) -> Iterator[tu
     the training by its path. In Weights & Biases the training is a run called by the last two
     parts of the path, in the project that ``WANDB_PROJECT`` names, else ``vicinal``, with the
     recipe as its configuration; ``WANDB_MODE=offline`` keeps it in ``folder``.
-
-    Args:
-        log: One of ``LOGS``, or None for no logger at all.
-        folder: An existing folder, the training's own.
-        recipe: The training's recipe.
-
-    Raises:
-        InputError: As `check_log`, or if Weights & Biases refuses the run.
     """
     check_log(log)
     if log is None:

@@ -56,14 +56,6 @@ class Lars(torch.optim.Optimizer):
     With ``clip`` a layer's rate γ r is min(η ‖w‖ / …, γ), a share η of its weights at most.
 
     Norms stay on the device and are taken of all layers at once, so nothing waits for them.
-
-    Args:
-        parameters: What to train, or groups of it.
-        lr: γ.
-        momentum: m.
-        weight_decay: β.
-        trust: η.
-        clip: Whether r is clipped.
     """
 
     def __init__(

@@ -47,13 +47,6 @@ class Pace:
     A look is free. Where it says for some seconds that another number would fit, the next steps
     are taken with that number, and it is kept unless they are slower than those before. So
     nothing changes on a quiet machine, and a trial costs no more than what its steps lose.
-
-    Args:
-        most: Threads that there may be.
-        now: Threads that there are.
-        count: How many cores there are for them.
-        taken: Cores that others have kept busy since it was last called.
-        clock: Seconds.
     """
 
     def __init__(
@@ -163,13 +156,6 @@ class Threads:
 
     ``threads.csv`` has a row for each number (epoch, step, threads), both from 1, which holds from
     that step on. A resumed training takes what is on record there for steps that it takes again.
-
-    Args:
-        path: The file.
-        device: Where the training runs; on a GPU nothing is chosen.
-        title: What the training is called.
-        say: Prints a line.
-        sides: How many threads of ours compute at once: the number is that of each.
     """
 
     def __init__(
@@ -186,13 +172,7 @@ class Threads:
         self._pace: Pace | None = None
 
     def between(self, steps: Iterable[T], epoch: int, first: int) -> Iterator[T]:
-        """Hands on what each step of an epoch takes, and sets the number of threads before it.
-
-        Args:
-            steps: What steps take, from the step ``first`` of the epoch on.
-            epoch: The epoch, from 0.
-            first: Its first step that is taken.
-        """
+        """Hands on what each step of an epoch takes, and sets the number of threads before it."""
         if not self._chosen:
             yield from steps
             return

@@ -30,17 +30,11 @@ back from a wild start was seen at 2,000 times, one that did not at 10⁸ times 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first number that went bad.
+    """The first number that went bad."""
 
-    Attributes:
-        epoch: The epoch, from 1.
-        step: The step in it, from 1.
-        what: The terms that are not finite, that the weights are not, or that the loss explodes.
-    """
-
-    epoch: int
-    step: int
-    what: str
+    epoch: int  # the epoch, from 1
+    step: int  # the step in it, from 1
+    what: str  # the terms that are not finite, that the weights are not, or that the loss explodes
 
     def __str__(self) -> str:
         return f"{self.what} in step {self.step} of epoch {self.epoch}"
@@ -72,14 +66,6 @@ class Recovery:
 
     What happened lies in ``recovery.json`` beside the checkpoint: the first trouble, and from
     which epoch on the learning rate is halved. So a resumed training takes the same steps.
-
-    Args:
-        checkpoint: The training's; one of no epoch is written if there is none yet, for a
-            first epoch that goes wrong.
-        title: What messages call this training.
-        recipe: The training's, for its learning rate and the scale of its objective.
-        steps: Steps in an epoch.
-        device: Where the terms lie.
     """
 
     def __init__(
@@ -128,19 +114,6 @@ class Recovery:
         They did if a term or the weights are not finite, or if the loss explodes: all through the
         second half of the epoch's steps it is more than 10⁶ times what it was at first, and than
         what it is of embeddings without spread. So a wild step or a high start is no trouble.
-
-        Args:
-            epoch: The epoch, from 0.
-            steps: Steps taken in it.
-            model: Networks as they are after those.
-            say: Shows a line.
-
-        Returns:
-            Whether the epoch has to be done again.
-
-        Raises:
-            DivergedError: If the training has been taken back before.
-            InputError: If the checkpoint is damaged.
         """
         trouble = self._divergence(epoch, steps, model)
         if trouble is None:

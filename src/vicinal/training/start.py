@@ -22,32 +22,21 @@ from vicinal.recipes.recipe import Encoder, Recipe, Training
 
 @dataclass(frozen=True, eq=False)
 class InitialWeights:
-    """An encoder that is trained further.
-
-    Attributes:
-        file: Its file.
-        fingerprint: The file's SHA-256.
-        preparation: How pictures are prepared for it, which stays as it is.
-        weights: Of the encoder (``0.…``) and, where they were found, of its projector (``1.…``).
-        projector: Where the projector comes from, in words.
-    """
+    """An encoder that is trained further."""
 
     file: Path
-    fingerprint: str
-    preparation: Preparation
+    fingerprint: str  # the file's SHA-256
+    preparation: Preparation  # how pictures are prepared for it, which stays as it is
+    # of the encoder (``0.…``) and, where they were found, of its projector (``1.…``)
     weights: Mapping[str, Tensor]
-    projector: str
+    projector: str  # where the projector comes from, in words
 
     def prepared(self, span: Span | None) -> Preparation:
         """Its preparation; ``span`` is that of the pictures trained on now, if any are deep."""
         return replace(self.preparation, span=span or self.preparation.span)
 
     def check_channels(self, data: str, channels: int) -> None:
-        """Refuses pictures that it was not made for.
-
-        Raises:
-            InputError: If their channels are others.
-        """
+        """Refuses pictures that it was not made for."""
         if channels != self.preparation.channels:
             kinds = {1: "grey", 3: "colour"}
             taken = kinds[self.preparation.channels]
@@ -62,9 +51,6 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
 
     The projector is the checkpoint's, unless there is none or the recipe has another; then it is
     drawn, as for a new training.
-
-    Raises:
-        InputError: If the file is no encoder's, or another encoder's than the recipe says.
     """
     held, preparation = read_metadata(file)
     _check_same(file, held, recipe.encoder)
@@ -112,14 +98,7 @@ def _projector(checkpoint: Path, recipe: Recipe) -> tuple[dict[str, Tensor], str
 def networks(
     recipe: Recipe, shape: tuple[int, int, int], start: Mapping[str, Tensor] | None = None
 ) -> tuple[nn.Module, nn.Sequential]:
-    """The encoder, drawn or with its start's weights, and the encoder with its projector.
-
-    Args:
-        recipe: Every number of the run.
-        shape: Height, width and channels of the images.
-        start: Weights of the encoder (``0.…``) and of the projector (``1.…``) that an earlier
-            training left; what is not in it stays.
-    """
+    """The encoder, drawn or with its start's weights, and the encoder with its projector."""
     # Where training goes on from weights, views may be smaller than the images.
     size = recipe.views.size if recipe.encoder.start else shape[0]
     encoder = initial_encoder(recipe.encoder, channels=shape[2], size=size)
@@ -130,13 +109,7 @@ def networks(
 
 
 def parameter_groups(encoder: nn.Module, model: nn.Module, training: Training) -> list[Any]:
-    """The model's parameters for an optimiser; in two groups if the encoder's rate is another.
-
-    Args:
-        encoder: The part of the model whose rate is ``training.encoder_rate`` of the others'.
-        model: The encoder with its projector.
-        training: The recipe's section.
-    """
+    """The model's parameters for an optimiser; in two groups if the encoder's rate is another."""
     if training.encoder_rate == 1:
         return list(model.parameters())
     own = list(encoder.parameters())

@@ -31,16 +31,7 @@ Loss = Callable[[Tensor, Tensor], Terms]
 
 
 class Step:
-    """Takes the steps of a training, and measures its objective on test views.
-
-    Args:
-        both: The model.
-        optimizer: What changes its weights.
-        fabric: Device and precision.
-        recipe: Every number of the run.
-        batch: Images in the global batch.
-        say: Prints a line.
-    """
+    """Takes the steps of a training, and measures its objective on test views."""
 
     def __init__(
         self,
@@ -113,12 +104,6 @@ class TwoViews:
 
     The twin has the model's own parameters, and statistics of BatchNorm apart, which are joined to
     the model's after each step in the order of the views.
-
-    Args:
-        model: Views (B, C, H, W) to embeddings (B, D); on the training device.
-        wrapped: The same as Fabric has set it up.
-        fabric: Device and precision.
-        training: The recipe's section.
     """
 
     def __init__(

@@ -43,17 +43,11 @@ _AXES = 1.2
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What an encoder is trained on, in memory or streamed, and how it is prepared.
+    """What an encoder is trained on, in memory or streamed, and how it is prepared."""
 
-    Attributes:
-        train: Images that teach.
-        test: Images for the test curves; a single one gives none.
-        preparation: How images are prepared for the encoder.
-    """
-
-    train: BatchSource
-    test: BatchSource
-    preparation: Preparation
+    train: BatchSource  # images that teach
+    test: BatchSource  # images for the test curves; a single one gives none
+    preparation: Preparation  # how images are prepared for the encoder
 
 
 def data_of_arrays(
@@ -66,12 +60,7 @@ def data_of_arrays(
 ) -> TrainingData:
     """Two augmented views of each picture in memory.
 
-    Args:
-        recipe: Its views, and its encoder's start, whose preparation is taken if it has one.
-        train: Pictures (N, S, S, C) uint8.
-        test: Pictures for the test curves; None for no curves.
-        span: The values of pictures of more than 8 bits that became 0 and 255.
-        initial: An earlier encoder, whose preparation is kept.
+    Shapes: train (N, S, S, C) uint8.
     """
     made = preparation_for(train, recipe.encoder, span)
     made = made if initial is None else initial.prepared(span)
@@ -120,29 +109,6 @@ def train_encoder(
     are in memory, and is saved; the time of both is held back from the minutes. Leaves
     ``encoder.safetensors``, an encoder for each of ``training.keep_epochs``, and what `pretrain`
     writes.
-
-    Args:
-        data: What it is trained on.
-        recipe: Every number of the run.
-        folder: An existing folder.
-        engine: Device, precision and ranks.
-        epochs: Passes over the pictures; None for what the recipe and the minutes make of them.
-        minutes: What all of it may take; None for all epochs.
-        settings: The user's ``section.field=value``; epochs set there are the most, see
-            `vicinal.training.budget.most_epochs`.
-        initial: An earlier encoder, with whose weights the training begins.
-        choose: Decides whether the trained network is kept, such as
-            `vicinal.evaluations.own_view.keep_better`; None to keep it.
-        log: Where else the losses go, one of `vicinal.training.log.LOGS`.
-        title: What the progress calls the training.
-        quiet: Whether nothing is shown.
-
-    Returns:
-        The encoder, pictures (B, C, S, S) to representations (B, F); on several ranks only the
-        first one's is whole.
-
-    Raises:
-        InputError: As `pretrain`, or if the log cannot be had.
     """
     made = data.preparation
     pixels = data.train.pixels if isinstance(data.train, ArrayBatches) else None
@@ -198,11 +164,7 @@ def add_patches(
     neighbours by cosine then weigh common differences less and rare ones more. docs/recipes.md
     has what it is worth.
 
-    Args:
-        network: Normalised images (B, C, S, S) float32 to numbers (B, F), on any device.
-        pixels: Array (N, S, S, C) uint8, what it was trained on.
-        recipe: The recipe.
-        made: How images are prepared for it.
+    Shapes: pixels (N, S, S, C) uint8.
     """
     if not recipe.encoder.patches:
         return network
@@ -229,13 +191,7 @@ def estimate_seconds(
 ) -> float:
     """Seconds that a choice and `add_patches` will take, by a batch of pictures now.
 
-    Args:
-        network: As in `add_patches`, before its training; only its mode changes.
-        pixels: Array (N, S, S, C) uint8.
-        recipe: The recipe.
-        made: How images are prepared for it.
-        clock: Tells seconds.
-        compared: Pictures that the choice embeds.
+    Shapes: pixels (N, S, S, C) uint8.
     """
     network.eval()
     pictures, rng = _drawn(pixels, recipe)

@@ -68,14 +68,7 @@ class Augment:
     ) -> Tensor:
         """Makes one view of each image.
 
-        Args:
-            pixels: Tensor (B, H, W, 1 or 3) uint8, on any device.
-            generator: A CPU generator; the same state gives the same views.
-            rows: Tensor (n,) bool with B true: the images are these rows of n, and what is done
-                to them is drawn as for all n; None for all there are.
-
-        Returns:
-            Tensor (B, C, size, size) float32 on the device of ``pixels``, channels_last.
+        Shapes: pixels (B, H, W, 1 or 3) uint8; the result (B, C, size, size) float32.
         """
         batch, height, width, channels = pixels.shape
         assert channels == len(self.mean) == len(self.std)
@@ -149,13 +142,7 @@ class Augment:
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """The test transform: images as they are, normalised.
 
-    Args:
-        pixels: Tensor (B, H, W, C) uint8, on any device.
-        mean: Mean of each of the C channels, in units where white is 1.
-        std: Standard deviation of each channel, in the same units, above 0.
-
-    Returns:
-        Tensor (B, C, H, W) float32 on the same device, channels_last.
+    Shapes: pixels (B, H, W, C) uint8; the result (B, C, H, W) float32.
     """
     batch, height, width, channels = pixels.shape
     # A row is as long as W · C numbers this way, where it would be C: much faster.
@@ -201,44 +188,24 @@ NO_HUE = BLENDS + 1
 
 
 class Parameters(NamedTuple):
-    """What is done to each of B images; the first dimension of each is B.
+    """What is done to each of B images; the first dimension of each is B."""
 
-    Attributes:
-        box: int64 (B, 4), the crop's top, left, height and width in pixels.
-        flip: bool (B,), mirrored left to right.
-        degrees: float32 (B,), the rotation's angle.
-        blends: float32 (B, 3, 3), weights of three blends in their order, see `blend`.
-        hue_place: int64 (B,), how many blends come before the hue is turned; NO_HUE: never.
-        turn: float32 (B,), the hue's turn as a share of the colour circle.
-        grey: bool (B,), turned grey.
-        blurred: bool (B,), blurred.
-        sigma: float32 (B,), the blur's standard deviation in pixels.
-        solarised: bool (B,), solarised.
-    """
-
-    box: Tensor
-    flip: Tensor
-    degrees: Tensor
-    blends: Tensor
-    hue_place: Tensor
-    turn: Tensor
-    grey: Tensor
-    blurred: Tensor
-    sigma: Tensor
-    solarised: Tensor
+    box: Tensor  # int64 (B, 4), the crop's top, left, height and width in pixels
+    flip: Tensor  # bool (B,), mirrored left to right
+    degrees: Tensor  # float32 (B,), the rotation's angle
+    blends: Tensor  # float32 (B, 3, 3), weights of three blends in their order, see `blend`
+    hue_place: Tensor  # int64 (B,), how many blends come before the hue is turned; NO_HUE: never
+    turn: Tensor  # float32 (B,), the hue's turn as a share of the colour circle
+    grey: Tensor  # bool (B,), turned grey
+    blurred: Tensor  # bool (B,), blurred
+    sigma: Tensor  # float32 (B,), the blur's standard deviation in pixels
+    solarised: Tensor  # bool (B,), solarised
 
 
 def draw_parameters(
     views: Views, shape: tuple[int, int, int], batch: int, generator: torch.Generator
 ) -> Parameters:
-    """Draws what is done to each image, on the CPU.
-
-    Args:
-        views: The recipe's section.
-        shape: Height, width and channels of the images.
-        batch: How many images there are.
-        generator: A CPU generator.
-    """
+    """Draws what is done to each image, on the CPU."""
 
     def uniform(low: float, high: float, *more: int) -> Tensor:
         drawn = torch.rand(batch, *more, generator=generator, dtype=torch.float64)
@@ -302,10 +269,6 @@ def moved(values: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 
     Dozens of small parameters a step would be dozens of copies, and a copy from memory that is
     not pinned makes the host wait. So their bytes are laid end to end in one pinned tensor.
-
-    Args:
-        values: CPU tensors of any shapes and dtypes.
-        device: Where to; on the CPU they are returned as they are.
     """
     if device.type != "cuda":
         return [value.to(device) for value in values]

@@ -18,14 +18,8 @@ def resized_crop(images: Tensor, box: Tensor, size: int, flip: Tensor | None = N
     Agrees with ``torchvision.transforms.v2.functional.resized_crop(antialias=True)``,
     followed by ``horizontal_flip`` where ``flip`` says so.
 
-    Args:
-        images: Tensor (B, C, H, W) float32.
-        box: Tensor (B, 4) int64: top, left, height and width of each box, in pixels.
-        size: Height and width of the result, in pixels.
-        flip: Tensor (B,) bool, the images to mirror left to right; None for none.
-
-    Returns:
-        Tensor (B, C, size, size) float32.
+    Shapes: images (B, C, H, W) float32; box (B, 4) int64; flip (B,) bool; the result (B, C, size,
+    size) float32.
     """
     top, left, height, width = box.unbind(dim=1)
     rows = _resampling_matrix(top, height, images.shape[2], size)
@@ -38,12 +32,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
     Agrees with ``torchvision.transforms.v2.functional.rotate`` on tensors.
 
-    Args:
-        images: Tensor (B, C, H, W) float32.
-        degrees: Tensor (B,) float32, the angles.
-
-    Returns:
-        Tensor (B, C, H, W) float32.
+    Shapes: images (B, C, H, W) float32; degrees (B,) float32; the result (B, C, H, W) float32.
     """
     height, width = images.shape[2:]
     angle = torch.deg2rad(degrees)
@@ -60,13 +49,7 @@ def blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
 
     Agrees with ``torchvision.transforms.v2.functional.gaussian_blur``.
 
-    Args:
-        images: Tensor (B, C, S, S) float32, square.
-        sigma: Tensor (B,) float32, standard deviations in pixels, above 0.
-        kernel: Side of the kernel in pixels, odd, at most 2 S - 1.
-
-    Returns:
-        Tensor (B, C, S, S) float32.
+    Shapes: images (B, C, S, S) float32; sigma (B,) float32; the result (B, C, S, S) float32.
     """
     size = images.shape[3]
     offset = torch.arange(kernel, device=images.device) - kernel // 2

@@ -24,16 +24,7 @@ class Pairs(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, or of some of its rows.
 
-        Args:
-            pixels: Tensor (N, H, W, C) uint8, all images, on the training device.
-            index: Tensor (B,) int64 on the CPU, the images of the batch.
-            generator: A CPU generator; the same state gives the same pairs.
-            rows: The rows of the batch whose pairs are made, drawn as part of the whole batch;
-                of other rows ``index`` is not read.
-
-        Returns:
-            Two tensors (B, C, S, S) float32 on the device of ``pixels``, channels_last:
-            row i of each is one of image ``index[rows][i]``'s pair.
+        Shapes: pixels (N, H, W, C) uint8; index (B,) int64; the result (B, C, S, S) float32.
         """
 
 
@@ -67,21 +58,11 @@ class GeneratedNeighbours:
 
 @dataclass(frozen=True, eq=False)
 class MinedNeighbours:
-    """An image and one of its neighbours, drawn anew each time, neither augmented.
+    """An image and one of its neighbours, drawn anew each time, neither augmented."""
 
-    Attributes:
-        neighbours: Tensor (N, k) int64 on the CPU, positions of each image's neighbours.
-        mean: Mean of each channel, in units where white is 1.
-        std: Standard deviation of each channel, in the same units, above 0.
-
-    Raises:
-        InputError: If ``neighbours`` has the wrong shape, names an image that is not
-            there, or names an image as its own neighbour.
-    """
-
-    neighbours: Tensor
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    neighbours: Tensor  # tensor (N, k) int64 on the CPU, positions of each image's neighbours
+    mean: tuple[float, ...]  # mean of each channel, in units where white is 1
+    std: tuple[float, ...]  # standard deviation of each channel, in the same units, above 0
 
     def __post_init__(self) -> None:
         if self.neighbours.ndim != 2 or self.neighbours.shape[1] == 0:
@@ -109,11 +90,7 @@ class MinedNeighbours:
         generator: torch.Generator,
         rows: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Makes the pairs of a batch, see `Pairs`.
-
-        Raises:
-            InputError: If there are not as many images as rows of ``neighbours``.
-        """
+        """Makes the pairs of a batch, see `Pairs`."""
         if len(pixels) != len(self.neighbours):
             raise InputError(
                 f"{len(self.neighbours)} rows of mined neighbours cannot serve "
