@@ -14,6 +14,7 @@ from PIL import Image
 from measuring import exponent, extra_memory, interleaved, ratio, say, section, table, versions
 from vicinal.cores import set_threads
 from vicinal.images import load_parts
+from vicinal.images.decoding import Decoding
 
 SIZE = 96
 PHOTOS, SIDE = 160, 2000  # of 3 megapixels, as a telephone sends them
@@ -102,7 +103,7 @@ def written(folder: Path, count: int, side: int) -> Path:
 
 def ours(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as data:
-        load_parts(f"folder:{folder}/all", size=SIZE, channels=3, data_dir=Path(data))
+        load_parts(f"folder:{folder}/all", Decoding(SIZE, 3), data_dir=Path(data))
 
 
 def on_one_core(folder: Path) -> None:

@@ -34,6 +34,7 @@ from vicinal.evaluations.anomalies import anomaly_scores
 from vicinal.explore.request import Request
 from vicinal.explore.run import explore
 from vicinal.images import ImageSet, load_parts
+from vicinal.images.decoding import Decoding
 from vicinal.images.in_memory import squares
 from vicinal.recipes import read_recipe
 from vicinal.representations.neighbours import nearest, unit_length
@@ -68,7 +69,7 @@ class Pictures:
 def pictures(name: str, limit: int, cache: Path) -> Pictures:
     """Reads a folder, written first if it is not there."""
     place = folder(name, limit, cache)
-    parts = load_parts(f"folder:{place}", size=SIDE, channels=None, data_dir=cache / "decoded")
+    parts = load_parts(f"folder:{place}", Decoding(SIDE), data_dir=cache / "decoded")
     train = parts[0].images
     assert train.labels is not None
     test, odd = train.pixels[:0], np.zeros(0, np.bool_)

@@ -27,6 +27,7 @@ from vicinal.encoder.pretrained import PRETRAINED, open_start
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images import load_parts
+from vicinal.images.decoding import Decoding
 
 MOST = 5_000
 SIZE = 32
@@ -82,7 +83,7 @@ def photographs() -> tuple[NDArray[np.uint8], Labels]:
 def icons() -> tuple[NDArray[np.uint8], Labels]:
     """Debian's oxygen-icon-theme, 128×128, by category."""
     root = debian("oxygen-icon-theme", CACHE) / "usr/share/icons/oxygen/base/128x128"
-    return _first(load_parts(f"folder:{root}", size=SIZE, channels=3)[0].images)
+    return _first(load_parts(f"folder:{root}", Decoding(SIZE, 3))[0].images)
 
 
 def clipart() -> tuple[NDArray[np.uint8], Labels]:

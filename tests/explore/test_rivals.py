@@ -10,12 +10,13 @@ from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.evaluations.own_view import own_view, views_of
 from vicinal.explore.health import PRETRAINED_RIVAL, RIVALS, hold_against_rivals
 from vicinal.images import load_parts
+from vicinal.images.decoding import Decoding
 from vicinal.recipes.recipe import Encoder
 
 
 @pytest.fixture(scope="module")
 def pixels(photos: Path) -> np.ndarray:
-    return load_parts(f"folder:{photos}", size=32, channels=None)[0].images.pixels
+    return load_parts(f"folder:{photos}", Decoding(32))[0].images.pixels
 
 
 def test_views_are_pictures_and_follow_the_seed(pixels: np.ndarray) -> None:

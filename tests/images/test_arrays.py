@@ -5,6 +5,7 @@ import pytest
 
 from vicinal.errors import InputError
 from vicinal.images import arrays, load, load_parts
+from vicinal.images.decoding import Decoding
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
 
@@ -14,7 +15,7 @@ def test_an_npy_of_the_size_is_not_copied(tmp_path: Path):
     images, _ = arrays.load(str(tmp_path / "set.npy"))
     assert isinstance(images.place.pixels, np.memmap)
     images.place.pixels[:] = 0  # never reaches the file
-    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", size=8, channels=3, data_dir=tmp_path)
+    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", Decoding(8, 3), data_dir=tmp_path)
     np.testing.assert_array_equal(part.images.pixels, PIXELS)
     assert part.images.ids[[0, -1]].tolist() == ["000000", "000019"]
     assert (part.images.labels, part.images.name, part.paths) == (None, "set", None)
@@ -43,7 +44,7 @@ def test_an_npz_has_labels(tmp_path: Path, labels, names, codes):
 )
 def test_grey_and_whole_floats(tmp_path: Path, pixels):
     np.save(tmp_path / "set.npy", pixels)
-    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", size=8, channels=1, data_dir=tmp_path)
+    (part,) = load_parts(f"numpy:{tmp_path}/set.npy", Decoding(8, 1), data_dir=tmp_path)
     np.testing.assert_array_equal(part.images.pixels[..., 0], PIXELS[..., 0])
 
 

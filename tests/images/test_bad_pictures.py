@@ -13,6 +13,7 @@ from PIL import Image
 from vicinal.errors import InputError
 from vicinal.files import as_path, as_text
 from vicinal.images import Skipped, decoding, load, load_anomalies, load_parts
+from vicinal.images.decoding import Decoding
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -124,7 +125,7 @@ def test_bad_ones_are_skipped_with_their_reason_and_good_ones_kept(corpus: Path,
 
 
 def test_good_ones_have_the_pixels_that_they_show(corpus: Path, tmp_path: Path):
-    (part,) = load_parts(f"folder:{corpus}", size=8, channels=3, data_dir=tmp_path)
+    (part,) = load_parts(f"folder:{corpus}", Decoding(8, 3), data_dir=tmp_path)
     pixels = dict(zip(part.images.ids.tolist(), part.images.pixels, strict=True))
     expected = {
         "1x1.png": (1, 2, 3),
@@ -218,7 +219,7 @@ def test_names_that_are_no_utf8_have_ids_of_their_own_and_lead_back(tmp_path: Pa
                 file.write(encoded(Image.new("L", (8, 8), number)))
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    (part,) = load_parts(f"folder:{folder}", size=8, channels=1, data_dir=tmp_path)
+    (part,) = load_parts(f"folder:{folder}", Decoding(8, 1), data_dir=tmp_path)
     found = {os.fsencode(as_path(name)): name for name in part.images.ids.tolist()}
     assert set(found) == set(names)
     assert found[b"caf\xc3\xa9.png"] == "café.png"

@@ -168,16 +168,14 @@ def deep(folder: Path, low: float, high: float, kind: type, count: int = 5) -> P
 def test_more_than_eight_bits_are_scaled_by_the_range_of_the_set(
     tmp_path: Path, capsys, low, high, kind
 ):
-    (part,) = load_parts(
-        deep(tmp_path / "d", low, high, kind), size=32, channels=None, data_dir=tmp_path
-    )
+    (part,) = load_parts(deep(tmp_path / "d", low, high, kind), Decoding(32), data_dir=tmp_path)
     assert (part.images.pixels.min(), part.images.pixels.max()) == (0, 255)
     assert len(np.unique(part.images.pixels)) == 256
     assert part.images.channels == 1
     assert part.images.span == pytest.approx((low, high))
     line = f"d: 5 pictures of more than 8 bits, scaled by the range of the set: {low:g} to {high:g}"
     assert line in capsys.readouterr().err
-    again = load_parts(tmp_path / "d", size=32, channels=None, data_dir=tmp_path)  # from the store
+    again = load_parts(tmp_path / "d", Decoding(32), data_dir=tmp_path)  # from the store
     np.testing.assert_array_equal(again[0].images.pixels, part.images.pixels)
     assert line in capsys.readouterr().err
 
@@ -253,11 +251,11 @@ def test_a_transparent_picture_looks_the_same_from_everywhere(tmp_path: Path):
     for number, picture in enumerate(pictures):
         picture.save(tmp_path / "set" / f"{number}.png")
     np.save(tmp_path / "a.npy", np.stack([np.asarray(picture) for picture in pictures]))
-    (part,) = load_parts(tmp_path / "set", size=16, channels=None, data_dir=tmp_path)
+    (part,) = load_parts(tmp_path / "set", Decoding(16), data_dir=tmp_path)
     expected = part.images.pixels
     arrays = np.stack([np.asarray(picture) for picture in pictures])
     for pixels in (
-        load_parts(tmp_path / "a.npy", size=16, channels=None, data_dir=tmp_path)[0].images.pixels,
+        load_parts(tmp_path / "a.npy", Decoding(16), data_dir=tmp_path)[0].images.pixels,
         vicinal.from_images(pictures, data_dir=tmp_path).pixels,
         vicinal.from_images(arrays, data_dir=tmp_path).pixels,
         squares(arrays, 16, None).pixels,
@@ -279,7 +277,7 @@ def test_sizes_are_those_of_the_upright_original(tmp_path: Path):
     Image.new("RGB", (400, 300)).save(tmp_path / "set" / "0.jpg", exif=exif)
     Image.new("RGB", (50, 20)).save(tmp_path / "set" / "1.png")
     for _ in range(2):  # decoded, and from the store
-        (part,) = load_parts(tmp_path / "set", size=8, channels=3, data_dir=tmp_path)
+        (part,) = load_parts(tmp_path / "set", Decoding(8, 3), data_dir=tmp_path)
         assert part.images.sizes.tolist() == [[300, 400], [50, 20]]
     found = square(tmp_path / "set" / "0.jpg", "", Decoding(8, 3))
     assert (found.width, found.height) == (300, 400)

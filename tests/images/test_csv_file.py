@@ -8,6 +8,7 @@ from PIL import Image
 from vicinal.errors import InputError
 from vicinal.files import as_text, write_csv
 from vicinal.images import csv_file, load, load_parts
+from vicinal.images.decoding import Decoding
 
 
 def pictures(folder: Path, *names: str) -> None:
@@ -46,7 +47,7 @@ def test_all_kinds_of_paths_and_no_labels(tmp_path: Path):
     write_csv(tmp_path / "list.csv", ["path"], [[name] for name in names])
     text = (tmp_path / "list.csv").read_text("utf-8")
     (tmp_path / "list.csv").write_text("\ufeff" + text, "utf-8")  # as Excel does
-    (part,) = load_parts(f"csv:{tmp_path}/list.csv", size=4, channels=1, data_dir=tmp_path)
+    (part,) = load_parts(f"csv:{tmp_path}/list.csv", Decoding(4, 1), data_dir=tmp_path)
     assert part.images.labels is None
     assert part.images.ids.tolist() == names
     assert part.images.pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50, 0]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import hub, load, load_parts
+from vicinal.images.decoding import Decoding
 
 datasets = pytest.importorskip("datasets")
 
@@ -79,7 +80,7 @@ def test_bad_rows_are_skipped(tmp_path: Path, monkeypatch):
     cells[3], cells[7] = {"bytes": b"no picture", "path": None}, None
     held = datasets.Dataset.from_dict({"photo": cells}, features=held.features, split="train")
     served(monkeypatch, train=held)
-    (part,) = load_parts("hub:any/set", size=4, channels=1, data_dir=tmp_path)
+    (part,) = load_parts("hub:any/set", Decoding(4, 1), data_dir=tmp_path)
     assert part.images.pixels[:, 0, 0, 0].tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
     assert part.images.ids.tolist() == [f"{row:06d}" for row in (0, 1, 2, 4, 5, 6, 8, 9)]
     assert [(one.path, one.reason) for one in part.images.skipped] == [

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import folder, hub, load, load_parts, named, parquet
+from vicinal.images.decoding import Decoding
 from vicinal.images.labels_and_parts import part_of
 
 datasets = pytest.importorskip("datasets")
@@ -127,7 +128,7 @@ def test_cells_of_any_library(tmp_path: Path, kind):
         "paths": lambda: pl.DataFrame({"file_name": [f"i/{n}" for n in names]}).write_parquet(path),
     }
     tables[kind]()
-    (part,) = load_parts(path, size=8, channels=3, data_dir=tmp_path / "c")
+    (part,) = load_parts(path, Decoding(8, 3), data_dir=tmp_path / "c")
     assert part.images.pixels[:, 0, 0, 0].tolist() == list(range(10))
 
 

@@ -136,7 +136,7 @@ def test_what_systems_leave_behind_is_no_picture_of_the_users(tmp_path: Path):
 def test_a_pattern_excludes_files_and_folders(tmp_path: Path, capsys, patterns, ids):
     for name in ("cat/a.png", "cat/a_small.png", "cat/drafts/b.png", "dog/c.png"):
         picture(tmp_path / "set" / name)
-    (part,) = load_parts(tmp_path / "set", size=4, channels=3, data_dir=tmp_path, exclude=patterns)
+    (part,) = load_parts(tmp_path / "set", Decoding(4, 3), data_dir=tmp_path, exclude=patterns)
     assert part.images.ids.tolist() == ids
     assert " excluded" in capsys.readouterr().err
     assert not excluded("dog/c.png", ("c", "og", "dog.png"))

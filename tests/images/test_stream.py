@@ -260,7 +260,7 @@ def test_other_commands_take_tar_files_and_shards_too(tars: Path, tmp_path: Path
         expected = Image.open(io.BytesIO(picture(number, grey=number >= 20))).convert("RGB")
         assert np.array_equal(pixels, np.asarray(expected))
     write_source(f"tar:{tars}/part-*.tar", tmp_path / "made", size=8, data_dir=tmp_path)
-    (part,) = load_parts(f"shards:{tmp_path}/made", size=8, channels=None, data_dir=tmp_path)
+    (part,) = load_parts(f"shards:{tmp_path}/made", Decoding(8), data_dir=tmp_path)
     assert part.images.pixels.shape == (30, 8, 8, 3)
     with pytest.raises(InputError, match=r"a.tar: no such file"):
         source_parts("tar:a.tar")

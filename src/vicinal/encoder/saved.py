@@ -18,7 +18,8 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.patches import Joined, PatchFilters, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
-from vicinal.images.decoding import INTERPOLATIONS
+from vicinal.images.decoding import INTERPOLATIONS, Decoding
+from vicinal.images.opening import MOST_PIXELS
 from vicinal.recipes.recipe import Encoder
 
 LARGEST = 4096
@@ -37,6 +38,17 @@ class Preparation:
     # the values of pictures of more than 8 bits that become 0 and 255, as they did in the
     # training set; None if it had none such
     span: tuple[float, float] | None = None
+
+    def decoding(self, *, max_pixels: int = MOST_PIXELS, no_deep: str = "") -> Decoding:
+        """How pictures are decoded for the encoder; the options are those of `Decoding`."""
+        return Decoding(
+            self.size,
+            self.channels,
+            interpolation=self.interpolation,
+            span=self.span,
+            max_pixels=max_pixels,
+            no_deep=no_deep,
+        )
 
 
 def save_encoder(

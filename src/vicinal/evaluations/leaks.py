@@ -212,15 +212,9 @@ def read_pictures(
         whole = Representations.load(source)
         small, why = _pixels_behind(whole)
         return Pictures(whole, small, True, why)
-    parts = load_parts(
-        source,
-        size=SIZE,
-        channels=3,
-        data_dir=data_dir,
-        exclude=exclude,
-        max_pixels=max_pixels,
-        whole=True,  # a copy may lack a part of any side
-    )
+    # Whole, as a copy may lack a part of any side.
+    how = decoding.Decoding(SIZE, 3, whole=True, max_pixels=max_pixels)
+    parts = load_parts(source, how, data_dir=data_dir, exclude=exclude)
     small = np.concatenate([made_small(part.images.pixels) for part in parts])
     fields = small.reshape(len(small), _FIELDS, 4, _FIELDS, 4, 3).mean(axis=(2, 4)) / 255
     array = fields.reshape(len(small), -1).astype(np.float32)

@@ -424,8 +424,7 @@ def _source_pixels(embeddings: Representations, parameter: str) -> dict[str, NDA
     folder = origin.get("data_dir")
     parts = load_parts(
         origin["source"],
-        size=origin["size"],
-        channels=origin["channels"],
+        decoding.Decoding(origin["size"], origin["channels"]),
         data_dir=None if folder is None else Path(folder),
     )
     return {

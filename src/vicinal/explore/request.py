@@ -13,6 +13,7 @@ from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, Part, load_parts
+from vicinal.images.decoding import Decoding
 from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import resolve_recipe
@@ -147,25 +148,14 @@ def load_pictures(
     Raises:
         InputError: If they cannot be read.
     """
-    channels = span = None
     if recipe is not None:
         size, interpolation = form_of(recipe)
+        how = Decoding(size, interpolation=interpolation, max_pixels=request.max_pixels)
     else:
         assert request.encoder is not None
         _, made = load_encoder(encoder_file(request.encoder))
-        size, channels, interpolation = made.size, made.channels, made.interpolation
-        span = made.span
-    return load_parts(
-        data,
-        size=size,
-        channels=channels,
-        data_dir=request.data_dir,
-        interpolation=interpolation,
-        span=span,
-        exclude=request.exclude,
-        max_pixels=request.max_pixels,
-        choose=choose,
-    )
+        how = made.decoding(max_pixels=request.max_pixels)
+    return load_parts(data, how, data_dir=request.data_dir, exclude=request.exclude, choose=choose)
 
 
 def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[str, Any]:

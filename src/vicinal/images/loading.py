@@ -180,16 +180,11 @@ class Part:
 
 def load_parts(
     source: str | os.PathLike[str],
+    how: Decoding,
     *,
-    size: int,
-    channels: int | None,
     data_dir: Path | None = None,
-    interpolation: str = "bilinear",
-    span: Span | None = None,
     exclude: Sequence[str] = (),
-    max_pixels: int = MOST_PIXELS,
     choose: Callable[[str | None, PictureList], PictureList] | None = None,
-    whole: bool = False,
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
@@ -202,14 +197,6 @@ def load_parts(
     if choose is not None:
         chosen = [(split, choose(split, images)) for split, images in parts]
         parts = [(split, images) for split, images in chosen if len(images)]
-    how = Decoding(
-        size,
-        channels,
-        whole=whole,
-        interpolation=interpolation,
-        span=span,
-        max_pixels=max_pixels,
-    )
     made = [
         Part(split, found, images.take(good).paths())
         for (split, images), (found, good) in zip(

@@ -88,16 +88,8 @@ def embed_source(
     """Embeds every image of a source that can be used; training part first where it has parts."""
     file = encoder_file(encoder)
     _, preparation = load_encoder(file)
-    parts = load_parts(
-        data,
-        size=preparation.size,
-        channels=preparation.channels,
-        data_dir=data_dir,
-        interpolation=preparation.interpolation,
-        span=preparation.span,
-        exclude=exclude,
-        max_pixels=max_pixels,
-    )
+    how = preparation.decoding(max_pixels=max_pixels)
+    parts = load_parts(data, how, data_dir=data_dir, exclude=exclude)
     return embed_parts(parts, file, data, device=device, data_dir=data_dir)
 
 

@@ -161,16 +161,9 @@ class PieceEmbedder:
 
     def decoded(self, piece: Piece) -> images.Part:
         """The pictures of a piece, on all of this worker's threads."""
-        made = self.preparation
-        how = Decoding(
-            made.size,
-            made.channels,
-            interpolation=made.interpolation,
-            span=made.span,
-            max_pixels=self.origin["max_pixels"],
-            no_deep=_DEEP,  # only all pieces together would show their range
-        )
-        return decode(piece, how)
+        # No picture of more than 8 bits: only all pieces together would show their range.
+        most = self.origin["max_pixels"]
+        return decode(piece, self.preparation.decoding(max_pixels=most, no_deep=_DEEP))
 
     def written(self, piece: Piece) -> EmbeddedPiece | None:
         """The part of a piece, if it is there already."""
