@@ -10,7 +10,7 @@ import pytest
 from vicinal.errors import InputError
 from vicinal.recipes.recipe import Training
 from vicinal.training.budget import Budget, check_minutes, most_epochs
-from vicinal.training.schedule import learning_rate
+from vicinal.training.optimizers import learning_rate
 
 TRAINING = Training(learning_rate=1.0, schedule="cosine", epochs=40, warmup_epochs=2.0)
 

@@ -14,10 +14,10 @@ from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Objective, Recipe, Training
 from vicinal.training import step as step_module
 from vicinal.training.checkpoint import Checkpoint
-from vicinal.training.compiling import WARM_UP, Step, graphed, replayed, set_rate
+from vicinal.training.compiling import WARM_UP, Step, graphed, replayed
 from vicinal.training.device import open_engine
 from vicinal.training.loop import ArrayBatches, pretrain
-from vicinal.training.optimizers import Lars, build_optimizer
+from vicinal.training.optimizers import Lars, build_optimizer, set_rate
 from vicinal.views import Augment, GeneratedNeighbours, channel_statistics
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from vicinal.recipes.recipe import Training
-from vicinal.training.schedule import learning_rate
+from vicinal.training.optimizers import learning_rate
 
 
 def rates(training: Training, steps: int = 100, per_epoch: int = 10) -> list[float]:

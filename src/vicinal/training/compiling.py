@@ -131,16 +131,6 @@ def replayed(
     return call
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives all groups a learning rate, or their share of it, where a graph reads it if any."""
-    for group in optimizer.param_groups:
-        own = rate * group.get("share", 1.0)
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(own)
-        else:
-            group["lr"] = own
-
-
 def _read_from_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=device)

@@ -19,16 +19,19 @@ from vicinal.recipes.recipe import Recipe
 from vicinal.training.batches import ArrayBatches, BatchSource, Position
 from vicinal.training.budget import Budget, Clock, Looks
 from vicinal.training.checkpoint import Checkpoint, worth_keeping
-from vicinal.training.compiling import compile_networks, set_rate
 from vicinal.training.device import kept_memory
 from vicinal.training.effective_rank import SAMPLE, sample_rank
 from vicinal.training.log import TrainingLog, named
-from vicinal.training.optimizers import build_optimizer
+from vicinal.training.optimizers import (
+    build_optimizer,
+    learning_rate,
+    parameter_groups,
+    set_rate,
+)
 from vicinal.training.pace import Threads
 from vicinal.training.recovery import Recovery
-from vicinal.training.schedule import learning_rate
-from vicinal.training.start import networks, parameter_groups, to_training
-from vicinal.training.step import Step, TwoViews
+from vicinal.training.start import networks, to_training
+from vicinal.training.step import Step
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -123,10 +126,8 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
-        compile_networks(model, recipe.training, fabric.device, log.say)
-        both = TwoViews(model, wrapped, fabric, recipe.training)
-        threads = Threads(run / "threads.csv", fabric.device, title, log.say, both.sides)
-        take = Step(both, optimizer, fabric, recipe, batch, log.say)
+        take = Step(model, wrapped, optimizer, fabric, recipe, batch, log.say)
+        threads = Threads(run / "threads.csv", fabric.device, title, log.say, take.sides)
         for epoch in budget.within(recovery.epochs(done, epochs)):
             generator = _generator(recipe.seed, epoch)
             after = checkpoint.position()

@@ -1,7 +1,8 @@
-"""Optimisers by name; LARS, whose step in each layer is a share of that layer's weights."""
+"""Optimisers by name, LARS among them; what they train, and at what learning rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,11 +28,7 @@ def build_optimizer(
             trust=training.trust,
             clip=training.trust_clip,
         )
-    kinds: dict[str, type[torch.optim.Adam]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
-    kind = kinds[training.optimizer]
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
     return kind(
         parameters,
         lr=training.learning_rate,
@@ -39,6 +36,37 @@ def build_optimizer(
         weight_decay=training.weight_decay,
         fused=True,
     )
+
+
+def parameter_groups(encoder: nn.Module, model: nn.Module, training: Training) -> list[Any]:
+    """The model's parameters for an optimiser; in two groups if the encoder's rate is another."""
+    if training.encoder_rate == 1:
+        return list(model.parameters())
+    own = list(encoder.parameters())
+    known = {id(parameter) for parameter in own}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"params": own, "share": training.encoder_rate}, {"params": others, "share": 1.0}]
+
+
+def learning_rate(place: float, steps: int, steps_per_epoch: float, training: Training) -> float:
+    """The rate at a place: a linear warm-up, then constant or half a cosine to 0."""
+    warmup = min(steps, round(training.warmup_epochs * steps_per_epoch))
+    if place < warmup:
+        return training.learning_rate * min(place + 1, warmup) / warmup
+    if training.schedule == "constant":
+        return training.learning_rate
+    progress = (place - warmup) / max(1, steps - warmup)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of all groups, each times its share; a CUDA graph reads a tensor."""
+    for group in optimizer.param_groups:
+        own = rate * group.get("share", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(own)
+        else:
+            group["lr"] = own
 
 
 class Lars(torch.optim.Optimizer):
@@ -68,14 +96,8 @@ class Lars(torch.optim.Optimizer):
         trust: float = 0.02,
         clip: bool = True,
     ) -> None:
-        settings = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "trust": trust,
-            "clip": clip,
-        }
-        super().__init__(parameters, settings)
+        momenta = {"momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(parameters, {"lr": lr, "trust": trust, "clip": clip} | momenta)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -16,8 +15,6 @@ from vicinal.objectives import directions, names_of_terms, of_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.checkpoint import Checkpoint
 from vicinal.training.log import NonBlockingRead
-
-_LOG = logging.getLogger(__name__)
 
 EVERY = 100
 """Steps between two looks at the terms; on a GPU a look sees what has arrived since the last."""
@@ -87,10 +84,8 @@ class Recovery:
         """The epochs from ``done`` on, counted from 0; one that was taken back comes again."""
         epoch = done
         while epoch < epochs:
-            self._again, self._read = (
-                False,
-                NonBlockingRead(),
-            )  # what is under way was of another epoch
+            self._again = False
+            self._read = NonBlockingRead()  # what is under way belongs to another epoch
             yield epoch
             epoch += not self._again
 

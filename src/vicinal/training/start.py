@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,16 +105,6 @@ def networks(
     model = nn.Sequential(encoder, head)
     model.load_state_dict(model.state_dict() | dict(start or {}))
     return encoder, model
-
-
-def parameter_groups(encoder: nn.Module, model: nn.Module, training: Training) -> list[Any]:
-    """The model's parameters for an optimiser; in two groups if the encoder's rate is another."""
-    if training.encoder_rate == 1:
-        return list(model.parameters())
-    own = list(encoder.parameters())
-    known = {id(parameter) for parameter in own}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
-    return [{"params": own, "share": training.encoder_rate}, {"params": others, "share": 1.0}]
 
 
 def to_training(model: nn.Module, encoder: nn.Module, training: Training) -> None:

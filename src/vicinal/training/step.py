@@ -20,7 +20,7 @@ from vicinal import cores, distributed
 from vicinal.objectives import Terms, directions, names_of_terms
 from vicinal.objectives import of_recipe as objective
 from vicinal.recipes.recipe import Recipe, Training
-from vicinal.training.compiling import compiles, graphed
+from vicinal.training.compiling import compile_networks, compiles, graphed
 from vicinal.views.augment import moved
 
 if TYPE_CHECKING:
@@ -35,22 +35,40 @@ class Step:
 
     def __init__(
         self,
-        both: TwoViews,
+        model: nn.Module,
+        wrapped: nn.Module,
         optimizer: torch.optim.Optimizer,
         fabric: Fabric,
         recipe: Recipe,
         batch: int,
         say: Callable[[str], None],
     ) -> None:
-        self._both, self._optimizer, self._recipe, self._say = both, optimizer, recipe, say
+        compile_networks(model, recipe.training, fabric.device, say)
+        self._both = TwoViews(model, wrapped, fabric, recipe.training)
+        self._optimizer, self._recipe, self._say = optimizer, recipe, say
         self._device, self._batch = fabric.device, batch
         self.prepare()
 
+    @property
+    def sides(self) -> int:
+        """How many views are computed at once, each with torch's number of threads."""
+        return self._both.sides
+
     def prepare(self) -> None:
-        """Has the step recorded again, as it must be where the optimiser's state lies elsewhere."""
-        learn = _learning(self._both, self._optimizer, self._recipe, self._batch)
+        """Makes the step anew: a CUDA graph needs it once a checkpoint has moved the state."""
         training = self._recipe.training
-        self._learn = graphed(learn, self._optimizer, training, self._device, self._say)
+        self._learn = graphed(self._step, self._optimizer, training, self._device, self._say)
+
+    def _step(self, view_a: Tensor, view_b: Tensor, *slices: Tensor) -> Tensor:
+        """Two views through the model, the loss and its gradient, new weights; the terms (T,)."""
+        self._optimizer.zero_grad(set_to_none=True)
+        terms = self._both.gradient(
+            view_a,
+            view_b,
+            lambda z_a, z_b: _terms(z_a, z_b, self._recipe, self._batch, *slices),
+        )
+        self._optimizer.step()
+        return _stacked(terms, self._recipe)
 
     def __call__(self, view_a: Tensor, view_b: Tensor, epoch: int, step: int) -> Tensor:
         """The terms (T,) of a step on this rank's views (b, C, S, S) of the batch."""
@@ -68,22 +86,6 @@ class Step:
         recipe, width = self._recipe, self._recipe.projector.widths[-1]
         drawn = directions(recipe.objective, width, recipe.seed, epoch + 1, step + 1)
         return moved(drawn, self._device) if drawn else drawn
-
-
-def _learning(
-    both: TwoViews, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: int
-) -> Callable[..., Tensor]:
-    """Two views through the model, the loss and its gradient, new weights."""
-
-    def learn(view_a: Tensor, view_b: Tensor, *slices: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        terms = both.gradient(
-            view_a, view_b, lambda z_a, z_b: _terms(z_a, z_b, recipe, batch, *slices)
-        )
-        optimizer.step()
-        return _stacked(terms, recipe)
-
-    return learn
 
 
 def _terms(z_a: Tensor, z_b: Tensor, recipe: Recipe, batch: int, *slices: Tensor) -> Terms:
