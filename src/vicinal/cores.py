@@ -113,11 +113,7 @@ def read(proc: Path = PROC) -> Reading:
 
 
 def others(before: Reading, after: Reading) -> float:
-    """How many cores other processes kept busy between two readings, at least 0.
-
-    Where the system counts no processor time, the load of the last minute stands for it, and
-    where it counts nothing, no other process is known of.
-    """
+    """How many cores other processes kept busy between two readings; by the load if no time is known."""
     seconds = after.at - before.at
     own = (after.own - before.own) / seconds
     if before.busy is not None and after.busy is not None:
@@ -181,7 +177,7 @@ def run_in_threads(
 ) -> Iterator[R]:
     """Does pieces of work, as many at once as there are workers; results in the pieces' order.
 
-    Within a piece, and with one worker, pieces are done one after the other where they are.
+    Within a piece, and with one worker, it does one piece after the other.
     """
     import torch
 
@@ -264,11 +260,7 @@ def threads() -> int:
 
 
 def cores() -> int:
-    """Cores for work that never waits for its slowest part: decoders, processes side by side.
-
-    Such work loses nothing where another process has a core for a while, so this does not depend
-    on how busy the machine is.
-    """
+    """Cores for work that never waits for its slowest part, however busy the machine is."""
     return _state.held or allowed_cores()
 
 
@@ -279,10 +271,9 @@ def most() -> int:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """A piece of work whose threads fit the machine; afterwards there are as many as before.
+    """Fits the threads of a piece of work to the machine, up to torch's number at its start.
 
-    It may have as many as torch has at its start, so what a caller told torch is the most. Of
-    pieces within each other the outer one counts.
+    Afterwards there are as many as before. Of pieces within each other the outer one counts.
     """
     if _state.most is not None:
         chosen = look()
@@ -304,8 +295,8 @@ def shared() -> Iterator[None]:
 def look() -> int:
     """Chooses the number of threads by how busy the cores are now, and returns it.
 
-    Outside a `shared` piece of work nothing is changed, nor on one of several ranks, which would
-    take the others for strangers.
+    Does nothing outside a `shared` piece of work, nor on several ranks, which would take each other
+    for strangers.
     """
     if _state.held is not None:
         _apply(_state.held)
@@ -355,12 +346,7 @@ def said() -> str:
 
 
 def side_by_side(work: Callable[[T], R], pieces: Iterable[T], *, each: int = 1) -> Iterator[R]:
-    """Does independent pieces of work on all cores, a thread of ours for each piece.
-
-    A piece never waits for a part of an operator that runs on a core which another process has, so
-    this does not depend on how busy the machine is, and the results do not depend on how many
-    pieces run at once.
-    """
+    """Does independent pieces of work on all cores, a thread for each; results in their order."""
     return run_in_threads(work, pieces, workers=max(1, most() // each), each=each)
 
 

@@ -135,10 +135,7 @@ def in_turn(work: Callable[[], T]) -> T:
 
 
 def restarted() -> bool:
-    """Whether torchrun's agents started the ranks again after one was lost.
-
-    Each agent counts the losses on its own machine alone, so every rank is asked.
-    """
+    """Whether torchrun restarted the ranks; each agent counts its own losses, so all are asked."""
     mine = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if world_size() == 1:
         return mine

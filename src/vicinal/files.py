@@ -111,11 +111,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def as_json(data: Any) -> str:
-    """Plain data as readable JSON; NaN and infinity, which JSON lacks, become null.
-
-    A figure that cannot be had, such as the accuracy of a class without test images, is NaN in
-    arrays; it must not end a run whose other figures are there.
-    """
+    """Plain data as readable JSON; NaN and infinity, such as an unknown accuracy, become null."""
     return json.dumps(_with_nulls(data), indent=1, allow_nan=False)
 
 
@@ -266,8 +262,8 @@ def left_behind(path: str) -> bool:
 def excluded(path: str, patterns: Sequence[str]) -> bool:
     """Whether a path within a source matches a pattern with ``*``, ``?`` and ``[…]``.
 
-    A pattern without ``/`` matches the name of the file or of any folder that it lies in, one
-    with it the path from the start, or of a folder that it lies in.
+    A pattern without ``/`` matches the name of the file or of a folder it lies in; one with ``/``
+    matches the whole path, or that of such a folder.
     """
     parts = path.split("/")
     starts = ["/".join(parts[: end + 1]) for end in range(len(parts))]

@@ -217,11 +217,7 @@ class Exported:
 
 
 def export(encoder: Path, to: str, out: Path) -> Exported:
-    """Writes an encoder in another format, once a fresh process gave PyTorch's numbers from it.
-
-    ``onnx``, ``torchscript`` and ``torch.export`` take images (B, C, S, S) float32 in [0, 1], any
-    B, and normalise them; ``safetensors`` and ``timm`` hold the network alone.
-    """
+    """Writes an encoder in another format, once a fresh process gave PyTorch's numbers from it."""
     if to not in FORMATS:
         raise InputError(f"{option('to', to)}: give one of {', '.join(FORMATS)}")
     form = FORMATS[to]

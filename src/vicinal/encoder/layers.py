@@ -157,11 +157,7 @@ def _overlapped(tiles: Tensor) -> Tensor:
 
 
 def synchronise(network: nn.Module, device: torch.device) -> None:
-    """Has every BatchNorm layer of a network take the statistics of all ranks' images.
-
-    On a GPU they become torch's SyncBatchNorm, on a CPU `CpuSyncBatchNorm`; on one process
-    they stay what they are. Names, weights and random numbers do not change.
-    """
+    """Makes every BatchNorm layer use the statistics of all ranks' images."""
     if distributed.world_size() == 1:
         return
     for layer in network.modules():

@@ -119,10 +119,7 @@ def form_of(recipe: Recipe) -> tuple[int, str]:
 def preparation_for(
     pixels: NDArray[Any], encoder: Encoder, span: Span | None = None
 ) -> Preparation:
-    """How images are prepared for an encoder that is trained on these (N, S, S, C).
-
-    By their own mean and deviation, or as its start's were when it was trained; by their own span.
-    """
+    """How images (N, S, S, C) are prepared: by their own statistics, or as for the start."""
     if encoder.start:
         return replace(open_start(encoder.start, pixels.shape[3]).preparation, span=span)
     mean, std = channel_statistics(pixels)
@@ -299,11 +296,7 @@ def cached_encoder(start: str) -> Path:
 
 
 def encoder_file(path: Path) -> Path:
-    """The file of the encoder that a user names.
-
-    By its file; by its run, `train`'s or a study's, whose first learner is meant; or, where there
-    is no such file or folder, by the name of weights that `open_start` takes.
-    """
+    """The encoder's file by its path, by its run (the first learner's), or by a start's name."""
     if not path.exists() and is_start(str(path)):
         return cached_encoder(str(path))
     if not path.is_dir():

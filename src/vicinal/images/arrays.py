@@ -6,6 +6,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,26 +75,22 @@ def load(path: str) -> tuple[PictureList, None]:
     file = Path(os.path.expanduser(path))
     images, labels, column = _read(file, where)
     try:
-        images = stacked(images)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    if 0 in images.shape:
-        raise InputError(f"{where}: has no images, found {images.shape}")
-    if labels is None:
-        found = no_labels(file.stem, f"no array labels beside the images, found {column}")
-    else:
-        if labels.size != len(images) or labels.dtype.kind not in "iuUb":
-            raise InputError(
-                f"{where}: labels must be {len(images)} integers or strings, found "
-                f"{labels.shape} of {labels.dtype}"
-            )
-        classes = labels.ravel().astype(np.str_)
-        found = labels_from(file.stem, f"the array {column}", classes)
-    try:
-        pixels = checked_pixels(images)
+        pixels = checked_pixels(stacked(images))
         refuse_ones(pixels)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    if 0 in pixels.shape:
+        raise InputError(f"{where}: has no images, found {pixels.shape}")
+    if labels is None:
+        found = no_labels(file.stem, f"no array labels beside the images, found {column}")
+    elif labels.size == len(pixels) and labels.dtype.kind in "iuUb":
+        classes = labels.ravel().astype(np.str_)
+        found = labels_from(file.stem, f"the array {column}", classes)
+    else:
+        raise InputError(
+            f"{where}: labels must be {len(pixels)} integers or strings, found "
+            f"{labels.shape} of {labels.dtype}"
+        )
     place = Arrays(pixels, str(file))
     return PictureList.labelled(file.stem, place, number_ids(len(pixels)), found), None
 
@@ -129,7 +126,8 @@ def checked_pixels(values: NDArray[Any]) -> Pixels:
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "O":
-        values = _numbers(values)
+        with suppress(ValueError):  # lists of unequal lengths stay what they are
+            values = np.array(values.tolist())
     if values.dtype.kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "iuf":
@@ -189,11 +187,3 @@ def dim_note(name: str, brightest: int) -> str:
         f"{name}: the brightest pixel is {brightest} of 255, so that the pictures look black; "
         "scale them to 0 to 255 if they should not"
     )
-
-
-def _numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """An array of Python's or NumPy's numbers as objects, as one of numbers."""
-    try:
-        return np.array(values.tolist())
-    except ValueError:
-        return values

@@ -97,20 +97,13 @@ def _labels(columns: dict[str, list[str]], name: str, where: str) -> Labels:
 
 
 def _columns(path: Path, where: str) -> dict[str, list[str]]:
-    """The cells of each column of a table whose first line names them, by name.
-
-    The file is UTF-8, with a mark of it or not, or UTF-16 with one, as spreadsheets write. Cells
-    are separated by ``,``, ``;``, tab or ``|``; those that a row lacks are empty.
-    """
+    """The cells of each column by name; UTF-8, or UTF-16 with a mark, as spreadsheets write it."""
     try:
         raw = path.read_bytes()
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = raw.decode("utf-16" if wide else "utf-8-sig")
-        rows = list(
-            filter(
-                None, csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text, PATHS))
-            )
-        )
+        lines = io.StringIO(text, newline="")
+        rows = [row for row in csv.reader(lines, delimiter=separator_of(text, PATHS)) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{where}: cannot be read ({said}); give a CSV file in UTF-8") from None

@@ -170,8 +170,16 @@ def decoded(
 ) -> Generator[list[Square | Skipped], None, None]:
     """Decodes group by group on all cores, in order, with few groups in memory at a time."""
 
+    def one(picture: Given, where: str) -> Square | Skipped:
+        try:
+            if isinstance(picture, BadPictureError):
+                raise picture
+            return square(picture, where, how)
+        except BadPictureError as bad:
+            return Skipped(bad.path, bad.reason)
+
     def decode_group(group: list[tuple[Given, str]]) -> list[Square | Skipped]:
-        return [_square_or_skipped(picture, where, how) for picture, where in group]
+        return [one(*given) for given in group]
 
     workers = cores.cores()
     waiting: deque[Future[list[Square | Skipped]]] = deque()
@@ -201,11 +209,7 @@ class Gathered(NamedTuple):
 
 
 def gathered(pictures: Iterator[tuple[Given, str]], how: Decoding) -> Gathered:
-    """Decodes pictures into memory, on all cores, see `decoded`.
-
-    Without channels given, there is 1 if all are grey and 3 otherwise; without a span, pictures of
-    more than 8 bits are scaled by the range of these pictures.
-    """
+    """Decodes pictures into memory on all cores; finds channels and span if ``how`` has none."""
     squares: list[Square] = []
     good: list[int] = []
     skipped: list[Skipped] = []
@@ -223,15 +227,6 @@ def gathered(pictures: Iterator[tuple[Given, str]], how: Decoding) -> Gathered:
         pixels[row] = plain_pixels(one, span)
     sizes = np.array([(one.width, one.height) for one in squares], np.int32).reshape(-1, 2)
     return Gathered(pixels, sizes, span, np.array(good, np.int64), tuple(skipped))
-
-
-def _square_or_skipped(picture: Given, where: str, how: Decoding) -> Square | Skipped:
-    try:
-        if isinstance(picture, BadPictureError):
-            raise picture
-        return square(picture, where, how)
-    except BadPictureError as bad:
-        return Skipped(bad.path, bad.reason)
 
 
 def _groups(
@@ -264,10 +259,7 @@ def upright(image: Image.Image) -> Image.Image:
 def _decoded(
     picture: Picture, where: str, side: int, max_pixels: int
 ) -> tuple[Image.Image, int, int]:
-    """The upright picture, in mode L, RGB or F, and the original's width and height.
-
-    A large JPEG comes at a fraction of its size, its shorter side at least ``side`` pixels.
-    """
+    """The upright picture in mode L, RGB or F, at least ``side`` pixels, and its original size."""
     if isinstance(picture, np.ndarray):
         flat = picture.ndim == 3 and picture.shape[2] == 1
         image = _plain(Image.fromarray(picture[:, :, 0] if flat else picture))
@@ -300,8 +292,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _plain(image: Image.Image) -> Image.Image:
     """Any mode to L or RGB, or to F where there are more than 8 bits."""
-    if is_deep(image):
-        return as_float(image)
+    if image.mode == "F" or image.mode.startswith("I"):  # 16 or 32 bits, or floating point
+        return _as_float(image)
     grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         image = opaque(image)
@@ -310,10 +302,8 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _padded(image: Image.Image, size: int, span: Span | None) -> Image.Image:
     """The picture on black, which of deep ones is the least value."""
-    black = 0.0
-    if image.mode == "F":
-        black = span_of(np.asarray(image))[0] if span is None else span[0]
-    square = Image.new(image.mode, (size, size), black if image.mode == "F" else 0)
+    black = (span or span_of(np.asarray(image)))[0] if image.mode == "F" else 0
+    square = Image.new(image.mode, (size, size), black)
     square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return square
 
@@ -331,12 +321,7 @@ def _cropped(image: Image.Image, size: int, how: Image.Resampling) -> Image.Imag
 _TIFF_BITS, _TIFF_KIND, _UNSIGNED = 258, 339, 1
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether a picture has more than 8 bits of grey: 16 or 32 bits, or floating point."""
-    return image.mode == "F" or image.mode.startswith("I")
-
-
-def as_float(image: Image.Image) -> Image.Image:
+def _as_float(image: Image.Image) -> Image.Image:
     """A deep picture in Pillow's mode F."""
     values = np.asarray(image)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and values.dtype == np.int32:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError
 from vicinal.files import as_text, excluded, file_stamp, is_address, left_behind, on_one_line
 from vicinal.images.labels_and_parts import Labels, labels_from, no_labels, part_of
-from vicinal.images.opening import is_picture, suffixes, unread
+from vicinal.images.opening import head, is_picture, suffixes, unread
 from vicinal.images.picture_list import Index, Parts, PictureList, train_and_test
 from vicinal.images.skipped import Skipped
 
@@ -157,7 +157,6 @@ def _nothing_in(root: str, found: Found) -> str:
 
 
 _ENDINGS_NAMED = 5  # endings that are named in a line; the rest is counted
-_HEAD = 16
 
 
 @dataclass
@@ -195,7 +194,7 @@ class Found:
             return True
         if (reason := unread(name)) is not None:
             self.unread.append(Skipped(as_text(place), f"is {reason}"))
-        elif not suffix and isinstance(place, Path) and is_picture(_head(place)):
+        elif not suffix and isinstance(place, Path) and is_picture(head(place)):
             reason = "is a picture without an ending such as .jpg in its name: rename it"
             self.unread.append(Skipped(as_text(place), reason))
         else:
@@ -339,13 +338,3 @@ class _FarFolder:
             if found.takes(inside, f"{root}/{inside}"):
                 found.files.append(inside)
         return str(root), found
-
-
-def _head(place: Path) -> bytes:
-    try:
-        if not place.is_file():
-            return b""
-        with place.open("rb") as file:
-            return file.read(_HEAD)
-    except OSError:
-        return b""

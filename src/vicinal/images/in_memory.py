@@ -90,10 +90,7 @@ def is_picture(one: object) -> bool:
 
 
 def opened_cell(one: Any, where: str) -> Any:
-    """A cell as `datasets` writes it, encoded bytes or a path, as Pillow's image, not decoded yet.
-
-    Anything else stays what it is; a picture that cannot be opened becomes a `BadPictureError`.
-    """
+    """Opens encoded bytes, a path or a cell of `datasets`; anything else stays what it is."""
     if isinstance(one, Mapping) and is_picture(one):
         one = one.get("bytes") or (Path(one["path"]) if one.get("path") else b"")
     if not isinstance(one, bytes | Path):

@@ -23,10 +23,7 @@ def part_of(name: str) -> str | None:
 
 
 def parted_files(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Files by the part that a word of their paths names; nothing where that says no parts.
-
-    Every file must name exactly one part, and some the training part and some another.
-    """
+    """Files by the part that a word of their paths names; empty unless every path names one."""
     parts: dict[str, list[str]] = {}
     for path in paths:
         words = {part_of(word) for word in re.split(r"[^A-Za-z]+", path)} - {None}
@@ -37,11 +34,7 @@ def parted_files(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def chosen_test(labelled: Mapping[str, bool], name: str) -> tuple[str | None, tuple[str, ...]]:
-    """Which part is the test part beside the training part, and lines about the choice.
-
-    ``test`` comes before ``validation``; but where the training part has labels, one with labels
-    before one without.
-    """
+    """Which part is the test part, and lines about the choice; one with labels is preferred."""
     others = [part for part in ("test", "validation") if part in labelled]
     if not others:
         return None, ()
@@ -114,10 +107,7 @@ class Labels(NamedTuple):
 def labels_from(
     name: str, origin: str, classes: NDArray[np.str_], declared: tuple[str, ...] = ()
 ) -> Labels:
-    """Labels made of the class name of each picture, see `coded`.
-
-    Shapes: classes (N,) strings.
-    """
+    """Labels of pictures by the name of each one's class (N,), see `coded`."""
     codes, names = coded(classes, declared)
     return Labels(codes, names, labels_note(name, len(names), origin))
 

@@ -23,10 +23,7 @@ _SPLIT_SEED = 0  # the split belongs to the data set, whatever the seed of a run
 
 
 def load_digits() -> Splits:
-    """The 1,797 scanned 8×8 grey digits: 1,297 to train on and 500 to test, always the same.
-
-    The scans' 0..16 become 0..255. An id is the digit's position in scikit-learn's set.
-    """
+    """scikit-learn's 1,797 grey 8×8 digits, 0..16 as 0..255: 1,297 to train on, 500 to test."""
     # Slow to import, and only these two need it.
     import sklearn.datasets
 

@@ -128,7 +128,7 @@ MOST_PIXELS = 178_956_970
 """Pixels that a picture may have, as it is decoded, unless told otherwise: Pillow's own limit."""
 # Not `option`: skipped.csv and the store keep the reason, and others than the caller read them.
 _RAISED_BY = "--max-megapixels or max_pixels raises it"
-_HEAD = 256  # bytes by which formats are told
+_HEAD = 256  # bytes by which formats are known
 
 
 class TooManyPixelsError(ValueError):
@@ -163,7 +163,7 @@ def reason(error: Exception, file: object = None) -> str:
     """Why a picture cannot be decoded, in a few words without a path in them."""
     if isinstance(error, UnidentifiedImageError):
         name = file.name if isinstance(file, Path) else ""
-        known = unread(name, _head(file))
+        known = unread(name, head(file))
         return f"is {known}" if known else "not an image of a known format"
     if isinstance(error, TooManyPixelsError):
         return str(error)
@@ -201,11 +201,16 @@ def _by_its_format(stream: IO[bytes]) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _head(file: object) -> bytes:
+def head(file: object) -> bytes:
+    """The first bytes of a file, by which formats are known; empty if it cannot be read."""
     if isinstance(file, bytes):
         return file[:_HEAD]
+    if not isinstance(file, Path):
+        return b""
     try:
-        with file.open("rb") if isinstance(file, Path) else io.BytesIO() as opened:
+        if not file.is_file():  # a pipe would wait for ever
+            return b""
+        with file.open("rb") as opened:
             return opened.read(_HEAD)
     except OSError:
         return b""

@@ -212,18 +212,11 @@ def _pictures(path: str, wanted: NDArray[np.int64]) -> Iterator[tuple[Given, str
                 continue
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column]):
                 rows = _between(wanted, first, len(batch))
-                images = list(cells_of(batch.column(0), folder)) if len(rows) else []
+                images = list(_cells(batch.column(0), folder)) if len(rows) else []
                 for row in rows.tolist():
-                    where = f"{path}, row {row} (counted from 0)"
-                    yield _given(images[row - first], where), where
+                    where, image = f"{path}, row {row} (counted from 0)", images[row - first]
+                    yield BadPictureError(where, "has no image") if image is None else image, where
                 first += len(batch)
-
-
-def _given(cell: bytes | str | None, where: str) -> Given:
-    """The picture in a cell."""
-    if cell is None:
-        return BadPictureError(where, "has no image")
-    return cell if isinstance(cell, bytes) or is_address(cell) else Path(cell)
 
 
 _IMAGES = ("image", "img", "images", "picture", "photo", "pixels", "bytes", "data", "content")
@@ -255,20 +248,17 @@ def image_column(schema: Any, path: Path | str) -> str:
     )
 
 
-def cells_of(column: Any, folder: str) -> Iterator[bytes | str | None]:
-    """The images in a column: encoded bytes, the path of a file, or nothing."""
-    kind = column.type
-    if not pa.types.is_struct(kind):
-        cells = column.cast(pa.large_binary()) if _is(kind, _BINARY) else column
-        for cell in cells.to_pylist():
-            yield cell if cell is None or isinstance(cell, bytes) else _placed(cell, folder)
-        return
-    for cell in column.to_pylist():
-        held = cell or {}
-        if held.get("bytes") is not None:
-            yield held["bytes"]
-        else:
-            yield _placed(held["path"], folder) if held.get("path") else None
+def _cells(column: Any, folder: str) -> Iterator[bytes | str | Path | None]:
+    """The images in a column: encoded bytes, the path or address of a file, or nothing."""
+    if pa.types.is_struct(column.type):
+        structs = (cell or {} for cell in column.to_pylist())
+        cells = [s.get("path") or None if s.get("bytes") is None else s["bytes"] for s in structs]
+    elif _is(column.type, _BINARY):
+        cells = column.cast(pa.large_binary()).to_pylist()
+    else:
+        cells = column.to_pylist()
+    for cell in cells:
+        yield _placed(cell, folder) if isinstance(cell, str) else cell
 
 
 def label_column(schema: Any) -> str | None:
@@ -374,8 +364,8 @@ def _declared(schema: Any, kind: str) -> list[str]:
     ]
 
 
-def _placed(path: str, folder: str) -> str:
-    """A path or an address as one that leads there from anywhere."""
-    if "://" in path or os.path.isabs(path):
-        return path
-    return os.path.join(folder, str(as_path(path)))
+def _placed(path: str, folder: str) -> str | Path:
+    """Where the file of a cell lies; its path may be relative to the parquet file's folder."""
+    if not is_address(path) and not os.path.isabs(path):
+        path = os.path.join(folder, str(as_path(path)))
+    return path if is_address(path) else Path(path)

@@ -53,10 +53,7 @@ def read_skipped(path: Path) -> tuple[Skipped, ...]:
 
 
 def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
-    """Writes the list with columns path and reason, and says so in one line on standard error.
-
-    Where nothing was skipped, nothing is written, and a list of an earlier run is emptied.
-    """
+    """Writes path and reason of each, and says so; empties an earlier list if there are none."""
     if not skipped and not path.exists():
         return
     write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])

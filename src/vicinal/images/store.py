@@ -200,10 +200,7 @@ class Stored:
 
 
 def stored(images: PictureList, how: Decoding, folder: Path, source: int | None = None) -> Stored:
-    """The decoded pixels, from the store if they are there, else decoded into it.
-
-    All cores decode, few pictures at a time are in memory, and a bar says how long it takes.
-    """
+    """The decoded pixels: from the store if they are there, else decoded into it on all cores."""
     digest = hashlib.sha256(repr((how.size, how.channels, how.rule)).encode())
     for line in images.stamp():
         digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
@@ -281,10 +278,7 @@ def _opened(path: Path, count: int, size: int) -> Stored | None:
 def decoded_set(
     images: PictureList, prefix: str | None, how: Decoding, folder: Path, source: int
 ) -> tuple[ImageSet, NDArray[np.int64]]:
-    """The good pictures of a list as an ImageSet, from the store.
-
-    Shapes: the result (K,) int64.
-    """
+    """The good pictures of a list as an ImageSet, and their positions (K,) int64 in the list."""
     ids, good = images.ids_in(prefix), np.arange(len(images))
     ready = isinstance(images.place, Arrays)
     if isinstance(images.place, Arrays):

@@ -74,11 +74,7 @@ def write_source(
     exclude: tuple[str, ...] = (),
     max_pixels: int = MOST_PIXELS,
 ) -> Written:
-    """Writes the images of a source into a sharded store, a block in memory at a time.
-
-    Pictures of more than 8 bits are scaled by the range of the training part, for which it is
-    read once before.
-    """
+    """Writes the images of a source into a sharded store, a block in memory at a time."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             f"{option('out', out)}: is there already; remove it or name another folder"
@@ -114,10 +110,7 @@ def _blocks(images: PictureList, how: Decoding, skipped: list[Skipped], source: 
 
 
 def _looked_at(images: PictureList, how: Decoding) -> Decoding:
-    """With 1 channel if the first pictures that can be decoded are all grey, else 3; and the span.
-
-    If one of the first has more than 8 bits, all are read for the span.
-    """
+    """Channels by the first pictures; the span by all, if one of the first has more than 8 bits."""
     if isinstance(images.place, Arrays):
         return replace(how, channels=images.place.channels)
     first = list(_pixels(images.take(slice(BLOCK)), how))

@@ -157,9 +157,7 @@ def open_tar(
 ) -> ImageStream:
     """Opens tar files of images: every member that is called like an image is one.
 
-    The files are read through once for how many images each holds, which is kept in ``cache``.
-    Mean, deviation, whether all is grey, and the range of pictures of more than 8 bits are taken
-    of a sample of 4,096 images. A line says what else looks like a picture and is not read.
+    Counts, mean, deviation, channels and span (of a sample of 4,096) are kept in ``cache``.
     """
     files = _files(pattern)
     stamp = [file_stamp(path) for path in files]

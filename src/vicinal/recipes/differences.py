@@ -29,7 +29,7 @@ TURNED = 180.0
 def ignoring(recipe: Recipe, words: Iterable[str]) -> Recipe:
     """The recipe with views that differ in what the words name, and in nothing else.
 
-    A difference that the recipe has keeps its strength; one that it lacks gets the study's.
+    A difference that the recipe has keeps its strength; another gets the study's.
     """
     asked = {"colour" if word == "color" else word for word in words}
     if unknown := sorted(asked - OFF.keys()):

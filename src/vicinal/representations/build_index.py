@@ -96,10 +96,7 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
 
 @cores.shared()
 def add_to_index(embeddings: Path, folder: Path) -> Indexed:
-    """Adds the images of a set to an index; what it learnt and linked before stays as it is.
-
-    The old state is in force until the last file is written.
-    """
+    """Adds the images of a set to an index; the old state holds until the last file is written."""
     index = Index.open(folder)
     said, count = index.description, len(index)
     if origin_of(embeddings).get("encoder_sha256") != said["encoder_sha256"]:
@@ -127,10 +124,7 @@ def add_to_index(embeddings: Path, folder: Path) -> Indexed:
 def _take_in(
     embeddings: Path, folder: Path, before: int, index: Index | None
 ) -> tuple[NDArray[np.str_], int]:
-    """Appends a set's vectors to the ``before`` rows in a folder, and writes its ids there.
-
-    Returns the ids and the width of the vectors.
-    """
+    """Appends a set's vectors to a folder's and writes its ids; returns ids and width."""
     named: list[NDArray[np.str_]] = []
     width = None if index is None else index.vectors.shape[1]
     with (folder / VECTORS).open("r+b" if before else "wb") as file:

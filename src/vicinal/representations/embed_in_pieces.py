@@ -326,10 +326,7 @@ def ray_module() -> Any:
 
 @contextmanager
 def connected(ray: Any) -> Iterator[Any]:
-    """The module, connected to RAY_ADDRESS's cluster or, without one, to one made here.
-
-    A connection that is there already is used, and left.
-    """
+    """Connects to RAY_ADDRESS's cluster or a local one; a connection there is stays."""
     if ray.is_initialized():
         yield ray
         return

@@ -218,10 +218,7 @@ def exact(
     among: NDArray[np.bool_] | None = None,
     farthest: bool = False,
 ) -> Neighbours:
-    """The k nearest or farthest of rows that need not fit into memory: exact, in one pass.
-
-    Shapes: vectors (N, F) float32; queries (Q, F) float32.
-    """
+    """The k nearest or farthest of ``vectors`` (N, F) to ``queries`` (Q, F): exact, in one pass."""
     sign = -1.0 if farthest else 1.0
     best = np.empty((len(queries), 0), np.int64)
     keys = np.empty((len(queries), 0), np.float32)
@@ -275,11 +272,7 @@ def neighbours_by(
     exclude_self: bool = False,
     device: str = "cpu",
 ) -> tuple[Neighbours, float]:
-    """The k nearest rows by the named search, and the share of the true ones among them.
-
-    Arguments and errors are those of `vicinal.representations.neighbours.nearest` and
-    `nearest_approximate`, which is faiss's on the CPU whatever the device.
-    """
+    """The k nearest rows by the named search, and the share of the true ones among them."""
     if search == "hnsw":
         import_faiss("neighbour search 'hnsw'", ", or use 'exact'")
         return nearest_approximate(queries, gallery, k, exclude_self=exclude_self)
@@ -297,12 +290,9 @@ def nearest_approximate(
     checked: int = 200,
     seed: int = 0,
 ) -> tuple[Neighbours, float]:
-    """Nearly the k nearest rows of the gallery to each query, in O((N + Q) log N).
+    """Nearly the k nearest rows (N, F) to each query (Q, F) by HNSW, and the recall.
 
-    By an ``hnsw`` index in memory, see `build_index`: beside the arguments it takes a copy of the
-    gallery and about 150 bytes a row.
-
-    Shapes: queries (Q, F) float32; gallery (N, F) float32.
+    Takes a copy of the gallery and about 150 bytes a row.
     """
     check_search(queries, gallery, k, exclude_self)
     engine, _ = _hnsw(gallery)

@@ -155,7 +155,7 @@ def _ranked(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
     """Indices and distances (B, k), and which rows (B,) are certain.
 
-    From rough squared distances (B, N) that lack ``length`` (B,), the query's own square.
+    ``rough`` squared distances (B, N) lack ``length`` (B,), the query's own square.
     """
     # A few more than k, so that rounding in the rough distances seldom hides a neighbour.
     count = min(pool, k + max(8, k // 4))
@@ -287,10 +287,7 @@ def rounding(
 def squared_distances(
     queries: NDArray[np.float32], gallery: Gallery, index: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Squared L2 (B, m) float64 from each query to its rows ``index`` (B, m), by subtraction.
-
-    Computed where the gallery is: a tensor may lie on a GPU.
-    """
+    """Squared L2 (B, m) float64 from queries to rows ``index`` (B, m), on the gallery's device."""
     squared = np.empty(index.shape)
     # Pairs at a time: on a CPU so many that the cache holds them, which takes half the time.
     width = max(1, BLOCK // ((16 if isinstance(gallery, Tensor) else 64) * gallery.shape[1]))

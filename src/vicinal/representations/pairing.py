@@ -19,11 +19,7 @@ from vicinal.representations.representations import Representations, batches
 
 
 def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, Index | None]:
-    """A set of embeddings and, where one is named, the index of it, row for row.
-
-    With an index only ids, paths and labels of the set are read, in the order of the index, whose
-    memory-mapped vectors are then the representations.
-    """
+    """A set of embeddings and its index, if named, whose memory-mapped vectors it then has."""
     if index is None:
         return Representations.load(embeddings), None
     opened = Index.open(index)

@@ -203,10 +203,7 @@ class Representations:
 
 
 def concatenated(sets: Sequence[Representations], **changes: Any) -> Representations:
-    """The pictures of several sets in one, set after set, with the first one's origin.
-
-    A text is empty where a set has no such column; sizes are kept where all sets have them.
-    """
+    """The pictures of several sets in one, with the first one's origin; sizes if all have them."""
 
     def texts(name: str) -> Any:
         columns = [getattr(each, name) for each in sets]

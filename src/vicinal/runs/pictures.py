@@ -66,10 +66,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
 def add_pictures(
     folder: Path, earlier: Path, origin: NDArray[np.int64], pixels: Pixels
 ) -> NDArray[np.uint8]:
-    """Writes pictures of an earlier set, in their old sheets, and new ones in sheets of their own.
-
-    Shapes: origin (N,) int64; the result (N, side, side, 3) uint8.
-    """
+    """Writes earlier pictures in their sheets, new ones in more; returns all (N, S, S, 3) uint8."""
     folder.mkdir(parents=True, exist_ok=True)
     held = pq.read_table(earlier / "index.parquet") if origin.max(initial=-1) >= 0 else None
     place = {} if held is None else {int(n): at for at, n in enumerate(held["id"].to_pylist())}

@@ -75,11 +75,7 @@ class RunFolder:
 
     @contextmanager
     def stage(self, name: str, makes: Iterable[Path] = ()) -> Iterator[bool]:
-        """Yields whether the stage ``name`` has still to be run, and notes its time once it ended.
-
-        A stage that an interrupted run finished is not run again while the files that it
-        ``makes`` are there.
-        """
+        """Yields whether the stage has to run (see `due`), and notes its time once it ended."""
         due = self.due(name, makes)
         began = time.perf_counter()
         yield due
@@ -194,11 +190,7 @@ def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_for(data: str) -> str:
-    """The shipped recipe that fits a source of images.
-
-    Folders, lists and the hub's sets are mostly of real photographs; parquet files and arrays
-    mostly of data sets of small pictures, such as CIFAR-10's.
-    """
+    """The shipped recipe that fits a source: photographs lie in folders, small pictures in parquet."""
     if data == "digits":
         return "digits"
     return "photos" if named(data).startswith(("folder:", "csv:", "hub:")) else "laptop"
@@ -281,10 +273,7 @@ def _processor() -> str:
 
 
 def hold_threads(run: Path) -> None:
-    """Holds as many threads as the run was begun with, if a number was asked for then.
-
-    One that is asked for now goes before, and is kept in its place.
-    """
+    """Holds as many threads as the user asked for now, or else when the run began."""
     noted = _read_threads(run)
     if cores.held() is None and noted["held"] is not None:
         cores.set_threads(noted["held"])
@@ -322,10 +311,7 @@ def run_stage(
     width: int = 20,
     together: bool = False,
 ) -> None:
-    """Runs a stage unless it is finished and what it ``makes`` is there; tells how long it took.
-
-    It has as many threads as fit the machine now, or, if it was begun before, as it had then.
-    """
+    """Runs a stage if it is due, with threads that fit the machine or those it began with."""
     first = distributed.is_first()
     if not (first or together):
         return

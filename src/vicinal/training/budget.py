@@ -155,10 +155,7 @@ class Budget:
         return min(1.0, max(by_steps, self.used() / self._seconds))
 
     def left(self) -> float:
-        """Seconds that the training will go on for, if the machine stays as it is of late.
-
-        NaN before there is anything to tell it by.
-        """
+        """Seconds that the training will go on for, by its recent pace; NaN if unknown."""
         by_clock = self._seconds - self.used()
         if len(self._recent) < 2:
             return by_clock if self.minutes is not None else math.nan

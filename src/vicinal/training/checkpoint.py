@@ -45,10 +45,7 @@ class Checkpoint:
     def save(
         self, epoch: int, rows: Sequence[list[str]] = (), position: Position | None = None
     ) -> None:
-        """Writes the state after ``epoch`` epochs, whose losses are ``rows``, and of the next.
-
-        Of several ranks, the first does.
-        """
+        """Writes the state after ``epoch`` epochs with the losses ``rows``, on the first rank."""
         if not distributed.is_first():
             return
         state = {
@@ -89,10 +86,7 @@ class Checkpoint:
         return done
 
     def position(self) -> Position | None:
-        """Where to go on within the first epoch after `restore`; None from its beginning, or later.
-
-        Each restored position is given once.
-        """
+        """Where to go on within the epoch restored, given once; None for its beginning."""
         within, self.within = self.within, {}
         return Position(**within) if within else None
 

@@ -140,10 +140,7 @@ def _join(backend: str) -> None:
 
 
 def meeting(store: Store, rank: int, world: int) -> str:
-    """A name that the living ranks agree on, and that none before them has used.
-
-    Rank 0 answers whoever stands at each rank's place until the living one has been heard.
-    """
+    """A name that the living ranks agree on, and that none before them has used."""
     me = uuid.uuid4().hex
     if rank > 0:
         store.set(f"vicinal/place/{rank}", me)

@@ -59,10 +59,7 @@ class CollapseWatch:
         self._best, self._said = 1.0, False
 
     def fell(self, rank: float) -> str | None:
-        """The line to show if ``rank``, after one more epoch, is the first to have fallen far.
-
-        NaN, which stands for no sample, is none.
-        """
+        """The line to show if ``rank``, after one more epoch, is the first to have fallen far."""
         if math.isnan(rank):
             return None
         self._best = max(self._best, rank)

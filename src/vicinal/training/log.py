@@ -87,10 +87,7 @@ class TrainingLog:
         self._bar.stop()
 
     def advance(self, epoch: int, images: int, steps: int, sums: Tensor, seconds: float) -> None:
-        """Moves the bar on by a batch.
-
-        Shapes: sums (T,).
-        """
+        """Moves the bar on; reads the sums (T,) of the terms rarely, and never waits for them."""
         if self._bar.disable or time.monotonic() - self._shown < 0.3:
             return
         self._shown = time.monotonic()
@@ -108,10 +105,7 @@ class TrainingLog:
     def record(
         self, epoch: int, split: str, terms: Mapping[str, float], seconds: float, images: int
     ) -> None:
-        """Appends the mean terms of an epoch, over ``images`` images in ``seconds``.
-
-        ``terms`` may have ``rankme`` too, the representations' effective rank; its fall is said.
-        """
+        """Appends the mean terms of an epoch; ``rankme`` in ``terms`` is their effective rank."""
         if not self._writes:
             return
         figures = (terms[name] for name in self._parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -57,18 +58,8 @@ class Step:
     def prepare(self) -> None:
         """Makes the step anew: a CUDA graph needs it once a checkpoint has moved the state."""
         training = self._recipe.training
-        self._learn = graphed(self._step, self._optimizer, training, self._device, self._say)
-
-    def _step(self, view_a: Tensor, view_b: Tensor, *slices: Tensor) -> Tensor:
-        """Two views through the model, the loss and its gradient, new weights; the terms (T,)."""
-        self._optimizer.zero_grad(set_to_none=True)
-        terms = self._both.gradient(
-            view_a,
-            view_b,
-            lambda z_a, z_b: _terms(z_a, z_b, self._recipe, self._batch, *slices),
-        )
-        self._optimizer.step()
-        return _stacked(terms, self._recipe)
+        learn = partial(_learn, self._both, self._optimizer, self._recipe, self._batch)
+        self._learn = graphed(learn, self._optimizer, training, self._device, self._say)
 
     def __call__(self, view_a: Tensor, view_b: Tensor, epoch: int, step: int) -> Tensor:
         """The terms (T,) of a step on this rank's views (b, C, S, S) of the batch."""
@@ -86,6 +77,23 @@ class Step:
         recipe, width = self._recipe, self._recipe.projector.widths[-1]
         drawn = directions(recipe.objective, width, recipe.seed, epoch + 1, step + 1)
         return moved(drawn, self._device) if drawn else drawn
+
+
+def _learn(
+    both: TwoViews,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    batch: int,
+    view_a: Tensor,
+    view_b: Tensor,
+    *slices: Tensor,
+) -> Tensor:
+    """Two views through the model, the loss and its gradient, new weights; the terms (T,)."""
+    optimizer.zero_grad(set_to_none=True)
+    loss = lambda z_a, z_b: _terms(z_a, z_b, recipe, batch, *slices)  # noqa: E731
+    terms = both.gradient(view_a, view_b, loss)
+    optimizer.step()
+    return _stacked(terms, recipe)
 
 
 def _terms(z_a: Tensor, z_b: Tensor, recipe: Recipe, batch: int, *slices: Tensor) -> Terms:
@@ -199,10 +207,7 @@ STATISTICS = ("running_mean", "running_var")
 
 
 def can_be_twinned(model: nn.Module) -> bool:
-    """Whether views in any order and at once give what they give one after the other.
-
-    They do not where a layer draws random numbers or counts batches into its statistics.
-    """
+    """Whether two views may go at once: no layer draws, or counts batches into its statistics."""
     for layer in model.modules():
         drops = getattr(layer, "p", 0) or getattr(layer, "drop_prob", 0)
         if type(layer).__name__.startswith("Drop") and drops:

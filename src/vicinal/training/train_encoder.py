@@ -58,10 +58,7 @@ def data_of_arrays(
     span: Span | None = None,
     initial: InitialWeights | None = None,
 ) -> TrainingData:
-    """Two augmented views of each picture in memory.
-
-    Shapes: train (N, S, S, C) uint8.
-    """
+    """Two augmented views of each picture (N, S, S, C) uint8 in memory."""
     made = preparation_for(train, recipe.encoder, span)
     made = made if initial is None else initial.prepared(span)
     pairs = _pairs(recipe, made)
@@ -158,13 +155,10 @@ def kept_encoder(folder: Path, epochs: int) -> Path:
 def add_patches(
     network: nn.Module, pixels: NDArray[np.uint8], recipe: Recipe, made: Preparation
 ) -> nn.Module:
-    """The network with the recipe's patches beside it, or as it is where there are none.
+    """The network with the recipe's patches beside it, fitted to ``pixels`` (N, S, S, C) uint8.
 
     Each block is brought to its principal axes, divided by the fourth root of their variances:
-    neighbours by cosine then weigh common differences less and rare ones more. docs/recipes.md
-    has what it is worth.
-
-    Shapes: pixels (N, S, S, C) uint8.
+    neighbours by cosine then weigh common differences less and rare ones more (docs/recipes.md).
     """
     if not recipe.encoder.patches:
         return network
@@ -189,10 +183,7 @@ def estimate_seconds(
     *,
     compared: int,
 ) -> float:
-    """Seconds that a choice and `add_patches` will take, by a batch of pictures now.
-
-    Shapes: pixels (N, S, S, C) uint8.
-    """
+    """Seconds that a choice and `add_patches` will take on ``pixels`` (N, S, S, C), by a batch."""
     network.eval()
     pictures, rng = _drawn(pixels, recipe)
     images = _prepared(pictures[:_AT_ONCE], network, made)

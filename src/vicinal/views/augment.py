@@ -140,10 +140,7 @@ class Augment:
 
 
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """The test transform: images as they are, normalised.
-
-    Shapes: pixels (B, H, W, C) uint8; the result (B, C, H, W) float32.
-    """
+    """Images (B, H, W, C) uint8 as they are, normalised: (B, C, H, W) float32."""
     batch, height, width, channels = pixels.shape
     # A row is as long as W · C numbers this way, where it would be C: much faster.
     rows = pixels.reshape(batch, height, width * channels).float().div_(255)
