@@ -113,7 +113,7 @@ def read(proc: Path = PROC) -> Reading:
 
 
 def others(before: Reading, after: Reading) -> float:
-    """How many cores other processes kept busy between two readings; by the load if no time is known."""
+    """How many cores other processes kept busy between two readings, at least 0."""
     seconds = after.at - before.at
     own = (after.own - before.own) / seconds
     if before.busy is not None and after.busy is not None:

@@ -85,15 +85,15 @@ def from_first(work: Callable[[], T]) -> T:
     if is_first():
         try:
             result = work()
-        except Exception as error:  # told to the others first, who would wait for ever
+        except Exception as error:  # the others hear of it first, or they would wait for ever
             failed = error
-    told: list[Any] = [failed is not None, result]
-    dist.broadcast_object_list(told, group=_patient_group())
+    message: list[Any] = [failed is not None, result]
+    dist.broadcast_object_list(message, group=_patient_group())
     if failed is not None:
         raise failed
-    if told[0]:
+    if message[0]:
         raise SystemExit(2)
-    return told[1]  # type: ignore[no-any-return]
+    return message[1]  # type: ignore[no-any-return]
 
 
 def gathered(value: T) -> list[T]:

@@ -7,7 +7,7 @@ from vicinal.images import load
 from vicinal.images.in_memory import squares
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe, Views
-from vicinal.training.differences import TOLD, fitting, told
+from vicinal.training.differences import VISIBLE, accuracies, fitting
 
 RECIPE = Recipe(views=Views(size=32))
 
@@ -27,35 +27,35 @@ def noise(count: int = 300, channels: int = 3) -> np.ndarray:
 
 
 def test_a_mirrored_digit_can_be_told_and_is_not_ignored(digits: np.ndarray) -> None:
-    assert told(digits, RECIPE.views)["flip"] > 0.9
+    assert accuracies(digits, RECIPE.views)["flip"] > 0.9
     kept = ignored(fitting(RECIPE, digits).views)
     assert "flip" not in kept
     assert {"scale", "blur"} <= set(kept)
 
 
 def test_what_cannot_be_told_stays_ignored() -> None:
-    shares = told(noise(), RECIPE.views)
+    shares = accuracies(noise(), RECIPE.views)
     assert shares["flip"] == pytest.approx(0.5, abs=0.15)
-    assert shares["colour"] < TOLD
+    assert shares["colour"] < VISIBLE
     assert fitting(RECIPE, noise()) == RECIPE
 
 
 def test_grey_pictures_of_three_channels_get_no_colour_work() -> None:
     grey = noise(channels=1).repeat(3, axis=3)
-    assert told(grey, RECIPE.views)["colour"] == 1
+    assert accuracies(grey, RECIPE.views)["colour"] == 1
     found = fitting(RECIPE, grey).views
     assert (found.hue, found.saturation, found.grey) == (0, 0, 0)
 
 
 def test_digits_are_equally_bright_and_stay_so(digits: np.ndarray) -> None:
-    assert told(digits, RECIPE.views)["brightness"] > TOLD
+    assert accuracies(digits, RECIPE.views)["brightness"] > VISIBLE
     assert fitting(RECIPE, digits).views.brightness == 0
 
 
 def test_few_pictures_say_nothing() -> None:
-    assert told(noise(20), RECIPE.views) == {}
+    assert accuracies(noise(20), RECIPE.views) == {}
     assert fitting(RECIPE, noise(20)) == RECIPE
 
 
 def test_what_the_views_do_not_do_is_not_asked(digits: np.ndarray) -> None:
-    assert "flip" not in told(digits, RECIPE.views.model_copy(update={"flip": 0.0}))
+    assert "flip" not in accuracies(digits, RECIPE.views.model_copy(update={"flip": 0.0}))

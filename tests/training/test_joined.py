@@ -10,7 +10,7 @@ from torch import nn
 
 from vicinal import VICReg
 from vicinal.encoder import build_encoder
-from vicinal.encoder.patches import Joined, fit_patches, patch_features
+from vicinal.encoder.patches import WithPatches, fit_patches, patch_features
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import KEPT, Encoder, Recipe
@@ -58,7 +58,7 @@ def test_both_blocks_on_their_axes_count_alike(side: int) -> None:
 def test_the_second_block_is_that_of_the_patches() -> None:
     pixels = pictures(40)
     encoder, _, made = joined(pixels)
-    assert isinstance(encoder, Joined)
+    assert isinstance(encoder, WithPatches)
     both = (pixels, np.ascontiguousarray(pixels[:, :, ::-1]))
     raw = np.sqrt(sum(patch_features(encoder.filters, one) for one in both) / 2)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vicinal.encoder.patches import Joined
+from vicinal.encoder.patches import WithPatches
 from vicinal.estimators.vicreg import VICReg
 from vicinal.images import load
 from vicinal.recipes import override, read_recipe
@@ -167,7 +167,7 @@ def test_patches_beside_the_network_are_part_of_the_minutes(
     """Where a batch of pictures takes seconds beside the network, they are held back."""
     clock = Ticking()
     monkeypatch.setattr(loop, "Budget", partial(Budget, clock=clock))
-    blocks, fit, axes = Joined.blocks, train_encoder.fit_patches, train_encoder._axes
+    blocks, fit, axes = WithPatches.blocks, train_encoder.fit_patches, train_encoder._axes
 
     def slow(work: Callable[..., Any], seconds: float) -> Callable[..., Any]:
         def done(*given: Any) -> Any:
@@ -176,14 +176,14 @@ def test_patches_beside_the_network_are_part_of_the_minutes(
 
         return done
 
-    monkeypatch.setattr(Joined, "blocks", slow(blocks, 8))
+    monkeypatch.setattr(WithPatches, "blocks", slow(blocks, 8))
     monkeypatch.setattr(train_encoder, "fit_patches", slow(fit, 5))
     monkeypatch.setattr(train_encoder, "_axes", slow(axes, 8))
     beside = override(recipe, ["encoder.patches=4"])
     data = train_encoder.data_of_arrays(beside, material.pixels)
     engine = open_engine("cpu", "float32")
     encoder = train_encoder.train_encoder(data, beside, tmp_path, engine, minutes=MINUTES)
-    assert isinstance(encoder, Joined)
+    assert isinstance(encoder, WithPatches)
     spent = json.loads((tmp_path / "minutes.json").read_text())["seconds"]
     assert spent < 60 * MINUTES - 4 * 8  # its four batches alone
     assert clock.now == pytest.approx(60 * MINUTES, rel=0.1)

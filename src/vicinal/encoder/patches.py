@@ -52,7 +52,7 @@ class PatchFilters(nn.Module):
         return torch.cat([positive, functional.adaptive_avg_pool2d(negative, 2)], 1).flatten(1)
 
 
-class Joined(nn.Module):
+class WithPatches(nn.Module):
     """A trained network's numbers beside patch features: images (B, C, S, S) to (B, 2·k) float32.
 
     Of the patch features the square roots count, which lets no strong response outweigh many

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from vicinal.encoder import build_encoder
-from vicinal.encoder.patches import Joined, PatchFilters, patch_side, seen_side
+from vicinal.encoder.patches import PatchFilters, WithPatches, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images.decoding import INTERPOLATIONS, Decoding
@@ -57,8 +57,8 @@ def save_encoder(
     """Writes weights with the recipe section and the preparation as metadata."""
     # Whose weights they were, not where somebody's file lies; files without a start say nothing.
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
-    joined = isinstance(encoder, Joined)  # one that is kept during a training is not
-    if isinstance(encoder, Joined):
+    joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
+    if isinstance(encoder, WithPatches):
         public = public.model_copy(update={"mirrored": encoder.mirrored})
     parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
     absent = {name for name, there in parts.items() if not there}
@@ -120,7 +120,7 @@ def _built(recipe: Encoder, channels: int, size: int) -> nn.Module:
     side = patch_side(seen_side(size))
     filters = torch.zeros(recipe.patches, channels, side, side)
     patches = PatchFilters(filters, torch.zeros(len(filters)))
-    return Joined(network, patches, size, recipe.dimension, mirrored=recipe.mirrored)
+    return WithPatches(network, patches, size, recipe.dimension, mirrored=recipe.mirrored)
 
 
 def read_metadata(path: Path) -> tuple[Encoder, Preparation]:

@@ -252,8 +252,8 @@ def _of_array(array: NDArray[Any], how: Decoding) -> Pixels:
     fits = whole in (1, 3) and pixels.shape[1:] == (how.size, how.size, whole)
     if fits or not len(pixels):
         return pixels
-    asked = how.channels or (1 if pixels.shape[3] == 1 else 3)
-    return gathered(_given(pixels), replace(how, channels=asked)).pixels
+    how = replace(how, channels=how.channels or (1 if pixels.shape[3] == 1 else 3))
+    return gathered(_given(pixels), how).pixels
 
 
 def from_images(

@@ -161,8 +161,8 @@ def open_tar(
     """
     files = _files(pattern)
     stamp = [file_stamp(path) for path in files]
-    asked = (how.size, RULE, stamp, how.interpolation, exclude, how.max_pixels, suffixes())
-    digest = hashlib.sha256(repr(asked).encode()).hexdigest()
+    identity = (how.size, RULE, stamp, how.interpolation, exclude, how.max_pixels, suffixes())
+    digest = hashlib.sha256(repr(identity).encode()).hexdigest()
     kept = cache / "tar" / f"{digest[:32]}.json"
     if not kept.is_file():
         found = Found()

@@ -31,18 +31,18 @@ def ignoring(recipe: Recipe, words: Iterable[str]) -> Recipe:
 
     A difference that the recipe has keeps its strength; another gets the study's.
     """
-    asked = {"colour" if word == "color" else word for word in words}
-    if unknown := sorted(asked - OFF.keys()):
+    wanted = {"colour" if word == "color" else word for word in words}
+    if unknown := sorted(wanted - OFF.keys()):
         raise InputError(f"{option('ignore', unknown[0])}: the words are {', '.join(OFF)}")
     views = recipe.views
     had, usual = set(ignored(views)), Views(rotation=TURNED)
     changed: dict[str, object] = {}
     for word, fields in OFF.items():
-        if word not in asked:
+        if word not in wanted:
             changed |= fields
         elif word not in had:
             changed |= {name: getattr(usual, name) for name in fields}
-    if "colour" in asked | had or "brightness" in asked | had:
+    if "colour" in wanted | had or "brightness" in wanted | had:
         changed["jitter"] = views.jitter or usual.jitter
     return recipe.model_copy(update={"views": views.model_copy(update=changed)})
 

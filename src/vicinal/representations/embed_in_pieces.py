@@ -102,8 +102,8 @@ def decode(piece: Piece, how: Decoding) -> images.Part:
     return images.Part(piece.split, squares, good.paths())
 
 
-Made = tuple[bytes, dict[str, Any], str, str]
-"""What a PieceEmbedder is made with, but for its threads."""
+Arguments = tuple[bytes, dict[str, Any], str, str]
+"""What a PieceEmbedder is made with, but for its threads: weights, origin, folder, device."""
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,10 @@ def embed_pieces(
     origin = _origin(source, file, preparation, max_pixels)
     where = out if "://" in out else os.path.abspath(os.path.expanduser(out))
     plan = _plan(listed, origin)
-    made = (file.read_bytes(), origin, where, device)
+    arguments = (file.read_bytes(), origin, where, device)
     with nullcontext() if ray is None else connected(ray):  # before anything is written
         claim(where, plan, out)
-        done = list(_here(listed, made) if ray is None else _by_ray(ray, listed, made))
+        done = list(_here(listed, arguments) if ray is None else _by_ray(ray, listed, arguments))
     bad = tuple(one for part in done for one in part.skipped)
     expected, count = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
@@ -255,9 +255,9 @@ def _origin(
     }
 
 
-def _here(listed: Sequence[Piece], made: Made) -> Iterator[EmbeddedPiece]:
+def _here(listed: Sequence[Piece], arguments: Arguments) -> Iterator[EmbeddedPiece]:
     """Piece by piece in this process; the next is decoded while one is embedded."""
-    embedder = PieceEmbedder(*made, threads=None)
+    embedder = PieceEmbedder(*arguments, threads=None)
     with ThreadPoolExecutor(1) as ahead:
 
         def begun(piece: Piece) -> Callable[[], EmbeddedPiece]:
@@ -274,10 +274,10 @@ def _here(listed: Sequence[Piece], made: Made) -> Iterator[EmbeddedPiece]:
         yield following()
 
 
-def _by_ray(ray: Any, listed: Sequence[Piece], made: Made) -> Iterator[EmbeddedPiece]:
+def _by_ray(ray: Any, listed: Sequence[Piece], arguments: Arguments) -> Iterator[EmbeddedPiece]:
     """On the workers of a cluster."""
     items = [{"piece": piece} for piece in listed]
-    for row in mapped(ray, PieceEmbedder, made, items, gpus=made[-1] != "cpu"):
+    for row in mapped(ray, PieceEmbedder, arguments, items, gpus=arguments[-1] != "cpu"):
         if not isinstance(row["part"], EmbeddedPiece):
             raise InputError(str(row["part"]))
         yield row["part"]
@@ -347,7 +347,7 @@ def connected(ray: Any) -> Iterator[Any]:
 def mapped(
     ray: Any,
     work: type,
-    made: Sequence[Any],
+    arguments: Sequence[Any],
     items: Sequence[dict[str, Any]],
     *,
     gpus: bool,
@@ -367,7 +367,7 @@ def mapped(
     blocks = min(len(items), _MOST_BLOCKS)
     rows = ray.data.from_items(list(items), override_num_blocks=blocks).map_batches(
         work,
-        fn_constructor_args=(*made, each),
+        fn_constructor_args=(*arguments, each),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)),
         num_cpus=each,

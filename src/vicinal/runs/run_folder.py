@@ -190,7 +190,7 @@ def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_for(data: str) -> str:
-    """The shipped recipe that fits a source: photographs lie in folders, small pictures in parquet."""
+    """The shipped recipe that fits a source: folders hold photographs, parquet small pictures."""
     if data == "digits":
         return "digits"
     return "photos" if named(data).startswith(("folder:", "csv:", "hub:")) else "laptop"

@@ -207,8 +207,8 @@ class Budget:
             self._place = next(place for at, _, place in self._repeated if at >= step)
             self._due = next((at for at, _, _ in self._repeated if at > step), self.steps)
         else:
-            told = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
-            self._place, self._due = distributed.firsts(told).tolist()
+            reading = torch.tensor([self._timed_place(step), self._next(step)], dtype=torch.float64)
+            self._place, self._due = distributed.firsts(reading).tolist()
         self._looks.append((step, self.used(), self._place))
 
     def _timed_place(self, step: int) -> float:

@@ -12,45 +12,40 @@ from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.views import Augment
 
-TOLD = 0.7
-"""The share of pictures told right from which a difference is one that counts; 0.5 is chance."""
+VISIBLE = 0.7
+"""The accuracy from which on a difference is visible, and so counts; 0.5 is chance."""
 MEASURED = ("colour", "brightness", "flip")
-"""Words measured: a crop, a blur or a rotation can be told on nearly any set, and helps all the
+"""Words measured. A crop, a blur or a rotation is visible on nearly any set and helps all the
 same, since what it takes away is seldom what pictures are sorted by."""
 _PICTURES = 1_000
-_LEAST = 40  # pictures, below which the share would be chance
+_LEAST = 40  # pictures, below which the accuracy would be chance
 _SIDE = 32
 _FILTERS = 64
-_BRIGHTNESS = 7  # the last numbers that pictures are told by: of brightness
+_BRIGHTNESS = 7  # the last features of a picture are of its brightness
 
 
 @cores.shared()
 def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
     """The recipe without the differences that would make its views unlike the pictures.
 
-    A digit turned to its mirror image, or dimmed among digits all equally bright, is no picture of
-    its set any more: one can tell. There the difference says something, and an encoder that
-    learned to ignore it would lose that. A mirrored photograph cannot be told from others.
-
-    Shapes: pixels (N, S, S, C) uint8.
+    A mirrored digit, or a dimmed one among equally bright ones, does not look like its set any
+    more. There the difference says something, and an encoder that ignores it loses that. A
+    mirrored photograph looks like the others.
     """
     had = ignored(recipe.views)
-    shares = told(pixels, recipe.views)
-    kept = [word for word in had if shares.get(word, 0.0) < TOLD]
+    shares = accuracies(pixels, recipe.views)
+    kept = [word for word in had if shares.get(word, 0.0) < VISIBLE]
     return recipe if len(kept) == len(had) else ignoring(recipe, kept)
 
 
 @torch.no_grad()
-def told(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
-    """By word, how often changed pictures can be told from pictures as they are.
+def accuracies(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
+    """By word, how well a classifier tells changed pictures from pictures as they are.
 
-    Half of at most 1,000 pictures are changed as the views would, in this alone; a ridge classifier
-    of patch features, of the pictures at 8 pixels a side and of how their colours and brightness
-    are spread learns which on half of them and is asked about the others, and the reverse. Words
-    are left out of which the views make no difference, and all of them for fewer than 40 pictures.
-    Colour of pictures without any counts as told: views need not spend time on it.
-
-    Shapes: pixels (N, S, S, C) uint8.
+    Half of at most 1,000 pictures are changed as the views would, in this alone. A ridge
+    classifier of `_features` learns which on half of all pictures and is tested on the others, and
+    the reverse. Words that the views leave alone are left out, and all for fewer than 40 pictures.
+    Colour of grey pictures counts as visible: views need not spend time on it.
     """
     rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:_PICTURES])
     pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows]))
@@ -59,14 +54,14 @@ def told(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
         return {}
     plain = _changed(pictures, views, "")
     filters = fit_patches(plain, _FILTERS, np.random.RandomState(0))
-    as_they_are = _looks(plain, filters)
+    unchanged = _features(plain, filters)
     shares = {}
     for word in words:
         if word == "colour" and _grey(plain):
             shares[word] = 1.0
             continue
-        changed = _looks(_changed(pictures, views, word), filters)
-        shares[word] = _share_told(as_they_are, changed)
+        changed = _features(_changed(pictures, views, word), filters)
+        shares[word] = _accuracy(unchanged, changed)
     return shares
 
 
@@ -94,8 +89,8 @@ def _grey(pictures: NDArray[np.uint8]) -> bool:
     return bool(((values.max(3) - values.min(3)) > 16).mean() < 1e-3)
 
 
-def _looks(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.float64]:
-    """What a picture is told by, (N, F)."""
+def _features(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.float64]:
+    """What pictures are classified by, (N, F): patches, 8×8 pixels, colour and brightness."""
     scaled = torch.from_numpy(pictures).movedim(3, 1).float() / 255
     small = torch.nn.functional.adaptive_avg_pool2d(scaled, 8).flatten(1)
     level = scaled.mean(1).flatten(1)
@@ -107,14 +102,14 @@ def _looks(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.flo
     return found
 
 
-def _share_told(plain: NDArray[np.float64], changed: NDArray[np.float64]) -> float:
-    """Of rows (N, F) of which every other is the changed one, those that are told right."""
+def _accuracy(plain: NDArray[np.float64], changed: NDArray[np.float64]) -> float:
+    """Of rows (N, F), every other one changed: the share that two-fold ridge classifies right."""
     rows = np.arange(len(plain))
     truth = rows % 2 == 1
     features = np.where(truth[:, None], changed, plain)
     right = []
     for half in (0, 1):
-        learn, ask = rows // 2 % 2 == half, rows // 2 % 2 != half
+        learn, test = rows // 2 % 2 == half, rows // 2 % 2 != half
         spread = features[learn].std(axis=0)
         scaled = (features - features[learn].mean(axis=0)) / np.where(spread > 1e-6, spread, np.inf)
         # Both brighter and darker pictures are far from the mean: a line needs the square to tell.
@@ -125,5 +120,5 @@ def _share_told(plain: NDArray[np.float64], changed: NDArray[np.float64]) -> flo
         ridge = max(0.1 * np.trace(gram) / len(gram), 1e-9) * np.eye(len(gram))
         target = 2.0 * truth[learn] - 1
         weights = np.linalg.solve(gram + ridge, target - target.mean())
-        right.append((scaled[ask] @ (scaled[learn].T @ weights) > 0) == truth[ask])
+        right.append((scaled[test] @ (scaled[learn].T @ weights) > 0) == truth[test])
     return float(np.concatenate(right).mean())

@@ -126,21 +126,23 @@ def pretrain(
         quiet=quiet,
         loggers=loggers,
     ) as log:
-        take = Step(model, wrapped, optimizer, fabric, recipe, batch, log.say)
-        threads = Threads(run / "threads.csv", fabric.device, title, log.say, take.sides)
+        train_step = Step(model, wrapped, optimizer, fabric, recipe, batch, log.say)
+        threads = Threads(run / "threads.csv", fabric.device, title, log.say, train_step.sides)
         for epoch in budget.within(recovery.epochs(done, epochs)):
             generator = _generator(recipe.seed, epoch)
-            after = checkpoint.position()
-            first = 0 if after is None else after.steps
-            sums = _no_terms(recipe, fabric) if after is None else after.sums.to(fabric.device)
+            position = checkpoint.position()
+            first = 0 if position is None else position.steps
+            sums = (
+                _no_terms(recipe, fabric) if position is None else position.sums.to(fabric.device)
+            )
             to_training(wrapped, encoder, recipe.training)
             began = time.perf_counter()
-            views = threads.between(train.batches(generator, steps, batch, after), epoch, first)
+            views = threads.between(train.batches(generator, steps, batch, position), epoch, first)
             for step, (view_a, view_b) in enumerate(views, start=first):
                 so_far = epoch * steps + step
                 rate = learning_rate(budget.place(so_far), budget.steps, per_epoch, recipe.training)
                 set_rate(optimizer, rate * recovery.factor(epoch))
-                sums += (terms := take(view_a, view_b, epoch, step))
+                sums += (terms := train_step(view_a, view_b, epoch, step))
                 log.advance(epoch + 1, batch, step + 1, sums, time.perf_counter() - began)
                 if recovery.broke(step, terms) or budget.over(so_far + 1):
                     break
@@ -148,14 +150,14 @@ def pretrain(
                     position = Position(step + 1, generator.get_state(), sums)
                     checkpoint.save(epoch, log.rows, position)
             if recovery.rolled_back(epoch, step + 1, model, log.say):
-                take.prepare()
+                train_step.prepare()
                 continue
             seconds = time.perf_counter() - began
             means = named(sums / (step + 1), names_of_terms(recipe.objective))
             images = (step + 1 - first) * batch
             with budget.closing():
                 log.record(epoch + 1, "train", means, seconds, images)
-                _record_test(log, wrapped, take, encoder, fabric, test, recipe, epoch)
+                _record_test(log, wrapped, train_step, encoder, fabric, test, recipe, epoch)
                 wanted = step + 1 == steps and epoch + 1 in recipe.training.keep_epochs
                 if keep is not None and wanted and distributed.is_first():
                     keep(epoch + 1, encoder)  # before the checkpoint: a killed run does it again
@@ -168,7 +170,7 @@ def pretrain(
 def _record_test(
     log: TrainingLog,
     model: nn.Module,
-    take: Step,
+    train_step: Step,
     encoder: nn.Module,
     fabric: Fabric,
     images: BatchSource,
@@ -184,7 +186,7 @@ def _record_test(
     sample: Tensor | None = None
     views = images.batches(_generator(recipe.seed, -1), steps, batch)
     for step, (view_a, view_b) in enumerate(views):
-        sums += take.test(view_a, view_b, batch, step)
+        sums += train_step.test(view_a, view_b, batch, step)
         if sample is None:
             with fabric.autocast():
                 sample = _first_rows(encoder, view_a, batch)

@@ -194,7 +194,7 @@ class Threads:
         known = _at(self._rows, place)
         if known != number:
             if known is not None:
-                self._say(f"{self._title} {_told(place, number, known)}")
+                self._say(f"{self._title} {_change_note(place, number, known)}")
             self._rows = [*(row for row in self._rows if row[0] != place), (place, number)]
             rows = [(epoch + 1, step + 1, n) for (epoch, step), n in sorted(self._rows)]
             write_csv(self._path, COLUMNS, rows)
@@ -229,7 +229,7 @@ def _at(rows: Iterable[tuple[Place, int]], place: Place) -> int | None:
     return max(before)[1] if before else None
 
 
-def _told(place: Place, number: int, known: int) -> str:
+def _change_note(place: Place, number: int, known: int) -> str:
     epoch, step = place
     named = f"{number} thread{'s' if number > 1 else ''}"
     keeps = option("set_threads", command="--threads")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicinal.encoder import projector
-from vicinal.encoder.patches import Joined
+from vicinal.encoder.patches import WithPatches
 from vicinal.encoder.pretrained import initial_encoder
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
@@ -60,16 +60,16 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
             "set views.size"
         )
     encoder, _ = load_encoder(file)
-    trained = encoder.network if isinstance(encoder, Joined) else encoder
+    trained = encoder.network if isinstance(encoder, WithPatches) else encoder
     weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
-    known, told = _projector(file.with_name("checkpoint.pt"), recipe)
-    return InitialWeights(file, fingerprint(file), preparation, weights | known, told)
+    head, origin = _projector(file.with_name("checkpoint.pt"), recipe)
+    return InitialWeights(file, fingerprint(file), preparation, weights | head, origin)
 
 
-def _check_same(file: Path, held: Encoder, asked: Encoder) -> None:
+def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
     """Refuses a recipe whose encoder is another."""
     for name, value in held.model_dump(exclude={"patches", "mirrored"}).items():
-        other = getattr(asked, name)
+        other = getattr(wanted, name)
         if value != other:
             raise InputError(
                 f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal import cores, distributed
-from vicinal.encoder.patches import Joined, fit_patches, seen_side
+from vicinal.encoder.patches import WithPatches, fit_patches, seen_side
 from vicinal.encoder.pretrained import open_start, preparation_for
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.images.decoding import Span
@@ -59,11 +59,13 @@ def data_of_arrays(
     initial: InitialWeights | None = None,
 ) -> TrainingData:
     """Two augmented views of each picture (N, S, S, C) uint8 in memory."""
-    made = preparation_for(train, recipe.encoder, span)
-    made = made if initial is None else initial.prepared(span)
-    pairs = _pairs(recipe, made)
+    if initial is not None:
+        preparation = initial.prepared(span)
+    else:
+        preparation = preparation_for(train, recipe.encoder, span)
+    pairs = _pairs(recipe, preparation)
     held_out = train[:1] if test is None else test
-    return TrainingData(ArrayBatches(train, pairs), ArrayBatches(held_out, pairs), made)
+    return TrainingData(ArrayBatches(train, pairs), ArrayBatches(held_out, pairs), preparation)
 
 
 def data_of_stream(
@@ -71,17 +73,20 @@ def data_of_stream(
 ) -> TrainingData:
     """Two augmented views of each picture of a stream, see `data_of_arrays`."""
     span = stream.span
-    made = Preparation(recipe.views.size, stream.channels, stream.mean, stream.std, span=span)
-    if recipe.encoder.start:
-        made = replace(open_start(recipe.encoder.start, stream.channels).preparation, span=span)
-    made = made if initial is None else initial.prepared(span)
-    pairs = _pairs(recipe, made)
+    size, channels = recipe.views.size, stream.channels
+    if initial is not None:
+        preparation = initial.prepared(span)
+    elif recipe.encoder.start:
+        preparation = replace(open_start(recipe.encoder.start, channels).preparation, span=span)
+    else:
+        preparation = Preparation(size, channels, stream.mean, stream.std, span=span)
+    pairs = _pairs(recipe, preparation)
     streamed = StreamBatches(stream, pairs, recipe.training.buffer)
-    return TrainingData(streamed, ArrayBatches(stream.test, pairs), made)
+    return TrainingData(streamed, ArrayBatches(stream.test, pairs), preparation)
 
 
-def _pairs(recipe: Recipe, made: Preparation) -> GeneratedNeighbours:
-    return GeneratedNeighbours(Augment(recipe.views, made.mean, made.std))
+def _pairs(recipe: Recipe, preparation: Preparation) -> GeneratedNeighbours:
+    return GeneratedNeighbours(Augment(recipe.views, preparation.mean, preparation.std))
 
 
 def train_encoder(
@@ -107,18 +112,18 @@ def train_encoder(
     ``encoder.safetensors``, an encoder for each of ``training.keep_epochs``, and what `pretrain`
     writes.
     """
-    made = data.preparation
+    preparation = data.preparation
     pixels = data.train.pixels if isinstance(data.train, ArrayBatches) else None
     most = epochs or most_epochs(recipe.training, len(data.train), minutes, settings)
     chosen = choose if recipe.encoder.start and pixels is not None else None
 
     def save(encoder: nn.Module, file: Path) -> None:
-        save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
+        save_encoder(encoder, file, recipe=recipe.encoder, preparation=preparation)
 
     def seconds_afterwards(encoder: nn.Module, clock: Clock) -> float:
         assert pixels is not None
         compared = COMPARED if chosen is not None else 0
-        return estimate_seconds(encoder, pixels, recipe, made, clock, compared=compared)
+        return estimate_seconds(encoder, pixels, recipe, preparation, clock, compared=compared)
 
     does_more = pixels is not None and (chosen is not None or recipe.encoder.patches > 0)
     with opened_loggers(log if distributed.is_first() else None, folder, recipe) as loggers:
@@ -140,7 +145,7 @@ def train_encoder(
     if distributed.is_first():
         if pixels is not None:
             encoder = encoder if chosen is None else chosen(encoder, pixels, recipe, folder, engine)
-            encoder = add_patches(encoder, pixels, recipe, made)
+            encoder = add_patches(encoder, pixels, recipe, preparation)
         save(encoder, folder / "encoder.safetensors")
     return encoder
 
@@ -153,7 +158,7 @@ def kept_encoder(folder: Path, epochs: int) -> Path:
 @torch.no_grad()
 @cores.shared()
 def add_patches(
-    network: nn.Module, pixels: NDArray[np.uint8], recipe: Recipe, made: Preparation
+    network: nn.Module, pixels: NDArray[np.uint8], recipe: Recipe, preparation: Preparation
 ) -> nn.Module:
     """The network with the recipe's patches beside it, fitted to ``pixels`` (N, S, S, C) uint8.
 
@@ -163,14 +168,15 @@ def add_patches(
     if not recipe.encoder.patches:
         return network
     pictures, rng = _drawn(pixels, recipe)
-    joined = _beside(network, pictures, recipe, made, rng)
+    both = _beside(network, pictures, recipe, preparation, rng)
     parts = [
-        joined.blocks(_prepared(part, network, made)) for part in torch.split(pictures, _AT_ONCE)
+        both.blocks(_prepared(part, network, preparation))
+        for part in torch.split(pictures, _AT_ONCE)
     ]
     blocks = [torch.cat(block).cpu() for block in zip(*parts, strict=True)]
-    joined.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
-    joined.axes.copy_(torch.cat([_axes(block.numpy()) for block in blocks]))
-    return joined
+    both.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
+    both.axes.copy_(torch.cat([_axes(block.numpy()) for block in blocks]))
+    return both
 
 
 @torch.no_grad()
@@ -178,7 +184,7 @@ def estimate_seconds(
     network: nn.Module,
     pixels: NDArray[np.uint8],
     recipe: Recipe,
-    made: Preparation,
+    preparation: Preparation,
     clock: Clock,
     *,
     compared: int,
@@ -186,7 +192,7 @@ def estimate_seconds(
     """Seconds that a choice and `add_patches` will take on ``pixels`` (N, S, S, C), by a batch."""
     network.eval()
     pictures, rng = _drawn(pixels, recipe)
-    images = _prepared(pictures[:_AT_ONCE], network, made)
+    images = _prepared(pictures[:_AT_ONCE], network, preparation)
 
     def timed(forward: Callable[[Tensor], Tensor]) -> float:
         forward(images)  # the first call chooses kernels
@@ -197,9 +203,9 @@ def estimate_seconds(
     seconds = compared * timed(network) if compared else 0.0
     if recipe.encoder.patches:
         began = clock()
-        joined = _beside(network, pictures[:_AT_ONCE], recipe, made, rng)
+        both = _beside(network, pictures[:_AT_ONCE], recipe, preparation, rng)
         seconds += clock() - began
-        seconds += _AXES * len(pictures) * timed(lambda some: torch.cat(joined.blocks(some), 1))
+        seconds += _AXES * len(pictures) * timed(lambda some: torch.cat(both.blocks(some), 1))
     return seconds
 
 
@@ -207,17 +213,17 @@ def _beside(
     network: nn.Module,
     pictures: Tensor,
     recipe: Recipe,
-    made: Preparation,
+    preparation: Preparation,
     rng: np.random.RandomState,
-) -> Joined:
+) -> WithPatches:
     """The network and filters from the pictures, whose axes are still to be found."""
     device = next(network.parameters()).device
     filters = fit_patches(_small(pictures), recipe.encoder.patches, rng)
     mirrored = recipe.encoder.mirrored and recipe.views.flip > 0
     width = recipe.encoder.dimension
-    joined = Joined(network, filters, made.size, width, mirrored=mirrored).eval()
-    joined.mean[:, 0, 0], joined.std[:, 0, 0] = torch.tensor([made.mean, made.std])
-    return joined.to(device)
+    both = WithPatches(network, filters, preparation.size, width, mirrored=mirrored).eval()
+    both.mean[:, 0, 0], both.std[:, 0, 0] = torch.tensor([preparation.mean, preparation.std])
+    return both.to(device)
 
 
 def _drawn(pixels: NDArray[np.uint8], recipe: Recipe) -> tuple[Tensor, np.random.RandomState]:
@@ -227,8 +233,10 @@ def _drawn(pixels: NDArray[np.uint8], recipe: Recipe) -> tuple[Tensor, np.random
     return torch.from_numpy(np.ascontiguousarray(pixels[drawn])), rng
 
 
-def _prepared(pictures: Tensor, network: nn.Module, made: Preparation) -> Tensor:
-    return normalise(pictures.to(next(network.parameters()).device), made.mean, made.std)
+def _prepared(pictures: Tensor, network: nn.Module, preparation: Preparation) -> Tensor:
+    return normalise(
+        pictures.to(next(network.parameters()).device), preparation.mean, preparation.std
+    )
 
 
 def _small(pictures: Tensor) -> NDArray[np.uint8]:
