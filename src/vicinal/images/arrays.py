@@ -63,13 +63,6 @@ def load(path: str) -> tuple[PictureList, None]:
     Images are (N, H, W) or (N, H, W, C), C = 1 or 3, or 4 with alpha: whole numbers from 0 to
     255, or booleans, of which True is white; labels (N,) integers or strings. Pixels of type uint8
     in an ``.npy`` file are not read into memory. Ids are the images' numbers.
-
-    Returns:
-        All of them, and None: there is no test part.
-
-    Raises:
-        InputError: If there is no such file, it holds no such arrays, or it holds Python objects,
-            which could run anything.
     """
     where = f"numpy:{path}"
     file = Path(os.path.expanduser(path))

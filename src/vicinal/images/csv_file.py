@@ -34,17 +34,6 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
     `label_columns`), in any case and with blanks around; other columns are
     left alone. A path is also the picture's id. What Vicinal wrote
     (`vicinal.files.as_text`, `vicinal.files.write_csv`) is read back as meant.
-
-    Args:
-        path: The file.
-        exclude: Patterns of paths that are left out, see `vicinal.files.excluded`.
-
-    Returns:
-        All of them, and None: there is no test part.
-
-    Raises:
-        InputError: If there is no such file or it is no such table, a path is empty or repeats, or
-            some rows have a label and others none.
     """
     where = f"csv:{path}"
     file = Path(os.path.expanduser(path))

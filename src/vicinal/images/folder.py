@@ -64,17 +64,6 @@ def load(path: str, exclude: Sequence[str] = ()) -> Parts:
     are left out. Folders called as parts customarily are (`labels_and_parts`, in any case) are
     the parts, if the training part and another are there. If every image lies in a folder within
     its part, the outermost one is its class; otherwise there are no labels.
-
-    Args:
-        path: The folder, or its address.
-        exclude: Patterns of files and folders that are left out,
-            see `vicinal.files.excluded`.
-
-    Returns:
-        Training and test part; without such folders all is the first and the second is None.
-
-    Raises:
-        InputError: If there is no such folder, or no image in it.
     """
     if is_address(path):
         name = path.rstrip("/").rpartition("/")[2]

@@ -72,14 +72,6 @@ def load(name: str, cache: Path) -> Parts:
     Images are those of the first column of type image; labels those of the likeliest column
     (`vicinal.images.labels_and_parts.label_columns`). Parts have customary names, in any case
     (`vicinal.images.labels_and_parts`); where none is called so, the first split is all there is.
-
-    Args:
-        name: Its name on the hub, such as ``beans``, or a folder that the library takes, one of
-            its ``save_to_disk`` too.
-        cache: Where the library keeps what it fetches.
-
-    Raises:
-        InputError: If the extra is not installed, the set cannot be had, or it has no images.
     """
     try:
         import datasets

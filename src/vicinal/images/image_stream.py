@@ -179,8 +179,9 @@ class ChannelSums:
 
     def add(self, images: NDArray[np.uint8]) -> None:
         """Adds images (n, H, W, C) uint8; C is 3 from the first that has colour on."""
-        for start in range(0, len(images), BLOCK):
-            some = images[start : start + BLOCK]
+        at_once = max(1, 2**22 // images[0].size) if len(images) else 1
+        for start in range(0, len(images), at_once):
+            some = images[start : start + at_once]
             values = some.reshape(-1, some.shape[3]).astype(np.float64)
             self._pixels += len(values)
             self._total = self._total + values.sum(axis=0)

@@ -200,7 +200,8 @@ def squares(
             raise InputError(f"images must be an array or pictures, found {kind}")
         return _one_by_one(pictures, how)
     if hasattr(pictures, "columns"):  # a data frame, of pictures or of numbers
-        return _one_by_one(pictures, how) if _holds_pictures(pictures) else None
+        firsts = (next(by_position(pictures[name]), None) for name in pictures.columns)
+        return _one_by_one(pictures, how) if any(map(is_picture, firsts)) else None
     array = np.asarray(pictures)
     if array.ndim == 1 and array.dtype == object:
         return _one_by_one(array, how)
@@ -223,12 +224,6 @@ def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
         f"rows of {features} numbers are not {size}×{size} pictures, which have {size * size} "
         f"or {3 * size * size}; give (N, H, W, C), or a recipe of their size{hint}"
     )
-
-
-def _holds_pictures(frame: Any) -> bool:
-    """Whether a data frame has a column of pictures."""
-    firsts = (next(by_position(frame[name]), None) for name in frame.columns)
-    return any(is_picture(first) for first in firsts)
 
 
 def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:

@@ -46,19 +46,6 @@ def load(pattern: str) -> Parts:
 
     Which columns hold images and labels: `image_column`, `label_column`. The names of numbered
     classes come from the `datasets` metadata if it is there.
-
-    Args:
-        pattern: A file, a folder of ``.parquet`` files or a glob, here or an address of fsspec's;
-            ``{split}`` in it stands for the customary names of parts, such as ``train`` and
-            ``test`` (`labels_and_parts`).
-
-    Returns:
-        Training and test part. Without ``{split}``, these are what the files' names say, as in
-        ``train-0.parquet``; where they say nothing, all is the first part and the second is None.
-        With it a part is None for which there is no file.
-
-    Raises:
-        InputError: If nothing matches, or a file has no usable columns.
     """
     name = _short_name(pattern)
     parts = {part: _listed(files, name) for part, files in _parted(pattern).items()}

@@ -54,14 +54,7 @@ class NpyShards:
 
 
 def load(folder: str) -> Parts:
-    """Lists the images of a sharded store; reads none. Ids are their numbers.
-
-    Args:
-        folder: The folder of the store.
-
-    Raises:
-        InputError: If the folder is not a store or a file of it is missing.
-    """
+    """Lists the images of a sharded store; reads none. Ids are their numbers."""
     root, _, parts = _opened(folder)
     name = root.resolve().name
     listed = {}

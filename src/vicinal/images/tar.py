@@ -52,16 +52,6 @@ def load(pattern: str, exclude: tuple[str, ...] = ()) -> tuple[PictureList, None
     Every member that is called like an image is one. Its id is its path in the file, with the
     file's name before it where paths repeat; folders in the files are classes as in
     `vicinal.images.folder.load`.
-
-    Args:
-        pattern: As for `open_tar`.
-        exclude: Patterns of members that are left out, see `vicinal.files.excluded`.
-
-    Returns:
-        All of them, and None: there is no test part.
-
-    Raises:
-        InputError: If nothing matches, or a file is no tar file or has no image.
     """
     files, found = _files(pattern), Found()
     names = [

@@ -275,9 +275,30 @@ def _here(listed: Sequence[Piece], arguments: Arguments) -> Iterator[EmbeddedPie
 
 
 def _by_ray(ray: Any, listed: Sequence[Piece], arguments: Arguments) -> Iterator[EmbeddedPiece]:
-    """On the workers of a cluster."""
+    """On actors of a cluster, a GPU or a CPU each; what a dead worker held is done by another."""
+    there = ray.cluster_resources()
+    gpus = 0 if arguments[-1] == "cpu" else int(there.get("GPU", 0))
+    cpus = int(there.get("CPU", 0))
+    if cpus < 1:
+        raise InputError(
+            f"{option('engine', 'ray')}: the cluster has no CPU to work on; add a machine by "
+            "`ray start --address=HEAD:6379`"
+        )
+    workers = gpus or cpus
+    each = max(1, cpus // workers)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plan, in several lines
+    blocks = min(len(listed), _MOST_BLOCKS)
     items = [{"piece": piece} for piece in listed]
-    for row in mapped(ray, PieceEmbedder, arguments, items, gpus=arguments[-1] != "cpu"):
+    rows = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+        PieceEmbedder,
+        fn_constructor_args=(*arguments, each),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)),
+        num_cpus=each,
+        **({"num_gpus": 1} if gpus else {}),
+    )
+    for row in rows.iter_rows():
         if not isinstance(row["part"], EmbeddedPiece):
             raise InputError(str(row["part"]))
         yield row["part"]
@@ -342,38 +363,6 @@ def connected(ray: Any) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
-
-
-def mapped(
-    ray: Any,
-    work: type,
-    arguments: Sequence[Any],
-    items: Sequence[dict[str, Any]],
-    *,
-    gpus: bool,
-) -> Iterator[dict[str, Any]]:
-    """Rows that a pool of actors makes of items; what a dead worker held is done by another."""
-    there = ray.cluster_resources()
-    cpus, devices = int(there.get("CPU", 0)), int(there.get("GPU", 0)) if gpus else 0
-    if cpus < 1:
-        raise InputError(
-            f"{option('engine', 'ray')}: the cluster has no CPU to work on; add a machine by "
-            "`ray start --address=HEAD:6379`"
-        )
-    workers = devices or cpus
-    each = max(1, cpus // workers)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plan, in several lines
-    blocks = min(len(items), _MOST_BLOCKS)
-    rows = ray.data.from_items(list(items), override_num_blocks=blocks).map_batches(
-        work,
-        fn_constructor_args=(*arguments, each),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)),
-        num_cpus=each,
-        **({"num_gpus": 1} if devices else {}),
-    )
-    yield from rows.iter_rows()
 
 
 def _reach(address: str) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vicinal import cores
 from vicinal.errors import InputError
+from vicinal.images.image_stream import ChannelSums
 from vicinal.recipes.recipe import Views
 from vicinal.views.colour import blend, blend_weights, grey_level, solarise, turn_hue
 from vicinal.views.geometry import blur, resized_crop, rotate
@@ -161,18 +162,9 @@ def channel_statistics(
         Means and (population) standard deviations, C of each, in units where white
         is 1. A constant channel's is given as 1, so that one can divide by it.
     """
-    channels = pixels.shape[3]
-    total, squares = np.zeros(channels), np.zeros(channels)
-    block = max(1, 2**22 // pixels[0].size)
-    for start in range(0, len(pixels), block):
-        values = pixels[start : start + block].reshape(-1, channels).astype(np.float64)
-        total += values.sum(axis=0)
-        squares += np.einsum("nc,nc->c", values, values)
-    count = pixels.size // channels
-    mean = total / count
-    variance = np.maximum(squares / count - mean**2, 0)
-    std = np.where(variance > 0, np.sqrt(variance), 255)
-    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+    sums = ChannelSums()
+    sums.add(pixels)
+    return sums.statistics()
 
 
 def _numbers(values: tuple[float, ...]) -> Tensor:
