@@ -172,39 +172,6 @@ os.register_at_fork(after_in_child=_pools.clear)  # a forked process has none of
 _inside = threading.local()
 
 
-def run_in_threads(
-    work: Callable[[T], R], pieces: Iterable[T], *, workers: int, each: int
-) -> Iterator[R]:
-    """Does pieces of work, as many at once as there are workers; results in the pieces' order.
-
-    Within a piece, and with one worker, it does one piece after the other.
-    """
-    import torch
-
-    held = list(pieces)
-    if min(workers, len(held)) < 2 or getattr(_inside, "piece", False):
-        before = torch.get_num_threads()
-        torch.set_num_threads(min(each, before))
-        try:
-            for piece in held:
-                yield work(piece)
-        finally:
-            torch.set_num_threads(before)
-        return
-    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-
-    def begun(piece: T) -> R:
-        _inside.piece = True
-        if torch.get_num_threads() != each:
-            torch.set_num_threads(each)
-        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-            return work(piece)
-
-    if workers not in _pools:
-        _pools[workers] = ThreadPoolExecutor(workers, "piece")
-    yield from _pools[workers].map(begun, held)
-
-
 LONGEST = 10.0
 """Seconds back to the last reading, at most; what was before says little about what is."""
 SHORTEST = 0.1
@@ -346,8 +313,35 @@ def said() -> str:
 
 
 def side_by_side(work: Callable[[T], R], pieces: Iterable[T], *, each: int = 1) -> Iterator[R]:
-    """Does independent pieces of work on all cores, a thread for each; results in their order."""
-    return run_in_threads(work, pieces, workers=max(1, most() // each), each=each)
+    """Does independent pieces of work on all cores, a thread for each; results in their order.
+
+    Each piece has ``each`` threads of torch. Within a piece, and on one core, it does one piece
+    after the other.
+    """
+    import torch
+
+    waiting, workers = list(pieces), max(1, most() // each)
+    if min(workers, len(waiting)) < 2 or getattr(_inside, "piece", False):
+        before = torch.get_num_threads()
+        torch.set_num_threads(min(each, before))
+        try:
+            for piece in waiting:
+                yield work(piece)
+        finally:
+            torch.set_num_threads(before)
+        return
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def begun(piece: T) -> R:
+        _inside.piece = True
+        if torch.get_num_threads() != each:
+            torch.set_num_threads(each)
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return work(piece)
+
+    if workers not in _pools:
+        _pools[workers] = ThreadPoolExecutor(workers, "piece")
+    yield from _pools[workers].map(begun, waiting)
 
 
 @contextmanager

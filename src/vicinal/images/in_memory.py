@@ -200,8 +200,9 @@ def squares(
             raise InputError(f"images must be an array or pictures, found {kind}")
         return _one_by_one(pictures, how)
     if hasattr(pictures, "columns"):  # a data frame, of pictures or of numbers
-        firsts = (next(by_position(pictures[name]), None) for name in pictures.columns)
-        return _one_by_one(pictures, how) if any(map(is_picture, firsts)) else None
+        frame: Any = pictures
+        firsts = (next(by_position(frame[name]), None) for name in frame.columns)
+        return _one_by_one(frame, how) if any(map(is_picture, firsts)) else None
     array = np.asarray(pictures)
     if array.ndim == 1 and array.dtype == object:
         return _one_by_one(array, how)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from vicinal.errors import InputError
 from vicinal.files import on_one_line, plain_cell, read_rows, write_csv
+from vicinal.progress import tell
 
 MOST_SKIPPED = 0.2
 """Share of a source's pictures that may be bad; with more, the source itself is the mistake."""
@@ -59,6 +58,4 @@ def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
     write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
     if skipped:
         count = f"{len(skipped):,} picture{'s' if len(skipped) > 1 else ''}"
-        Console(stderr=True, highlight=False, emoji=False).print(
-            f"{count} skipped, see {path}", markup=False, soft_wrap=True
-        )
+        tell([f"{count} skipped, see {path}"])

@@ -280,24 +280,22 @@ def decoded_set(
 ) -> tuple[ImageSet, NDArray[np.int64]]:
     """The good pictures of a list as an ImageSet, and their positions (K,) int64 in the list."""
     ids, good = images.ids_in(prefix), np.arange(len(images))
-    ready = isinstance(images.place, Arrays)
-    if isinstance(images.place, Arrays):
-        pixels = images.place.pixels
-        how = replace(how, channels=how.channels or images.place.channels)
-        if pixels.shape[1:] == (how.size, how.size, how.channels):
-            labels, names = images.labels, images.class_names
-            notes = images.notes
-            return ImageSet(images.name, pixels, ids, labels, names, notes=notes), good
+    labels, names, place = images.labels, images.class_names, images.place
+    if isinstance(place, Arrays):
+        how = replace(how, channels=how.channels or place.channels)
+        if place.pixels.shape[1:] == (how.size, how.size, how.channels):
+            ready = ImageSet(images.name, place.pixels, ids, labels, names, notes=images.notes)
+            return ready, good
     found = stored(images, how, folder, source)
     good = np.setdiff1d(good, found.bad)
     squares = ImageSet(
         name=images.name,
         pixels=found.pixels,
         ids=ids[good],
-        labels=None if images.labels is None else images.labels[good],
-        class_names=images.class_names,
+        labels=None if labels is None else labels[good],
+        class_names=names,
         skipped=(*images.skipped, *found.skipped),
-        sizes=None if ready else found.sizes,
+        sizes=None if isinstance(place, Arrays) else found.sizes,
         span=how.span or found.facts.span,
         notes=(*images.notes, *pixel_notes(images.name, found.facts)),
     )

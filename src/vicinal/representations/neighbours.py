@@ -110,7 +110,7 @@ def _search(
     centred = torch.from_numpy(seen_from(gallery, centre)).to(device)
     squares = centred.square().sum(dim=1)
     reach = float(squares.max().sqrt())
-    held = _held(gallery, device)
+    held: Gallery = gallery if device == "cpu" else torch.tensor(gallery, device=device)
     rows = max(1, BLOCK // len(gallery))
     buffer = torch.empty(min(rows, len(queries)), len(gallery), device=device)
     for start in range(0, len(queries), rows):
@@ -136,11 +136,6 @@ def _search(
         again = np.concatenate([*unsettled, np.empty(0, np.int64)])
         _settle(queries, gallery, centre, again, end, exclude_self, result)
     return found
-
-
-def _held(gallery: NDArray[np.float32], device: str) -> Gallery:
-    """The gallery where the candidates' exact distances are computed."""
-    return gallery if device == "cpu" else torch.tensor(gallery, device=device)
 
 
 def _ranked(

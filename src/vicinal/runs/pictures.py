@@ -116,7 +116,9 @@ def _sheets(
         part = rows[start : start + capacity]
         name = f"sheet-{sheet:03d}.webp"
         across = math.ceil(math.sqrt(len(part)))
-        _save(_sheet(pixels, part, tile, step, across), folder / name, lossless)
+        image = Image.fromarray(_sheet(pixels, part, tile, step, across))
+        with replacing(folder / name) as partial:
+            image.save(partial, "WEBP", lossless=lossless, quality=85, method=4)
         table["sheet"] += [name] * len(part)
         table["x"] += [place % across * step for place in range(len(part))]
         table["y"] += [place // across * step for place in range(len(part))]
@@ -152,9 +154,3 @@ def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     squeezed = image[:, :, 0] if image.shape[2] == 1 else image
     small = Image.fromarray(squeezed).resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small, dtype=np.uint8).reshape(side, side, -1)
-
-
-def _save(sheet: NDArray[np.uint8], path: Path, lossless: bool) -> None:
-    """Writes a sheet as WebP; a reader never sees half a file."""
-    with replacing(path) as partial:
-        Image.fromarray(sheet).save(partial, "WEBP", lossless=lossless, quality=85, method=4)

@@ -45,25 +45,22 @@ def compiled(
     Without gradients it runs as it is: test views after an epoch would cost a second compilation,
     which takes longer than it spares.
     """
-    made: Callable[Arguments, Result] | None = None
-    works: bool | None = None  # unknown before the first call, which compiles
+    chosen: Callable[Arguments, Result] | None = None  # until the first call, which compiles
 
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        nonlocal made, works
-        if works is False or not torch.is_grad_enabled():
+        nonlocal chosen
+        if not torch.is_grad_enabled():
             return function(*args, **kwargs)
-        if made is None:
-            made = torch.compile(function)
-        if works:
-            return made(*args, **kwargs)
+        if chosen is not None:
+            return chosen(*args, **kwargs)
         try:
-            result = made(*args, **kwargs)
+            fast = torch.compile(function)
+            result = fast(*args, **kwargs)
         except Exception as error:  # whatever a compiler, or its absence, raises
-            works = False
             why = begun_by(error)
             say(f"torch.compile of the {name} failed ({why}): training goes on without it")
-            return function(*args, **kwargs)
-        works = True
+            fast, result = function, function(*args, **kwargs)
+        chosen = fast
         return result
 
     return call

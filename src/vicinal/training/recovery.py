@@ -77,8 +77,10 @@ class Recovery:
         if not checkpoint.path.is_file() and not checkpoint.previous.is_file():
             checkpoint.save(0)
         self._began = float(checkpoint.rows[0][2]) if checkpoint.rows else None
-        self._from: int | None = None
-        self._from = distributed.from_first(self._noted)
+        # The epoch from which on the learning rate is halved, if an earlier sitting noted one.
+        self._from: int | None = distributed.from_first(
+            lambda: int(read_json(self._file)["epoch"]) if self._file.is_file() else None
+        )
 
     def epochs(self, done: int, epochs: int) -> Iterator[int]:
         """The epochs from ``done`` on, counted from 0; one that was taken back comes again."""
@@ -123,10 +125,6 @@ class Recovery:
             raise InputError(f"{self._title}: {trouble}, and {self._checkpoint.path} is damaged")
         say(f"{self._title}: {trouble}; {good}: once more from there at half the learning rate")
         return True
-
-    def _noted(self) -> int | None:
-        """The epoch from which on the learning rate is halved, if an earlier sitting noted one."""
-        return int(read_json(self._file)["epoch"]) if self._file.is_file() else None
 
     def _divergence(self, epoch: int, steps: int, model: nn.Module) -> Divergence | None:
         finite = self._terms[:steps].isfinite().cpu()
