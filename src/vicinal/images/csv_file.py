@@ -16,6 +16,7 @@ from vicinal.images.folder import Files
 from vicinal.images.labels_and_parts import (
     PATHS,
     Labels,
+    columns_called,
     label_columns,
     labels_from,
     no_labels,
@@ -38,8 +39,7 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
     where = f"csv:{path}"
     file = Path(os.path.expanduser(path))
     columns = _columns(file, where)
-    plain = {plain_name(column): column for column in reversed(columns)}
-    column = next((plain[name] for name in PATHS if name in plain), None)
+    column = next(iter(columns_called(PATHS, columns)), None)
     if column is None:
         raise InputError(f"{where}: no column path, found {', '.join(columns)}")
     if not columns[column]:

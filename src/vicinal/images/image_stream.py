@@ -103,24 +103,13 @@ class Shuffle:
 
     The buffer is filled from the front of the images; every batch is a random draw of its slots,
     and the images that come next take their place.
-
-    Args:
-        images: How many images pass through.
-        capacity: Slots, at most.
-        batch: Images in a batch.
-        rng: Draws the slots.
-
-    Attributes:
-        slots: (K,) int64, the position of the image in each slot.
-        live: The slots that hold an image not given out yet.
-        head: The position of the next image to read.
     """
 
     def __init__(self, images: int, capacity: int, batch: int, rng: np.random.Generator) -> None:
         self._images, self._batch, self._rng = images, batch, rng
-        self.head = min(images, max(capacity, batch))
-        self.slots = np.arange(self.head)
-        self.live = np.arange(self.head)
+        self.head = min(images, max(capacity, batch))  # the position of the next image to read
+        self.slots = np.arange(self.head)  # the position of the image in each slot
+        self.live = np.arange(self.head)  # slots that hold an image not given out yet
 
     def draw(self) -> tuple[NDArray[np.int64], int]:
         """The slots of the next batch, and how many of them, from the first, are then refilled."""
@@ -162,11 +151,12 @@ def shuffled_batches(
         filled += len(block)
     if buffer is None:
         return
-    following = _Taken(ahead(sequence.read(low + plan.head, high)))
+    following = (image for block in ahead(sequence.read(low + plan.head, high)) for image in block)
     for _ in range(start, (high - low) // batch):
         drawn, refilled = plan.draw()
         yield buffer[drawn]
-        following.into(buffer, drawn[:refilled])
+        for slot, image in zip(drawn[:refilled].tolist(), following, strict=False):
+            buffer[slot] = image
 
 
 class ChannelSums:
@@ -193,25 +183,6 @@ class ChannelSums:
         variance = np.maximum(self._squares / self._pixels - mean**2, 0)
         std = np.where(variance > 0, np.sqrt(variance), 255)
         return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
-
-
-class _Taken:
-    """Images taken from blocks as they are asked for."""
-
-    def __init__(self, blocks: Iterator[NDArray[np.uint8]]) -> None:
-        self._blocks = blocks
-        self._block: NDArray[np.uint8] | None = None
-        self._used = 0
-
-    def into(self, buffer: NDArray[np.uint8], slots: NDArray[np.int64]) -> None:
-        """Puts the next ``len(slots)`` images into these slots."""
-        while len(slots):
-            if self._block is None or self._used == len(self._block):
-                self._block, self._used = next(self._blocks), 0
-            some = self._block[self._used : self._used + len(slots)]
-            buffer[slots[: len(some)]] = some
-            self._used += len(some)
-            slots = slots[len(some) :]
 
 
 def ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:

@@ -22,7 +22,7 @@ from vicinal.files import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.image_set import ImageSet
-from vicinal.images.labels_and_parts import coded, label_columns, labels_note, plain_name
+from vicinal.images.labels_and_parts import coded, columns_called, label_columns, labels_note
 from vicinal.images.opening import MOST_PIXELS, formats, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
@@ -107,8 +107,7 @@ def pair_in(item: Any) -> tuple[Any, Any]:
     if isinstance(item, tuple) and len(item) == 2:
         return item
     if isinstance(item, Mapping) and not is_picture(item):
-        plain = {plain_name(str(name)): name for name in reversed(list(item))}
-        image = next((plain[name] for name in _IMAGES if name in plain), None)
+        image = next(iter(columns_called(_IMAGES, item)), None)
         label = next(iter(label_columns([str(name) for name in item])), None)
         if image is not None:
             return item[image], item.get(label)
@@ -154,8 +153,7 @@ def _of_table(table: Any) -> Container:
 
 def _image_column(table: Any, names: list[Any], features: Mapping[str, Any]) -> Any:
     """The column of pictures: called so, said so, or the first that holds one."""
-    plain = {plain_name(str(name)): name for name in reversed(names)}
-    called = [plain[name] for name in _IMAGES if name in plain]
+    called = columns_called(_IMAGES, names)
     said = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
     for name in dict.fromkeys((*said, *called, *names)):
         first = next(by_position(table[name]), None)

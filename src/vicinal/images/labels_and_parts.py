@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,14 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def label_columns(names: Sequence[str], declared: Collection[str] = ()) -> list[str]:
     """The columns that may hold labels, the likeliest first: by their names, then declared ones."""
-    by_name = {plain_name(name): name for name in reversed(names)}
-    known = [by_name[name] for name in _COLUMNS if name in by_name]
+    known = columns_called(_COLUMNS, names)
     return list(dict.fromkeys((*known, *(name for name in names if name in declared))))
+
+
+def columns_called(known: Iterable[str], names: Iterable[Any]) -> list[Any]:
+    """The columns that have one of the known names, in the order of these, the likeliest first."""
+    plain = {plain_name(str(name)): name for name in reversed(list(names))}
+    return [plain[name] for name in known if name in plain]
 
 
 def plain_name(column: str) -> str:

@@ -28,6 +28,7 @@ from vicinal.images.labels_and_parts import (
     TRAIN,
     VALIDATION,
     case_forms,
+    columns_called,
     label_columns,
     labels_from,
     no_labels,
@@ -217,17 +218,16 @@ def image_column(schema: Any, path: Path | str) -> str:
     A column that is called like images comes first, then one that the `datasets` library says
     holds them, then the only one of structs or binary, then one that is called like paths.
     """
-    plain = {plain_name(name): name for name in reversed(schema.names)}
-    named = [plain[name] for name in _IMAGES if name in plain]
+    named = columns_called(_IMAGES, schema.names)
     declared = [name for name in _declared(schema, "Image") if name in schema.names]
     holding = [field.name for field in schema if _encoded(field.type)]
     only = holding if len(holding) == 1 else []
     for name in (*named, *declared, *only):
         if _encoded(schema.field(name).type) or _is(schema.field(name).type, _TEXT):
             return str(name)
-    for name in PATHS:
-        if name in plain and _is(schema.field(plain[name]).type, _TEXT):
-            return str(plain[name])
+    for name in columns_called(PATHS, schema.names):
+        if _is(schema.field(name).type, _TEXT):
+            return str(name)
     raise InputError(
         f"{path}: no column `image` with encoded images (bytes, or a struct with `bytes` or "
         "`path`) or paths; "
