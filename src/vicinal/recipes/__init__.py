@@ -7,6 +7,7 @@ own is any TOML file of the same shape.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import resources
@@ -32,11 +33,7 @@ def read_recipe(name_or_path: str) -> Recipe:
         InputError: If there is no such recipe, or it is not valid.
     """
     if name_or_path in recipe_names():
-        text = (
-            resources.files("vicinal")
-            .joinpath("recipes", f"{name_or_path}.toml")
-            .read_text("utf-8")
-        )
+        text = resources.files(__name__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
     else:
         path = Path(name_or_path)
         if not path.is_file():
@@ -96,7 +93,9 @@ def to_toml(recipe: Recipe) -> str:
 
 def _lines(section: str, data: dict[str, Any]) -> list[str]:
     """A section's own fields, and then the sections in it."""
-    lines = [f"{k} = {_literal(value)}" for k, value in data.items() if not isinstance(value, dict)]
+    # Strings, numbers, booleans and lists of these are the same in TOML as in JSON.
+    own = {name: value for name, value in data.items() if not isinstance(value, dict)}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
     for name, value in data.items():
         if isinstance(value, dict):
             inner = f"{section}.{name}" if section else name
@@ -159,15 +158,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _literal(value: Any) -> str:
-    """A TOML literal of a string, number, boolean or list of numbers."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
-    return repr(value)
