@@ -73,7 +73,7 @@ def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
 
 
 def _share(folder: Path) -> float | None:
-    """What a cgroup grants: version 2's ``cpu.max``, or version 1's two files."""
+    """The share that a cgroup grants: version 2's ``cpu.max``, or version 1's two files."""
     try:
         if (folder / "cpu.max").is_file():
             granted, period = (folder / "cpu.max").read_text("utf-8").split()
@@ -94,7 +94,7 @@ def _asked(environment: Mapping[str, str]) -> float | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a system had counted up to a moment."""
+    """The processor time that a system had counted up to a moment."""
 
     at: float  # the moment, in seconds
     # processor time that all processes had used on our cores, in seconds; None where the system
@@ -106,7 +106,7 @@ class Reading:
 
 
 def read(proc: Path = PROC) -> Reading:
-    """What the system has counted up to now; some ten microseconds' work."""
+    """Reads what the system has counted up to now, in some ten microseconds."""
     busy = _busy(proc, affinity())
     load = os.getloadavg()[0] if busy is None and hasattr(os, "getloadavg") else None
     return Reading(time.monotonic(), busy, time.process_time(), load)
@@ -180,7 +180,7 @@ SHORTEST = 0.1
 
 @dataclass
 class _State:
-    """What this process has been told, and has seen."""
+    """The number of threads that is held, and the last reading."""
 
     held: int | None = None
     free: int = 1
@@ -290,7 +290,7 @@ def taken() -> float:
 
 
 def change(number: int) -> None:
-    """Has torch split operators among so many threads: what a training does between two steps."""
+    """Sets torch's number of threads, as a training does between two steps."""
     import torch
 
     torch.set_num_threads(number)
@@ -389,7 +389,7 @@ def _of_several_ranks() -> bool:
 
 
 def _taken_lately() -> float:
-    """The same of the last seconds: if nothing was asked for long, of a moment from now on."""
+    """As `taken`, of the last seconds, or of a moment from now on if the last reading is old."""
     if _state.seen is None or time.monotonic() - _state.seen.at > LONGEST:
         _state.seen = read()
     time.sleep(max(0.0, _state.seen.at + SHORTEST - time.monotonic()))

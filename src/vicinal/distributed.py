@@ -78,7 +78,7 @@ def summed(value: Tensor) -> Tensor:
 
 
 def from_first(work: Callable[[], T]) -> T:
-    """Has rank 0 alone do some work, and gives every rank its result, which must be picklable."""
+    """Rank 0 does some work, and every rank gets its result, which must be picklable."""
     if world_size() == 1:
         return work()
     failed, result = None, None
@@ -97,7 +97,7 @@ def from_first(work: Callable[[], T]) -> T:
 
 
 def gathered(value: T) -> list[T]:
-    """What each rank has, by rank, on every rank; it must be picklable."""
+    """Every rank's value, by rank, on every rank; values must be picklable."""
     if world_size() == 1:
         return [value]
     found = [value] * world_size()

@@ -62,6 +62,6 @@ class EarlierNames(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Has Python look here for what it finds nowhere else."""
+    """Adds the finder to Python's, behind all others."""
     if not any(isinstance(finder, EarlierNames) for finder in sys.meta_path):
         sys.meta_path.append(EarlierNames())

@@ -1,4 +1,4 @@
-"""What is the user's to mend."""
+"""InputError, the one exception that a user can mend, and parameters in messages."""
 
 from __future__ import annotations
 

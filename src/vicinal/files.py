@@ -63,7 +63,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Has the folder's list of names on disk, where the system lets a folder be opened."""
+    """Syncs the folder's list of names to disk, where the system lets a folder be opened."""
     try:
         opened = os.open(folder, os.O_RDONLY)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""What a user sees of work: lines on standard error, and a bar with the rate and the time left."""
+"""Progress for a user: lines on standard error, and a bar with the rate and the time left."""
 
 from __future__ import annotations
 

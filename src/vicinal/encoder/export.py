@@ -292,7 +292,7 @@ def _compared(network: Prepared, form: Format, made: Path) -> tuple[float, float
 def _answers(
     form: Format, made: Path, batches: dict[str, NDArray[np.float32]], channels: int, size: int
 ) -> dict[str, NDArray[np.float32]]:
-    """What a fresh process, which knows only the file, makes of the images."""
+    """The representations that a fresh process computes from the file alone."""
     given, answer = made.with_name("given.npz"), made.with_name("answer.npz")
     np.savez(given, **batches)  # type: ignore[arg-type]
     program = _ANSWER.format(load=form.load)

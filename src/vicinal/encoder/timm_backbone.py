@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vicinal.errors import InputError
 
 PREFIX = "timm:"
-"""What a backbone's name begins with where timm builds it."""
+"""The prefix of a backbone that timm builds."""
 
 
 def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Module:

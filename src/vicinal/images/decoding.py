@@ -283,7 +283,7 @@ def _decoded(
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns the picture as its EXIF data say."""
+    """The turn that the EXIF data ask for, or None."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # the EXIF data are damaged; the picture itself is not

@@ -60,7 +60,7 @@ class Files:
 def load(path: str, exclude: Sequence[str] = ()) -> Parts:
     """Lists the image files in a folder and in the folders in it; decodes none.
 
-    Files are told by their suffix; hidden files and folders, and those that systems leave behind,
+    Files are known by their suffix; hidden files and folders, and those that systems leave behind,
     are left out. Folders called as parts customarily are (`labels_and_parts`, in any case) are
     the parts, if the training part and another are there. If every image lies in a folder within
     its part, the outermost one is its class; otherwise there are no labels.
@@ -150,7 +150,7 @@ _ENDINGS_NAMED = 5  # endings that are named in a line; the rest is counted
 
 @dataclass
 class Found:
-    """What lies in a folder."""
+    """The files of a folder: those to read, and counts and reasons of the others."""
 
     # pictures that are read, as paths within it with ``/`` between folders, in order
     files: list[str] = field(default_factory=list)

@@ -58,14 +58,14 @@ _COLUMNS = (
     *("fine_label", "fine_labels", "label_name", "class_name", "class_label", "label_id"),
     *("class_id", "category_id", "category_name", "coarse_label", "coarse_labels", "y"),
 )
-"""What a column of labels is called, the likeliest first."""
+"""Customary names of a column of labels, the likeliest first."""
 
 
 PATHS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image"),
     *("img_path", "img", "image_name", "picture", "photo", "paths", "files", "images"),
 )
-"""What a column of files is called."""
+"""Customary names of a column of files."""
 
 
 def coded(
@@ -118,7 +118,7 @@ def labels_from(
 
 
 def no_labels(name: str, why: str) -> Labels:
-    """Says that there are no labels, and why."""
+    """No labels, and a note that says why."""
     return Labels(None, (), f"{name}: no labels ({why})")
 
 

@@ -222,7 +222,7 @@ def source_parts(
 
 
 def data_folder(data_dir: Path | None) -> Path:
-    """Where downloads and decoded images are kept; by default the platform's cache."""
+    """The folder for downloads and decoded images; by default the platform's cache."""
     return platformdirs.user_cache_path("vicinal") if data_dir is None else data_dir.expanduser()
 
 

@@ -39,7 +39,7 @@ _PERHAPS = {
     "HEIF": ".heic .heics .heif .heifs .hif",
     "JPEG2000": ".j2c .j2k .jp2 .jpc .jpf .jpx",
 }
-"""What Pillow, or pillow-heif, reads on some machines."""
+"""Formats that Pillow, or pillow-heif, reads on some machines."""
 _MENDS = {
     "AVIF": "AVIF, which this Pillow does not read: pip install -U pillow",
     "HEIF": "HEIC, which Pillow alone does not read: pip install 'vicinal[heif]'",
@@ -66,7 +66,7 @@ _RAWS = frozenset(_RAW.split())
 
 @cache
 def formats() -> tuple[str, ...]:
-    """What Pillow may open, whatever a file is called; it would run a program for some others."""
+    """The formats that Pillow may open; for some others it would run a program."""
     return (*_READ, *(name for name in _PERHAPS if _there(name)))
 
 
@@ -111,7 +111,7 @@ def _there(kind: str) -> bool:
 
 
 def _sniffed(head: bytes) -> str | None:
-    """What the first bytes of a file say it is: a name of `_PERHAPS` or a suffix."""
+    """The format by the first bytes of a file: a name of `_PERHAPS` or a suffix."""
     if head[4:8] == b"ftyp":
         avif = head[8:12] in (b"avif", b"avis")
         heif = head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -125,7 +125,7 @@ def _sniffed(head: bytes) -> str | None:
 
 
 MOST_PIXELS = 178_956_970
-"""Pixels that a picture may have, as it is decoded, unless told otherwise: Pillow's own limit."""
+"""Pixels that a picture may have, as it is decoded, by default: Pillow's own limit."""
 # Not `option`: skipped.csv and the store keep the reason, and others than the caller read them.
 _RAISED_BY = "--max-megapixels or max_pixels raises it"
 _HEAD = 256  # bytes by which formats are known

@@ -124,7 +124,7 @@ def _short_name(pattern: str) -> str:
 
 
 class _Listed(NamedTuple):
-    """What is known of a file: its rows, and their labels if there are any."""
+    """The columns of a file, and its labels if there are any."""
 
     rows: int
     columns: tuple[str, ...]
@@ -182,7 +182,7 @@ def _opened(path: str) -> Iterator[Any]:
 
 
 def _between(ascending: NDArray[np.int64], first: int, count: int) -> NDArray[np.int64]:
-    """Those of the numbers that are from ``first`` to ``first + count - 1``."""
+    """The numbers from ``first`` to ``first + count - 1``."""
     low, high = np.searchsorted(ascending, [first, first + count])
     return ascending[low:high]
 
@@ -335,7 +335,7 @@ def _is(kind: Any, tests: tuple[Any, ...]) -> bool:
 
 
 def _features(schema: Any) -> dict[str, Any]:
-    """What the `datasets` library says of the columns."""
+    """The columns' features in the `datasets` library's metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return features if isinstance(features, dict) else {}

@@ -187,7 +187,7 @@ def _first(shards: NpyShards, count: int) -> NDArray[np.uint8]:
 
 
 def _checked_header(file: Any, shape: tuple[int, ...], path: Path) -> int:
-    """Where the pixels begin."""
+    """Checks the header; returns the offset of the pixels."""
     try:
         version = np.lib.format.read_magic(file)
         assert version == (1, 0)

@@ -44,7 +44,7 @@ def refuse_too_many(name: str, skipped: Sequence[Skipped], count: int) -> None:
 
 
 def read_skipped(path: Path) -> tuple[Skipped, ...]:
-    """What `keep_skipped` wrote; empty if there is no such file."""
+    """Reads what `keep_skipped` wrote; empty if there is no such file."""
     if not path.exists():
         return ()
     rows = read_rows(path)

@@ -1,4 +1,4 @@
-"""Where images can come from, and what a user's name for them means."""
+"""The kinds of sources, and the source that a user's text names."""
 
 from __future__ import annotations
 

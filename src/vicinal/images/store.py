@@ -36,12 +36,12 @@ Pixels = NDArray[np.uint8]
 
 _BLOCK_BYTES = 8 << 20
 _DIM = 16
-"""Of 255; pictures none of which is brighter look black to people."""
+"""The brightest pixel, of 255, up to which all pictures look black to people."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is to be known of the pixels of a set."""
+    """Facts about the pixels of a set."""
 
     deep: int  # pictures of more than 8 bits among them
     # the values of these that became 0 and 255; None where there are none, or a span was given
@@ -59,7 +59,7 @@ class Facts:
 
     @classmethod
     def of(cls, numbers: NDArray[np.float64]) -> Facts:
-        """What `numbers` made."""
+        """Facts from what `numbers` returns."""
         deep, low, high, brightest = numbers.tolist()
         return cls(int(deep), None if np.isnan(low) else (low, high), int(brightest))
 

@@ -1,4 +1,4 @@
-"""Where streams come from: tar files and sharded stores; and any source made into a store."""
+"""Opens tar files and sharded stores as streams; writes any source into a sharded store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What objectives share: terms, the checks of two views, the whole batch, and a module."""
+"""Shared by objectives: terms, the checks of two views, the whole batch, and a module."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _CHECKED = 200  # queries that choose the effort, and as many others that measur
 
 @dataclass(frozen=True)
 class Indexed:
-    """What was built or extended."""
+    """An index that was built or extended."""
 
     folder: Path
     kind: Kind  # ``flat``, ``hnsw`` or ``ivfpq``

@@ -108,7 +108,7 @@ Arguments = tuple[bytes, dict[str, Any], str, str]
 
 @dataclass(frozen=True)
 class EmbeddedFolder:
-    """What was written."""
+    """The folder that was written."""
 
     out: str
     images: int  # rows in all parts, one for each image that could be decoded
@@ -244,7 +244,7 @@ def embed_pieces(
 def _origin(
     source: str, encoder: Path, preparation: Preparation, max_pixels: int
 ) -> dict[str, Any]:
-    """What every part is made from and with."""
+    """The source and the encoder of every part."""
     return {
         "source": images.named(source),
         "max_pixels": max_pixels,
@@ -318,7 +318,7 @@ def _name(piece: Piece) -> str:
 
 
 def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
-    """What is to be done, as ``embed.json`` says it."""
+    """The content of ``embed.json`` before the work."""
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
     for piece in listed:
         pictures = piece.pictures

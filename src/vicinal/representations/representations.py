@@ -24,7 +24,7 @@ from vicinal.images.labels_and_parts import in_order
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
 PLAN = "embed.json"
-"""What the parts are made from and with, and whether all of them are there."""
+"""The file that names source and encoder of the parts, and says whether all are there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Representations:
         return replace(self, **{n: c[rows] for n, c in there.items() if c is not None})
 
     def describe(self, row: int) -> dict[str, str]:
-        """What is known of a picture: ``id``, and ``path`` and ``label`` where there are any."""
+        """A picture's ``id``, and its ``path`` and ``label`` where there are any."""
         known = {"id": str(self.ids[row])}
         if self.paths is not None:
             known["path"] = str(self.paths[row])
@@ -353,7 +353,7 @@ def _texts(table: Any, name: str, classes: Sequence[str] = ()) -> NDArray[np.str
 
 
 def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
-    """What `save` noted; nothing for a file of another tool."""
+    """The origin that `save` noted; empty for a file of another tool."""
     found = json.loads(metadata.get(b"vicinal", b"{}"))
     return found if isinstance(found, dict) else {}
 

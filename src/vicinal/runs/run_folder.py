@@ -140,7 +140,7 @@ def hold_run(path: Path) -> RunFolder:
 
 
 def _foreign(path: Path) -> Iterator[Path]:
-    """What a run that was killed at its very beginning cannot have left."""
+    """Files that a run killed at its very beginning cannot have left."""
     for found in path.iterdir():
         if found.name != LOCK and not re.fullmatch(r"run\.json\..*\.partial", found.name):
             yield found
@@ -326,7 +326,7 @@ def run_stage(
 
 
 def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
-    """Says how long a finished stage took."""
+    """Prints how long a finished stage took."""
     say(f"{name:<{width}}{run.seconds()[name]:>9.1f} s")
 
 

@@ -19,7 +19,7 @@ from vicinal.views.augment import moved
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """Where within an epoch a checkpoint was written."""
+    """The place within an epoch at which a checkpoint was written."""
 
     steps: int
     generator: Tensor  # state of the epoch's generator after them
@@ -125,7 +125,7 @@ class StreamBatches:
         return self.stream.size, self.stream.size, self.stream.channels
 
     def to(self, device: torch.device) -> StreamBatches:
-        """Has each batch moved to a device."""
+        """The same images; each batch is moved to the device."""
         return replace(self, device=device)
 
     def batches(

@@ -1,4 +1,4 @@
-"""What a training may take, steps or minutes; and how far it is."""
+"""The budget of a training, in steps or minutes, and its progress."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def most_epochs(
 Clock = Callable[[], float]
 """Tells seconds that never go back."""
 Looks = Sequence[tuple[int, float, float]]
-"""Of each look at the clock: steps taken, seconds used, the place in the schedule from then on."""
+"""Steps taken, seconds used and the place in the schedule at each reading of the clock."""
 
 
 def read_looks(path: Path) -> Looks:
@@ -63,7 +63,7 @@ def read_looks(path: Path) -> Looks:
 
 
 class Budget:
-    """What a training may take, and the place in its schedule.
+    """The budget of a training, and the place in its schedule.
 
     Places are counted in steps. Without minutes the place is the number of steps taken. With
     minutes it is that number, or the share of the minutes used of all steps, whichever is more:
@@ -186,7 +186,7 @@ class Budget:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training has to know."""
+        """The state that a resumed training needs."""
         return {"seconds": self.used(), "place": self._place, "looks": list(self._looks)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ class Checkpoint:
 
     @property
     def previous(self) -> Path:
-        """Where the checkpoint before the last one lies."""
+        """The file of the checkpoint before the last one."""
         return self.path.with_name(f"previous-{self.path.name}")
 
     def restore(self) -> int:

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 def compile_networks(
     model: nn.Module, training: Training, device: torch.device, say: Callable[[str], None]
 ) -> None:
-    """Has the model's forward compiled if the recipe says so.
+    """Compiles the model's forward if the recipe says so.
 
     The model keeps its weights, their names and what it is wrapped in. The loss is not compiled:
     it takes a small part of a step, and its weights, which differ from run to run, would have it

@@ -56,7 +56,7 @@ def resolve_precision(precision: Precision, device: Literal["cpu", "cuda"]) -> s
 
 @dataclass(frozen=True)
 class Engine:
-    """Where and how a run computes."""
+    """The device and the arithmetic of a run."""
 
     fabric: Fabric  # places modules, wraps their forward in autocast and runs backward
     device: Literal["cpu", "cuda"]  # ``cpu`` or ``cuda``

@@ -1,4 +1,4 @@
-"""Which differences views may make: those that leave pictures like the others of their set."""
+"""Finds the differences that views may make: those that are not visible among the pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
 
 @torch.no_grad()
 def accuracies(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
-    """By word, how well a classifier tells changed pictures from pictures as they are.
+    """By word, the accuracy of telling changed pictures from unchanged ones.
 
     Half of at most 1,000 pictures are changed as the views would, in this alone. A ridge
     classifier of `_features` learns which on half of all pictures and is tested on the others, and
@@ -90,7 +90,7 @@ def _grey(pictures: NDArray[np.uint8]) -> bool:
 
 
 def _features(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.float64]:
-    """What pictures are classified by, (N, F): patches, 8×8 pixels, colour and brightness."""
+    """Features (N, F) to classify pictures by: patches, 8×8 pixels, colour and brightness."""
     scaled = torch.from_numpy(pictures).movedim(3, 1).float() / 255
     small = torch.nn.functional.adaptive_avg_pool2d(scaled, 8).flatten(1)
     level = scaled.mean(1).flatten(1)
@@ -103,7 +103,7 @@ def _features(pictures: NDArray[np.uint8], filters: PatchFilters) -> NDArray[np.
 
 
 def _accuracy(plain: NDArray[np.float64], changed: NDArray[np.float64]) -> float:
-    """Of rows (N, F), every other one changed: the share that two-fold ridge classifies right."""
+    """The two-fold accuracy of ridge regression on rows (N, F), every other one changed."""
     rows = np.arange(len(plain))
     truth = rows % 2 == 1
     features = np.where(truth[:, None], changed, plain)

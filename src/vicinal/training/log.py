@@ -1,4 +1,4 @@
-"""What a training says: losses.csv as it grows, a progress bar, TensorBoard, Weights & Biases."""
+"""The log of a training: losses.csv, a progress bar, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TrainingLog:
         self._epochs, self._budget = epochs, budget
         self._writes = distributed.is_first()
         self.rows = list(rows) if self._writes else []
-        """What the file holds below its first line."""
+        """The file's rows below its first line."""
         self._begin()
         self._console = Console(stderr=True, quiet=quiet or not self._writes)
         self._bar = Progress(
@@ -206,7 +206,7 @@ def _brief(terms: Mapping[str, float]) -> str:
 
 
 LOGS = ("tensorboard", "wandb")
-"""What a training can be logged to; each is an extra of the same name."""
+"""Loggers of a training; each is an extra of the same name."""
 
 
 def check_log(log: str | None) -> None:

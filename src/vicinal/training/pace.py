@@ -1,4 +1,4 @@
-"""Threads that fit the machine while a training runs: looked at, tried for two steps, kept or not.
+"""Fits the number of threads to the machine while a training runs.
 
 An operator split among threads ends when its slowest thread does. Where another process has one
 of the cores, each of the hundreds of operators of a step waits for it, and a training with fewer
@@ -38,7 +38,7 @@ TRIED = 0.25
 WORSE = 1.05
 """Steps that take so many times as long are slower; noise is less."""
 HOPELESS = 3.0
-"""So many times as long, a number is slower from its first step on, new kernels or not."""
+"""A first step that takes so many times as long is slower, new kernels or not."""
 
 
 class Pace:
@@ -66,7 +66,7 @@ class Pace:
         taken()
 
     def pause(self) -> None:
-        """Says that what was done since the last step was no step, such as an epoch's test."""
+        """Leaves out the time since the last step, such as that of an epoch's test."""
         now = self._clock()
         self._looked += now - self._ended
         self._ended = now
@@ -216,7 +216,7 @@ COLUMNS = ("epoch", "step", "threads")
 
 
 def _read(path: Path) -> list[tuple[Place, int]]:
-    """What the file has, in order; nothing where there is none."""
+    """The rows of the file, in order; none if there is no file."""
     if not path.is_file():
         return []
     rows = [[int(row[name]) for name in COLUMNS] for row in read_rows(path)]

@@ -1,4 +1,4 @@
-"""When numbers go bad: find the step and the term, go back once with half the learning rate."""
+"""Finds the step and the term that went bad; goes back once, at half the learning rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vicinal.training.log import NonBlockingRead
 EVERY = 100
 """Steps between two looks at the terms; on a GPU a look sees what has arrived since the last."""
 FACTOR = 0.5
-"""What a retry multiplies the learning rate by."""
+"""The factor of the learning rate in a retry."""
 EXPLODED = 1e6
 """How many times its own scale a loss must keep above to count as exploded. A training that comes
 back from a wild start was seen at 2,000 times, one that did not at 10⁸ times and more."""
@@ -92,7 +92,7 @@ class Recovery:
             epoch += not self._again
 
     def factor(self, epoch: int) -> float:
-        """What the learning rate of an epoch, counted from 0, is multiplied by."""
+        """The factor of the learning rate of an epoch, counted from 0."""
         return FACTOR if self._from is not None and epoch + 1 >= self._from else 1.0
 
     def broke(self, step: int, terms: Tensor) -> bool:
@@ -140,7 +140,7 @@ class Recovery:
         return self._explosion(epoch, self._terms[:steps, 0].cpu())
 
     def _explosion(self, epoch: int, totals: Tensor) -> Divergence | None:
-        """That the loss explodes, by an epoch's finite totals (S,); 0 of steps not taken here."""
+        """The explosion of the loss in an epoch's finite totals (S,), if any; 0: not taken."""
         begun = int((totals != 0).nonzero()[0]) if totals.any() else 0
         if self._began is None:
             self._began = float(totals[begun])

@@ -1,4 +1,4 @@
-"""Where a training begins: with new weights, an earlier run's, or those of others."""
+"""The weights that a training begins with: new ones, an earlier run's, or those of others."""
 
 from __future__ import annotations
 

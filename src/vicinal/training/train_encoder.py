@@ -36,14 +36,14 @@ COMPARED = 2_000
 _PICTURES = 5_000  # more make no better axes
 _AT_ONCE = 64
 _POWER = 0.25
-"""Of the axes' variances: 0 would leave a block as it is, 0.5 whiten it. docs/recipes.md."""
+"""The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 _AXES = 1.2
 """How many times as long as the blocks of numbers it takes to find their axes too."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What an encoder is trained on, in memory or streamed, and how it is prepared."""
+    """The images that an encoder is trained on, in memory or streamed, and their preparation."""
 
     train: BatchSource  # images that teach
     test: BatchSource  # images for the test curves; a single one gives none
@@ -151,7 +151,7 @@ def train_encoder(
 
 
 def kept_encoder(folder: Path, epochs: int) -> Path:
-    """Where the encoder lies that a training in ``folder`` kept after so many epochs."""
+    """The file of the encoder that a training kept after so many epochs."""
     return folder / f"encoder-epoch-{epochs}.safetensors"
 
 

@@ -177,7 +177,7 @@ NO_HUE = BLENDS + 1
 
 
 class Parameters(NamedTuple):
-    """What is done to each of B images; the first dimension of each is B."""
+    """The parameters of the views of B images; the first dimension of each is B."""
 
     box: Tensor  # int64 (B, 4), the crop's top, left, height and width in pixels
     flip: Tensor  # bool (B,), mirrored left to right

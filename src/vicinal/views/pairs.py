@@ -1,4 +1,4 @@
-"""Where the two images of a positive pair come from."""
+"""Positive pairs of images: two views of one, or an image and a neighbour."""
 
 from __future__ import annotations
 
