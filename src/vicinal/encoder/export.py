@@ -130,18 +130,10 @@ FORMATS = {
         _write_onnx,
     ),
     "torchscript": Format(
-        ".pt",
-        True,
-        (),
-        f"{_TORCH}network = torch.jit.load(file)\n",
-        _write_torchscript,
+        ".pt", True, (), f"{_TORCH}network = torch.jit.load(file)\n", _write_torchscript
     ),
     "torch.export": Format(
-        ".pt2",
-        True,
-        (),
-        f"{_TORCH}network = torch.export.load(file).module()\n",
-        _write_program,
+        ".pt2", True, (), f"{_TORCH}network = torch.export.load(file).module()\n", _write_program
     ),
     "safetensors": Format(
         ".safetensors",

@@ -106,8 +106,7 @@ class _Winograd(torch.autograd.Function):
         batch, channels, height, width = images.shape
         down, across = -(-height // 4), -(-width // 4)
         padded = F.pad(
-            images.permute(0, 2, 3, 1),
-            (0, 0, 1, 4 * across + 1 - width, 1, 4 * down + 1 - height),
+            images.permute(0, 2, 3, 1), (0, 0, 1, 4 * across + 1 - width, 1, 4 * down + 1 - height)
         ).contiguous()
         a, b, c, d = padded.stride()
         overlapping = padded.as_strided(

@@ -18,10 +18,7 @@ def resnet18(channels: int, size: int, widths: tuple[int, ...], dimension: int) 
     """
     network = _network(channels, size, widths, padding=0)
     network.fc = nn.Sequential(
-        nn.Linear(512, 512),
-        nn.BatchNorm1d(512),
-        nn.ReLU(inplace=True),
-        nn.Linear(512, dimension),
+        nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(inplace=True), nn.Linear(512, dimension)
     )
     return network
 

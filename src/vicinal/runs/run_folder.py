@@ -340,10 +340,7 @@ def say(line: str) -> None:
 
 
 def resolve_recipe(
-    data: str,
-    recipe: str | None,
-    settings: Sequence[str],
-    ignore: Sequence[str] | None = None,
+    data: str, recipe: str | None, settings: Sequence[str], ignore: Sequence[str] | None = None
 ) -> Recipe:
     """The recipe asked for, or the one that fits, with its settings and its start's network."""
     starts = any(one.partition("=")[0].strip() == "encoder.start" for one in settings)

@@ -22,12 +22,7 @@ from vicinal.training.checkpoint import Checkpoint, worth_keeping
 from vicinal.training.device import kept_memory
 from vicinal.training.effective_rank import SAMPLE, sample_rank
 from vicinal.training.log import TrainingLog, named
-from vicinal.training.optimizers import (
-    build_optimizer,
-    learning_rate,
-    parameter_groups,
-    set_rate,
-)
+from vicinal.training.optimizers import build_optimizer, learning_rate, parameter_groups, set_rate
 from vicinal.training.pace import Threads
 from vicinal.training.recovery import Recovery
 from vicinal.training.start import networks, to_training

@@ -74,10 +74,7 @@ class Augment:
         batch, height, width, channels = pixels.shape
         assert channels == len(self.mean) == len(self.std)
         drawn = draw_parameters(
-            self.views,
-            (height, width, channels),
-            batch if rows is None else len(rows),
-            generator,
+            self.views, (height, width, channels), batch if rows is None else len(rows), generator
         )
         if rows is not None:
             drawn = Parameters(*(values[rows] for values in drawn))
@@ -150,9 +147,7 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def channel_statistics(
-    pixels: NDArray[np.uint8],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of all images.
 
     Args:

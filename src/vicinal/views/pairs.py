@@ -16,11 +16,7 @@ class Pairs(Protocol):
     """Positive pairs of images, made on the device the images are on."""
 
     def __call__(
-        self,
-        pixels: Tensor,
-        index: Tensor,
-        generator: torch.Generator,
-        rows: slice = slice(None),
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, or of some of its rows.
 
@@ -39,11 +35,7 @@ class GeneratedNeighbours:
     augment: Augment
 
     def __call__(
-        self,
-        pixels: Tensor,
-        index: Tensor,
-        generator: torch.Generator,
-        rows: slice = slice(None),
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`."""
         made = None
@@ -84,11 +76,7 @@ class MinedNeighbours:
             )
 
     def __call__(
-        self,
-        pixels: Tensor,
-        index: Tensor,
-        generator: torch.Generator,
-        rows: slice = slice(None),
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor]:
         """Makes the pairs of a batch, see `Pairs`."""
         if len(pixels) != len(self.neighbours):
