@@ -30,18 +30,8 @@ def barlow(
     with .005; stable-pretraining divides by the unbiased deviation, so that C_ii of two equal
     views is 1 − 1/B.
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, B ≥ 2.
-        z_b: Embeddings (B, D) of the second views.
-        redundancy: λ.
-        epsilon: ε.
-        rows: As in `vicreg`.
-
-    Returns:
-        The total and the unweighted parts ``invariance`` and ``redundancy``.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    ``redundancy`` is λ, ``epsilon`` ε; the rest, and errors, are those of `vicreg`. Parts are
+    ``invariance`` and ``redundancy``, unweighted.
     """
     with exact(z_a):
         z_a, z_b = whole_batch(z_a, z_b, rows)

@@ -33,19 +33,9 @@ def ntxent(
     τ is .2, decoupled .1, as CIFAR-10 is trained in solo-learn and in DCL; SimCLR's own for
     CIFAR-10, lightly's and stable-pretraining's default is .5. lightly's `DCLLoss` is this.
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, B ≥ 2.
-        z_b: Embeddings (B, D) of the second views.
-        temperature: τ; None for .2, decoupled .1.
-        uniformity: u; 0 leaves nothing against collapse.
-        decoupled: Whether the positive is left out of the denominator.
-        rows: As in `vicreg`.
-
-    Returns:
-        The total and the unweighted parts ``alignment`` and ``uniformity``.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    ``temperature`` is τ (None for .2, decoupled .1), ``uniformity`` u, where 0 leaves nothing
+    against collapse; ``decoupled`` leaves the positive out of the denominator. The rest, and
+    errors, are those of `vicreg`. Parts are ``alignment`` and ``uniformity``, unweighted.
     """
     if temperature is None:
         temperature = 0.1 if decoupled else 0.2

@@ -63,19 +63,9 @@ def sigreg(
     fourth of the mean squared difference. A view whose rows are all 0 has s = .40205·n, without
     a gradient; of rows drawn from N(0, I), s is 1.0525 on average at any n (lejepa's knots).
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, B ≥ 2.
-        z_b: Embeddings (B, D) of the second views.
-        directions: Slices (D, S) of unit length, see `slices`.
-        weight: λ.
-        convention: Whose.
-        rows: As in `vicreg`.
-
-    Returns:
-        The total and the unweighted parts ``invariance``, m or 4m, and ``normality``, s or s/n.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    ``directions`` (D, S) are slices of unit length, see `slices`; ``weight`` is λ. The rest, and
+    errors, are those of `vicreg`. Parts are ``invariance``, m or 4m, and ``normality``, s or s/n,
+    unweighted.
     """
     rules = CONVENTIONS[convention]
     with exact(z_a):

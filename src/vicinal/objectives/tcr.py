@@ -30,19 +30,9 @@ def tcr(
     ε² = .2, w = 200, r = 1. lightly's `emp_ssl_loss` adds ½·logdet, where this, the paper and its
     code subtract it.
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, B ≥ 2.
-        z_b: Embeddings (B, D) of the second views.
-        rate: r; 0 leaves nothing against collapse.
-        alignment: w.
-        distortion: ε², the squared error up to which the rate codes a row.
-        rows: As in `vicreg`.
-
-    Returns:
-        The total and the unweighted parts ``rate`` and ``alignment``, which fall as they improve.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    ``rate`` is r, where 0 leaves nothing against collapse, ``alignment`` w and ``distortion`` ε²,
+    the squared error up to which the rate codes a row. The rest, and errors, are those of
+    `vicreg`. Parts are ``rate`` and ``alignment``, unweighted; both fall as they improve.
     """
     with exact(z_a):
         z_a, z_b = whole_batch(z_a, z_b, rows)

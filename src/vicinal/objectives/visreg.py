@@ -30,19 +30,9 @@ def visreg(
     small sets and .9 for ImageNet in the paper; lightly's default is the latter, with 4,096
     slices. A view whose rows are all alike has a scale term of 1.
 
-    Args:
-        z_a: Embeddings (B, D) of the first views, B ≥ 2.
-        z_b: Embeddings (B, D) of the second views.
-        directions: Slices (D, S) of unit length, see `slices`.
-        weight: λ.
-        epsilon: ε.
-        rows: As in `vicreg`.
-
-    Returns:
-        The total and the unweighted parts ``invariance``, ``centre``, ``scale`` and ``shape``.
-
-    Raises:
-        ValueError: If the shapes differ, are not (B, D), or B < 2.
+    ``directions`` (D, S) are slices of unit length, see `slices`; ``weight`` is λ, ``epsilon`` ε.
+    The rest, and errors, are those of `vicreg`. Parts are ``invariance``, ``centre``, ``scale`` and
+    ``shape``, unweighted.
     """
     with exact(z_a):
         z_a, z_b = whole_batch(z_a, z_b, rows)
