@@ -72,16 +72,14 @@ class Checkpoint:
 
         Of several ranks the first reads the file, which the others need not see.
         """
-        if distributed.world_size() == 1:
-            return self._restore()
 
         def state() -> tuple[int, dict[str, Any], dict[str, Any]]:
             done = self._restore()
             return done, self._state(), self.within
 
-        done, state_, within = distributed.from_first(state)
+        done, firsts, within = distributed.from_first(state)
         if not distributed.is_first():
-            self._take(state_)
+            self._take(firsts)
             self.within = within
         return done
 

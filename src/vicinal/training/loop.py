@@ -1,4 +1,8 @@
-"""The training loop: from pairs of views to an encoder. Read this file first, top to bottom."""
+"""The training loop: from pairs of views to an encoder. Read this file first, top to bottom.
+
+A step is in five files more: `batches` makes two views, `step` the loss and new weights,
+`optimizers` the learning rate; `recovery` looks for bad numbers, `budget` for the end.
+"""
 
 from __future__ import annotations
 
