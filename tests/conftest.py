@@ -11,6 +11,7 @@ from typing import Any
 # side, a thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -21,6 +22,9 @@ from sklearn.datasets import load_sample_image
 sys.path.insert(0, str(Path(__file__).parent))
 
 import forked
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 MOST_PROCESSES = 4  # each holds torch, and so does the one that it forks
 
