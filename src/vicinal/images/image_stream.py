@@ -151,12 +151,11 @@ def shuffled_batches(
         filled += len(block)
     if buffer is None:
         return
-    following = (image for block in ahead(sequence.read(low + plan.head, high)) for image in block)
+    following = _Taken(ahead(sequence.read(low + plan.head, high)))
     for _ in range(start, (high - low) // batch):
         drawn, refilled = plan.draw()
         yield buffer[drawn]
-        for slot, image in zip(drawn[:refilled].tolist(), following, strict=False):
-            buffer[slot] = image
+        following.into(buffer, drawn[:refilled])
 
 
 class ChannelSums:
@@ -183,6 +182,25 @@ class ChannelSums:
         variance = np.maximum(self._squares / self._pixels - mean**2, 0)
         std = np.where(variance > 0, np.sqrt(variance), 255)
         return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+class _Taken:
+    """Takes images from blocks, a slice at a time: faster than image by image."""
+
+    def __init__(self, blocks: Iterator[NDArray[np.uint8]]) -> None:
+        self._blocks = blocks
+        self._block: NDArray[np.uint8] | None = None
+        self._used = 0
+
+    def into(self, buffer: NDArray[np.uint8], slots: NDArray[np.int64]) -> None:
+        """Puts the next ``len(slots)`` images into these slots."""
+        while len(slots):
+            if self._block is None or self._used == len(self._block):
+                self._block, self._used = next(self._blocks), 0
+            some = self._block[self._used : self._used + len(slots)]
+            buffer[slots[: len(some)]] = some
+            self._used += len(some)
+            slots = slots[len(some) :]
 
 
 def ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
