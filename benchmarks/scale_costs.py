@@ -91,7 +91,7 @@ def indexed(width: int) -> dict[str, float]:
             index = Index.open(folder)
             file = folder / index.description["faiss"]
             found[f"{kind}_bytes"] = file.stat().st_size / INDEXED
-            say(f"{kind}: recall {said.recall:.3f}")
+            say(said.summary())
         graph, rows = Index.open(Path(scratch) / "hnsw"), np.arange(1000)
         found["search"] = seconds(lambda: graph.nearest_of(rows, 5), 2) / len(rows)
         # Many queries share a pass, as in anomalies and duplicates.

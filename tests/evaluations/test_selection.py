@@ -62,8 +62,10 @@ def test_all_that_is_left_may_be_asked_for(method: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"count": 1798}, "1,797 pictures; ask for"),
-        ({"count": 1797, "labelled": np.arange(5)}, "1,792 pictures that are not among the 5"),
+        ({"count": 1798}, "1,797 pictures; ask for 1 to 1797"),
+        ({"count": 1797, "labelled": np.arange(5)}, "1,792 pictures not among the 5"),
+        ({"count": 2, "labelled": np.arange(1796)}, "1 picture not among the 1,796 labelled; ask"),
+        ({"labelled": np.arange(1797)}, "all 1,797 pictures are labelled already; none is left"),
         ({"count": 0}, "count=0"),
         ({"method": "best"}, "give typical, k-centre, random"),
         ({"array": np.full((9, 3), np.nan, np.float32)}, "NaN"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 import forked
 from vicinal.cli import main
-from vicinal.errors import InputError
+from vicinal.errors import InputError, StorageError
 from vicinal.representations import index
 from vicinal.representations.build_index import add_to_index, build_index
 from vicinal.representations.index import Index, exact
@@ -313,11 +314,54 @@ def test_the_description_says_what_the_index_is(folder: Path) -> None:
 
 def test_one_picture_or_a_damaged_folder(tmp_path: Path) -> None:
     one = save(tmp_path / "one.parquet", np.ones((1, 4)))
-    assert build_index(one, tmp_path / "one").checked == 0
+    made = build_index(one, tmp_path / "one")
+    assert (made.recall, made.checked) == (None, 0)
+    assert "1 image (1 new), recall@5 not checked, for one image has no others" in made.summary()
+    with pytest.raises(InputError, match="no other image to find"):
+        Index.open(tmp_path / "one").nearest_of(np.array([0]), 1)
     (tmp_path / "one" / "flat-1.faiss").write_bytes(b"nothing")
     with pytest.raises(InputError, match="build it again") as caught:
         Index.open(tmp_path / "one")
     assert "\n" not in str(caught.value)
+
+
+def test_few_pictures_say_what_was_checked(tmp_path: Path) -> None:
+    six = build_index(save(tmp_path / "6.parquet", np.eye(6)), tmp_path / "six")
+    assert "6 images (6 new), recall@5 1.000 on 3 of them" in six.summary()
+    three = build_index(save(tmp_path / "3.parquet", np.eye(3)), tmp_path / "three")
+    assert "recall@2 1.000 on 1 of them" in three.summary()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OSError(28, "No space left on device"),
+        StorageError(Path("inner"), "No space left on device"),
+    ],
+)
+def test_an_error_names_the_folder_that_was_asked_for(
+    trouble: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("vicinal.representations.build_index.write_json", full)
+    few = save(tmp_path / "few.parquet", np.eye(6))
+    with pytest.raises(InputError, match="No space left") as caught:
+        build_index(few, tmp_path / "mine")
+    assert "mine could not be written" in str(caught.value)
+    assert ".partial" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["few.parquet"]
+
+
+def test_no_pictures_are_refused(tmp_path: Path) -> None:
+    columns = {
+        "id": pa.array([], pa.string()),
+        "representation": pa.array([], pa.list_(pa.float32())),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "empty.parquet")
+    with pytest.raises(InputError, match=r"empty.parquet: holds no image"):
+        build_index(tmp_path / "empty.parquet", tmp_path / "mine")
 
 
 def test_without_faiss_one_line_says_how_to_get_it(

@@ -24,21 +24,20 @@ def test_points_become_float32_rows_and_are_not_copied_where_they_are() -> None:
 @pytest.mark.parametrize(
     ("points", "fitting", "line"),
     [
-        (
-            np.ones((1, 2)),
-            True,
-            "Found array with 1 sample(s) (shape=(1, 2)) while a minimum of 2 ",
-        ),
-        (
-            np.ones((0, 2)),
-            False,
-            "Found array with 0 sample(s) (shape=(0, 2)) while a minimum of 1 ",
-        ),
+        (np.ones((1, 2)), True, "X: has 1 sample, and BaseEstimator needs at least 2"),
+        (np.ones((0, 2)), False, "X: has 0 samples, and BaseEstimator needs at least 1"),
+        ([], True, "X: has 0 samples, and BaseEstimator needs at least 2"),
+        (np.ones((0, 2, 2, 3)), True, "X: has 0 samples, and BaseEstimator needs at least 2"),
+        (np.ones((2, 0)), True, "X: 0 feature(s) (shape=(2, 0)) while a minimum of 1"),
+        (np.ones(5), True, "X: must be rows (N, F) of numbers, found shape (5,)"),
+        (iter([]), True, "X: must be rows (N, F) of numbers, found list_iterator"),
         (np.ones((3, 4)), False, "X has 4 features, but BaseEstimator is expecting 2 features"),
-        (np.full((3, 2), np.nan), False, "Input X contains NaN. BaseEstimator does not accept "),
+        (np.full((3, 2), np.nan), False, "Input X contains NaN; leave such rows out"),
     ],
 )
-def test_scikit_learns_complaint_is_one_line(points: np.ndarray, fitting: bool, line: str) -> None:
+def test_a_complaint_is_one_line_that_names_the_parameter(
+    points: np.ndarray, fitting: bool, line: str
+) -> None:
     estimator = BaseEstimator()
     checked_points(estimator, np.ones((2, 2)), fitting=True)
     with pytest.raises(InputError) as caught:

@@ -46,9 +46,4 @@ def index(
         made = add_to_index(embeddings, add)
     else:
         raise InputError("give --out INDEX to build one, or --add INDEX (alone) to extend one")
-    answer(
-        as_json,
-        lambda: asdict(made) | {"folder": str(made.folder)},
-        f"{made.kind}: {made.images:,} images ({made.added:,} new), recall@5 {made.recall:.3f} "
-        f"on {made.checked} of them, {made.bytes / 2**20:,.1f} MiB: {made.folder}",
-    )
+    answer(as_json, lambda: asdict(made) | {"folder": str(made.folder)}, made.summary())

@@ -123,7 +123,7 @@ class PatchFeatures(
             return found
         pixels = found.pixels
         if len(pixels) == 0:
-            raise InputError("PatchFeatures needs at least 1 image, found 0")
+            raise InputError("X: PatchFeatures needs at least 1 image, found 0")
         if pixels.shape[1] < LEAST_SIDE:
             raise InputError(
                 f"images of {pixels.shape[1]} pixels a side are too small: {LEAST_SIDE} at least"

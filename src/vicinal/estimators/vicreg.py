@@ -241,7 +241,7 @@ class VICReg(
         pixels = found.pixels
         least = 2 if fitting else 1
         if len(pixels) < least:
-            raise InputError(f"VICReg needs at least {least} images, found {len(pixels)}")
+            raise InputError(f"X: VICReg needs at least {least} images, found {len(pixels)}")
         if fitting:
             self.n_features_in_ = pixels[0].size
             if hasattr(self, "feature_names_in_"):

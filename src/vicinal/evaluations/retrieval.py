@@ -285,9 +285,12 @@ def similar(
     else:
         encoded = np.asarray(embeddings.array[row : row + 1])
         others = np.delete(others, row)
+    if len(others) == 0:
+        raise InputError(f"{query}: is the only picture of the set; there is no other to find")
     if not 1 <= k <= len(others):
         raise InputError(
-            f"{option('k', k)}: the set has {len(others)} pictures to find; ask for 1 to that"
+            f"{option('k', k)}: the set has {len(others)} pictures to find; ask for 1 to "
+            f"{len(others)}"
         )
     name = query if row is None else str(embeddings.ids[row])
     if index is not None:

@@ -95,10 +95,14 @@ def select(
     free = len(array) - len(held)
     if method not in METHODS:
         raise InputError(f"{option('method', method)}: give {', '.join(METHODS)}")
+    if free == 0:
+        raise InputError(f"all {len(held):,} pictures are labelled already; none is left to choose")
     if not 1 <= count <= free:
-        others = f" that are not among the {len(held):,} labelled" if len(held) else ""
+        others = f" not among the {len(held):,} labelled" if len(held) else ""
+        pictures = f"picture{'' if free == 1 else 's'}"
         raise InputError(
-            f"{option('count', count)}: the set has {free:,} pictures{others}; ask for 1 to that"
+            f"{option('count', count)}: the set has {free:,} {pictures}{others}; "
+            f"ask for {'1' if free == 1 else f'1 to {free}'}"
         )
     points = reduced(array, seed)
     rows = METHODS[method](points, count, held, seed)

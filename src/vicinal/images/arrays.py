@@ -155,6 +155,8 @@ def stacked(images: NDArray[Any]) -> NDArray[Any]:
             f"{wanted}, found {images.shape}, which is a single picture; give it as "
             f"{(1, *images.shape)}, beside others"
         )
+    if images.ndim >= 3 and 0 in images.shape[1:3]:
+        raise InputError(f"{wanted}, found {images.shape}, which has no pixels")
     if images.ndim == 3:
         return images[..., None]
     if images.ndim == 4 and images.shape[3] in _CHANNELS:

@@ -228,7 +228,10 @@ def shape_of_rows(features: int, size: int) -> tuple[int, int, int]:
 def _one_by_one(pictures: Any, how: Decoding) -> Squares | None:
     """The pictures in a container; None if the first item is not a picture."""
     stream = by_position(container_of(pictures).images)
-    first = next(stream, None)
+    nothing = object()
+    first = next(stream, nothing)
+    if first is nothing:
+        return Squares(np.empty((0, how.size, how.size, how.channels or 3), np.uint8))
     if isinstance(first, BadPictureError):
         raise first
     if not is_picture(first):
@@ -362,6 +365,8 @@ def _given(pictures: Iterable[Any]) -> _Stream:
                 f"{where}: must be Pillow's image or an array (H, W, 3), found "
                 f"{type(picture).__name__}; a data set must not transform it to that"
             )
+        if not isinstance(picture, BadPictureError) and 0 in _shape(picture):
+            raise InputError(f"{where}: has no pixels; leave it out")
         file = getattr(picture, "filename", "")
         yield picture, as_text(file) if file and isinstance(file, str | Path) else where
 

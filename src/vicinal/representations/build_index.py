@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal import cores
-from vicinal.errors import InputError, option
+from vicinal.errors import InputError, StorageError, option
 from vicinal.files import make_folder, replacing, write_json, write_parquet
 from vicinal.representations.index import (
     DESCRIPTION,
@@ -48,10 +48,20 @@ class Indexed:
     images: int  # how many it holds
     added: int  # how many of them came in now
     # share of the true 5 nearest others that a search finds, measured on ``checked`` images
-    # against the exact search (0 to 1)
-    recall: float
+    # against the exact search (0 to 1); None where none was checked, see ``unchecked``
+    recall: float | None
     checked: int  # images asked for that
     bytes: int  # what the index takes on disk
+
+    def summary(self) -> str:
+        """What was made, and how well it finds, in a line."""
+        recall = "recall@5 not checked, for one image has no others"
+        if self.recall is not None:
+            near = "5" if self.images > _K else f"{self.images - 1}"
+            recall = f"recall@{near} {self.recall:.3f} on {self.checked} of them"
+        images = f"{self.images:,} image{'' if self.images == 1 else 's'}"
+        size = f"{self.bytes / 2**20:,.1f} MiB"
+        return f"{self.kind}: {images} ({self.added:,} new), {recall}, {size}: {self.folder}"
 
 
 @cores.shared()
@@ -141,6 +151,8 @@ def _take_in(
             named.append(ids)
         file.flush()
         os.fsync(file.fileno())
+    if not named:
+        raise InputError(f"{embeddings}: holds no image; embed some first")
     whole = np.concatenate(named)
     check_unique(whole, embeddings)
     if index is not None and len(both := np.intersect1d(whole, index.ids)):
@@ -180,7 +192,8 @@ def _finish(index: Index) -> None:
     name = f"{index.kind}-{len(index)}.faiss"
     with replacing(index.folder / name) as partial:
         import_faiss().write_index(index.engine, str(partial))
-    measured = {"effort": index.effort, "recall_at_5": recall, "checked": checked}
+    said = recall if checked else None
+    measured = {"effort": index.effort, "recall_at_5": said, "checked": checked}
     write_json(index.folder / DESCRIPTION, index.description | {"faiss": name} | measured)
 
 
@@ -191,7 +204,7 @@ def _indexed(folder: Path, added: int) -> Indexed:
         kind=said["kind"],
         images=said["images"],
         added=added,
-        recall=said["recall_at_5"],
+        recall=said["recall_at_5"] if said["checked"] else None,
         checked=said["checked"],
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
     )
@@ -205,9 +218,15 @@ def _mapped(folder: Path, count: int, width: int) -> NDArray[np.float32]:
 def _new_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside ``path`` that then becomes it, or is removed where work fails."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    make_folder(partial, parents=False)
     try:
+        make_folder(partial, parents=False)
         yield partial
         partial.rename(path)
+    except StorageError as error:
+        raise StorageError(path, error.reason) from error
+    except OSError as error:
+        raise StorageError(path, error.strerror or str(error)) from error
+    except InputError as error:  # of the finished folder: the user knows no other
+        raise InputError(str(error.args[0]).replace(str(partial), str(path))) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -157,8 +157,10 @@ class Index:
             )
         pool = len(self) if among is None else int(among.sum())
         pool -= own is not None and (among is None or bool(among[own].any()))
+        if pool < 1:
+            raise InputError(f"{self.folder}: holds no other image to find")
         if not 1 <= k <= pool:
-            raise InputError(f"k={k} neighbours but {pool} images to find; ask for 1 to that")
+            raise InputError(f"k={k} neighbours but {pool} images to find; ask for 1 to {pool}")
 
     def _nearest(
         self,

@@ -258,6 +258,8 @@ def checked_points(
     dtype: Any = np.float32,
 ) -> NDArray[Any]:
     """Points (N, F), finite, without a copy where they are of that type already."""
+    least = 2 if fitting else 1
+    _check_shape(X, type(estimator).__name__, least)
     try:
         points: NDArray[Any] = validate_data(
             estimator,
@@ -265,8 +267,30 @@ def checked_points(
             reset=fitting,
             dtype=dtype,
             order="C",
-            ensure_min_samples=2 if fitting else 1,
+            ensure_min_samples=least,
         )
     except ValueError as error:
-        raise InputError(" ".join(str(error).split())) from None
+        said = " ".join(str(error).split())
+        if said.startswith("Input X contains"):  # goes on with classifiers that do not mind
+            said = f"{said.partition('. ')[0].removesuffix('.')}; leave such rows out"
+        raise InputError(said) from None
     return points
+
+
+def _check_shape(X: ArrayLike, name: str, least: int) -> None:  # noqa: N803
+    """Refuses what are not rows, or too few, before scikit-learn does in its inner words."""
+    try:
+        shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    except ValueError:  # rows of several lengths
+        return
+    if shape and shape[0] == 0 or len(shape) == 2 and shape[0] < least:
+        plural = "" if shape[0] == 1 else "s"
+        raise InputError(f"X: has {shape[0]} sample{plural}, and {name} needs at least {least}")
+    if len(shape) != 2:
+        found = type(X).__name__ if shape == () else f"shape {tuple(shape)}"
+        raise InputError(f"X: must be rows (N, F) of numbers, found {found}. Reshape your data")
+    if shape[1] == 0:
+        raise InputError(
+            f"X: 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is required; give rows "
+            "of numbers"
+        )
