@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
+from commands import refused
 from vicinal.cli import main
 from vicinal.errors import InputError
 from vicinal.evaluations.leaks import leaks_between, leaks_within, read_pictures
@@ -87,3 +88,19 @@ def test_vectors_alone_find_exact_copies_and_say_that_they_are_alone(tmp_path: P
     Representations(array[:, :4], np.arange(300).astype(str)).save(tmp_path / "c.parquet")
     with pytest.raises(InputError, match="neither pixels nor representations of one encoder"):
         leaks_between(a, read_pictures(str(tmp_path / "c.parquet")))
+
+
+def test_a_threshold_on_pictures_says_that_it_needs_embeddings(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "list.csv").write_text("path\nphotos/a.png\n")
+    for source in ("photos", "list.csv", "folder:photos", "digits"):
+        line = refused("duplicates", source, "--threshold", "0.5", cwd=tmp_path)
+        assert f"--threshold: needs embeddings, and {source} holds pictures" in line
+        assert "vicinal embed" in line
+    line = refused("duplicates", "photos", "--index", "x", cwd=tmp_path)
+    assert "--index: needs embeddings" in line
+    line = refused("duplicates", "gone.parquet", "--threshold", "0.5", cwd=tmp_path)
+    assert "gone.parquet: no such file" in line
+    line = refused("similar", "list.csv", "a", cwd=tmp_path)
+    assert "give embeddings, which `vicinal embed` makes" in line

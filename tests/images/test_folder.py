@@ -7,6 +7,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.images import Skipped, folder
+from vicinal.images.shards import write_shards
 
 
 def picture(path: Path, value: int = 0) -> Path:
@@ -105,9 +106,14 @@ def test_bad_paths_are_refused(tmp_path: Path):
     (tmp_path / "half" / "test").mkdir(parents=True)
     picture(tmp_path / "half" / "train" / "a.png")
     (tmp_path / "set.parquet").write_text("")
+    write_shards({"train": iter([np.zeros((2, 8, 8, 1), np.uint8)])}, tmp_path / "shards")
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "0.tar").write_text("")
     for path, message in [
         (tmp_path / "nowhere", "no such folder"),
         (tmp_path / "empty", "no images in it; files must end in .*jpeg.*png"),
+        (tmp_path / "shards", "no images in it, but shards of pixels; write shards:.*shards"),
+        (tmp_path / "tars", r"no images in it, but tar files; write 'tar:.*tars/\*.tar'"),
         (tmp_path / "half", "test: no images in it"),
         (tmp_path / "half" / "train" / "a.png", "is a file, not a folder; write folder:.*train"),
         (tmp_path / "set.parquet", "is a file, not a folder; write parquet:.*set.parquet"),

@@ -59,6 +59,7 @@ def duplicates(
     from vicinal.evaluations.leaks import (
         Pictures,
         holds_embeddings,
+        holds_pictures,
         leaks_between,
         leaks_within,
         read_pictures,
@@ -67,6 +68,12 @@ def duplicates(
 
     if against is not None and (threshold is not None or index is not None):
         raise InputError("--against: takes no --threshold and no --index; leave them out")
+    if (threshold is not None or index is not None) and holds_pictures(pictures):
+        asked = "--index" if threshold is None else "--threshold"
+        raise InputError(
+            f"{asked}: needs embeddings, and {pictures} holds pictures; leave it out and pixels "
+            "decide, or name what `vicinal embed` makes of them"
+        )
     if (exclude or max_megapixels is not None) and holds_embeddings(Path(pictures)):
         raise InputError(
             "--exclude and --max-megapixels: choose among picture files; embeddings are read whole"

@@ -17,7 +17,7 @@ from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.probe import converged_probe
 from vicinal.evaluations.same_picture import first_equal, made_small, same_pictures
 from vicinal.files import as_path, read_json
-from vicinal.images import MOST_PIXELS, decoding, load_parts, named
+from vicinal.images import MOST_PIXELS, SOURCES, decoding, load_parts, named
 from vicinal.images.skipped import BadPictureError
 from vicinal.progress import counted
 from vicinal.representations.embed import from_parts
@@ -236,6 +236,13 @@ def holds_embeddings(path: Path) -> bool:
         return "representation" in pq.read_schema(path).names
     except Exception:  # an unreadable file is refused, with its reason, by who reads it
         return True
+
+
+def holds_pictures(source: str) -> bool:
+    """Whether it is a source of pictures that is there, and no file or folder of embeddings."""
+    full = named(source)
+    there = Path(source).exists() or full != source or ":" in full or source in SOURCES
+    return there and not source.endswith(".parquet") and not holds_embeddings(Path(source))
 
 
 def _pixels_behind(whole: Representations) -> tuple[NDArray[np.uint8] | None, str | None]:

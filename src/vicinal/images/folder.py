@@ -16,6 +16,7 @@ from vicinal.files import as_text, excluded, file_stamp, is_address, left_behind
 from vicinal.images.labels_and_parts import Labels, labels_from, no_labels, part_of
 from vicinal.images.opening import head, is_picture, suffixes, unread
 from vicinal.images.picture_list import Index, Parts, PictureList, train_and_test
+from vicinal.images.shards import is_store
 from vicinal.images.skipped import Skipped
 
 _NAMED = 5  # of what lies beside parts
@@ -139,6 +140,10 @@ def _nothing_in(root: str, found: Found) -> str:
     where = f"folder:{root}: no images in it"
     if any(Path(root, info).is_file() for info in ("dataset_info.json", "dataset_dict.json")):
         return f"{where}, but a data set that save_to_disk wrote; write hub:{root}"
+    if is_store(root):
+        return f"{where}, but shards of pixels; write shards:{root}"
+    if found.others[".tar"]:
+        return f"{where}, but tar files; write 'tar:{root}/*.tar'"
     if found.others[".parquet"]:
         return f"{where}, but parquet files; write parquet:{root}"
     seen = f" ({found.skipped[0].path}: {found.skipped[0].reason})" if found.skipped else ""

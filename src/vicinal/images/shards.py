@@ -78,6 +78,15 @@ def _pictures(path: str, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.u
         yield pixels[row], f"{path}, image {row}"
 
 
+def is_store(folder: str | os.PathLike[str]) -> bool:
+    """Whether `write_shards` wrote this folder."""
+    try:
+        index = read_json(Path(folder) / INDEX)
+    except (OSError, ValueError):
+        return False
+    return isinstance(index, dict) and index.get("format") == _FORMAT
+
+
 def _opened(folder: str) -> tuple[Path, dict[str, Any], dict[str, NpyShards]]:
     """The folder of a store, its index and its parts."""
     root = Path(os.path.expanduser(folder))

@@ -331,7 +331,10 @@ def _checked_names(file: Path) -> list[str]:
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:
-    return InputError(f"{file}: cannot be read as parquet ({' '.join(str(error).split())})")
+    return InputError(
+        f"{file}: cannot be read as parquet ({' '.join(str(error).split())}); give embeddings, "
+        "which `vicinal embed` makes"
+    )
 
 
 def _sizes(table: Any) -> NDArray[np.int32] | None:

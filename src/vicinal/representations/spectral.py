@@ -283,7 +283,7 @@ def _check_shape(X: ArrayLike, name: str, least: int) -> None:  # noqa: N803
         shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
     except ValueError:  # rows of several lengths
         return
-    if shape and shape[0] == 0 or len(shape) == 2 and shape[0] < least:
+    if shape and shape[0] < (least if len(shape) == 2 else 1):
         plural = "" if shape[0] == 1 else "s"
         raise InputError(f"X: has {shape[0]} sample{plural}, and {name} needs at least {least}")
     if len(shape) != 2:
