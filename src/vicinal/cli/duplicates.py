@@ -58,26 +58,13 @@ def duplicates(
     from vicinal.evaluations.duplicates import find_duplicates
     from vicinal.evaluations.leaks import (
         Pictures,
-        holds_embeddings,
-        holds_pictures,
         leaks_between,
         leaks_within,
         read_pictures,
     )
     from vicinal.representations.pairing import load_with
 
-    if against is not None and (threshold is not None or index is not None):
-        raise InputError("--against: takes no --threshold and no --index; leave them out")
-    if (threshold is not None or index is not None) and holds_pictures(pictures):
-        asked = "--index" if threshold is None else "--threshold"
-        raise InputError(
-            f"{asked}: needs embeddings, and {pictures} holds pictures; leave it out and pixels "
-            "decide, or name what `vicinal embed` makes of them"
-        )
-    if (exclude or max_megapixels is not None) and holds_embeddings(Path(pictures)):
-        raise InputError(
-            "--exclude and --max-megapixels: choose among picture files; embeddings are read whole"
-        )
+    _check(pictures, against, threshold, index, chooses=bool(exclude) or max_megapixels is not None)
     how: dict[str, Any] = {**reading(exclude, max_megapixels), "data_dir": data_dir}
     if threshold is None and index is None:
         known, opened = read_pictures(pictures, **how), None
@@ -100,6 +87,31 @@ def duplicates(
         warning=found.warning(),
         beside={} if between is None else {"between_parts": between.to_json()},
     )
+
+
+def _check(
+    pictures: str,
+    against: str | None,
+    threshold: float | None,
+    index: Path | None,
+    *,
+    chooses: bool,
+) -> None:
+    """Refuses options that say nothing together or of these pictures."""
+    from vicinal.evaluations.leaks import holds_embeddings, holds_pictures
+
+    if against is not None and (threshold is not None or index is not None):
+        raise InputError("--against: takes no --threshold and no --index; leave them out")
+    if (threshold is not None or index is not None) and holds_pictures(pictures):
+        asked = "--index" if threshold is None else "--threshold"
+        raise InputError(
+            f"{asked}: needs embeddings, and {pictures} holds pictures; leave it out and pixels "
+            "decide, or name what `vicinal embed` makes of them"
+        )
+    if chooses and holds_embeddings(Path(pictures)):
+        raise InputError(
+            "--exclude and --max-megapixels: choose among picture files; embeddings are read whole"
+        )
 
 
 def _answer_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
