@@ -225,7 +225,7 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
     before = (out / "part-000000.parquet").stat().st_mtime_ns
     (out / "part-000003.parquet.77.partial").write_text("half")  # of a worker that died
     with pytest.raises(InputError, match="begun from another source"):
-        embed_pieces(source, encoder, str(out), piece_images=4)
+        embed_pieces("digits", encoder, str(out))
     assert embed_pieces(source, encoder, str(out), piece_images=3).images == 12
     assert (out / "part-000000.parquet").stat().st_mtime_ns == before
     assert not list(out.glob("*.partial"))
@@ -236,6 +236,69 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already"):
         embed_pieces(source, encoder, str(tmp_path / "mine"))
+
+
+def _mended(folder: Path, how: str, options: dict[str, Any]) -> int:
+    """Mends pictures 0 to 4 of 12 in a way; how many are good then."""
+    bad = [folder / f"{i:03d}.png" for i in range(5)]
+    if how == "replaced":
+        for seed, file in enumerate(bad):
+            picture(100 + seed).save(file)
+        return 12
+    if how == "one of them":
+        for file in bad[1:]:
+            picture(7).save(file)
+        return 11
+    if how == "removed":
+        for file in bad:
+            file.unlink()
+    elif how == "left out":
+        options["exclude"] = tuple(file.name for file in bad)
+    elif how == "larger allowed":
+        options["max_pixels"] = 1000
+        return 12
+    return 7
+
+
+@pytest.mark.parametrize(
+    "how", ["replaced", "one of them", "removed", "left out", "larger allowed"]
+)
+def test_a_refused_run_goes_on_once_its_pictures_are_mended(
+    how: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = photos(tmp_path / "photos", 12, classes=False), tmp_path / "out"
+    source, options = f"folder:{folder}", dict[str, Any]()
+    for i in range(5):
+        if how == "larger allowed":
+            picture(100 + i, 20).save(folder / f"{i:03d}.png")
+            options["max_pixels"] = 300
+        else:
+            (folder / f"{i:03d}.png").write_text("no picture")
+    for _ in range(2):
+        with pytest.raises(InputError, match="5 or more of 12 pictures cannot be used"):
+            embed_pieces(source, encoder, str(out), piece_images=3, **options)
+    assert len((out / "skipped.csv").read_text("utf-8").splitlines()) == 6
+    capsys.readouterr()
+    good = _mended(folder, how, options)
+    assert embed_pieces(source, encoder, str(out), piece_images=3, **options).images == good
+    assert ("begun with other pictures" in capsys.readouterr().err) == (good == 7)
+    whole = embed_source(source, encoder, data_dir=tmp_path / "data", **options)
+    same(Representations.load(out), whole)
+    assert (out / "skipped.csv").exists() == (good == 11)
+
+
+def test_only_parts_of_mended_pictures_are_made_anew(encoder: Path, tmp_path: Path) -> None:
+    folder, out = photos(tmp_path / "photos", 12, classes=False), tmp_path / "out"
+    for name in ("000", "001", "002"):
+        (folder / f"{name}.png").write_text("no picture")
+    with pytest.raises(InputError, match="cannot be used"):
+        embed_pieces(f"folder:{folder}", encoder, str(out), piece_images=3)
+    before = [file.stat().st_mtime_ns for file in sorted(out.glob("part-*"))]
+    for name in ("000", "001", "002"):
+        picture(5).save(folder / f"{name}.png")
+    embed_pieces(f"folder:{folder}", encoder, str(out), piece_images=3)
+    after = [file.stat().st_mtime_ns for file in sorted(out.glob("part-*"))]
+    assert [a != b for a, b in zip(before, after, strict=True)] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

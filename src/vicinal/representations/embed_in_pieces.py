@@ -2,7 +2,8 @@
 
 The source is cut into pieces before anything is decoded. A piece becomes one file, which is named
 by its number and is there whole or not at all. So a piece that is done twice, because a worker
-died, is still there once, and an interrupted run goes on with the pieces that are missing.
+died, is still there once, and an interrupted run goes on with the pieces that are missing. A file
+says by a stamp which pictures it was made of: where these were mended since, it is made anew.
 
 Ray by itself tries for a quarter of an hour to reach a head that is not there, and prints a line
 of its own every few seconds. So the address is tried before Ray hears of it.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,24 @@ class Piece:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def listing(self) -> bytes:
+        """What its rows say beside the representations."""
+        labels = self.pictures.labels
+        codes = None if labels is None else labels.tolist()
+        said = (self.split, self.pictures.ids.tolist(), codes, self.pictures.class_names)
+        return json.dumps(said).encode()
+
+    @cached_property
+    def stamp(self) -> str:
+        """64 hexadecimal digits that change when a picture does, or what is listed of it.
+
+        Taken once, before they are decoded: one that changes meanwhile has another afterwards.
+        """
+        digest = hashlib.sha256(self.listing())
+        for line in self.pictures.stamp():
+            digest.update(f"{line}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
 
 _PIECE_BYTES = 128 << 20  # of decoded pixels
@@ -166,8 +186,9 @@ class PieceEmbedder:
         return decode(piece, self.preparation.decoding(max_pixels=most, no_deep=_DEEP))
 
     def written(self, piece: Piece) -> EmbeddedPiece | None:
-        """The part of a piece, if it is there already."""
+        """The part of a piece, if it is there already, made of the same in the same way."""
         filesystem, folder = fsspec.core.url_to_fs(self.out)
+        made_from = self._made_from(piece)
         path = f"{folder}/{_name(piece)}"
         if not filesystem.exists(path):
             return None
@@ -175,8 +196,14 @@ class PieceEmbedder:
             read = pq.ParquetFile(file)
             origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
             width = read.schema_arrow.field("representation").type.list_size
-            skipped = tuple(Skipped(**one) for one in origin["skipped"])
+            skipped = tuple(Skipped(**one) for one in origin.pop("skipped"))
+            if origin != made_from:
+                return None
             return EmbeddedPiece(read.metadata.num_rows, width, skipped)
+
+    def _made_from(self, piece: Piece) -> dict[str, Any]:
+        """What a part is made from and with, as it says itself."""
+        return self.origin | {"pictures": piece.stamp}
 
     def write(self, piece: Piece, decoded: images.Part) -> EmbeddedPiece:
         """Embeds the pictures of a piece and writes its part."""
@@ -186,7 +213,7 @@ class PieceEmbedder:
             squares = images.ImageSet("piece", black, np.array(["none"]))
         array = embed(self.encoder, squares, self.preparation, device=self.device).array
         count, skipped = len(decoded.images), decoded.images.skipped
-        origin = self.origin | {"skipped": [asdict(one) for one in skipped]}
+        origin = self._made_from(piece) | {"skipped": [asdict(one) for one in skipped]}
         found = from_parts([decoded], array[:count], origin)
         with replacing_in(self.out, _name(piece)) as file:
             pq.write_table(found.table(), file)
@@ -210,7 +237,8 @@ def embed_pieces(
 
     Decoding takes every core and the network every core or the GPU, one piece ahead of each
     other; with Ray, each CPU of the cluster, or each GPU with its share of CPUs, is a worker.
-    An image that cannot be decoded is left out and listed in ``skipped.csv``.
+    An image that cannot be decoded is left out and listed in ``skipped.csv``. If there are too
+    many, the run is refused, and goes on once they are mended or removed.
     """
     if engine not in ("plain", "ray"):
         raise InputError(f"{option('engine', engine)}: give plain or ray")
@@ -227,16 +255,16 @@ def embed_pieces(
     arguments = (file.read_bytes(), origin, where, device)
     with nullcontext() if ray is None else connected(ray):  # before anything is written
         claim(where, plan, out)
+        _remove_others(where, listed)
         done = list(_here(listed, arguments) if ray is None else _by_ray(ray, listed, arguments))
     bad = tuple(one for part in done for one in part.skipped)
     expected, count = sum(map(len, listed)), sum(part.images for part in done)
     names = part_names(where)
     if count + len(bad) != expected or names != sorted(map(_name, listed)):
         raise RuntimeError(f"{out}: {count} rows in {len(names)} parts of {expected} images")
-    refuse_too_many(source, bad, expected)
     skipped = (*unread, *bad)
-    if skipped:
-        _keep(where, skipped)
+    _keep(where, skipped)
+    refuse_too_many(source, bad, expected)
     write_plan(where, plan | {"finished": True, "images": count, "skipped": len(skipped)})
     return EmbeddedFolder(out, count, max(part.dimensions for part in done), len(done), skipped)
 
@@ -306,11 +334,23 @@ def _by_ray(ray: Any, listed: Sequence[Piece], arguments: Arguments) -> Iterator
 
 def _keep(where: str, skipped: Sequence[Skipped]) -> None:
     """Writes ``skipped.csv``, as `vicinal.images.keep_skipped` does for a file."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    if not skipped:
+        if filesystem.exists(f"{folder}/skipped.csv"):  # of pictures that are mended now
+            filesystem.rm_file(f"{folder}/skipped.csv")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "skipped.csv"
         write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
         with replacing_in(where, path.name) as opened:
             opened.write(path.read_bytes())
+
+
+def _remove_others(where: str, listed: Sequence[Piece]) -> None:
+    """Removes the parts of an interrupted run that had more pictures."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    for name in set(part_names(where)) - set(map(_name, listed)):
+        filesystem.rm_file(f"{folder}/{name}")
 
 
 def _name(piece: Piece) -> str:
@@ -319,12 +359,9 @@ def _name(piece: Piece) -> str:
 
 def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
     """The content of ``embed.json`` before the work."""
-    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    digest = hashlib.sha256()
     for piece in listed:
-        pictures = piece.pictures
-        codes = None if pictures.labels is None else pictures.labels.tolist()
-        said = (piece.split, pictures.ids.tolist(), codes, pictures.class_names)
-        digest.update(json.dumps(said).encode())
+        digest.update(piece.listing())
     return origin | {"parts": len(listed), "plan": digest.hexdigest(), "finished": False}
 
 

@@ -20,6 +20,7 @@ from vicinal.errors import InputError, option
 from vicinal.files import read_json, replacing, write_parquet
 from vicinal.images import Skipped
 from vicinal.images.labels_and_parts import in_order
+from vicinal.progress import tell
 
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
@@ -362,12 +363,19 @@ def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
 
 
 def claim(where: str, plan: dict[str, Any], out: str) -> None:
-    """Makes the folder ours, or finds it begun by the same command."""
+    """Makes the folder ours, or finds it begun from the same source with the same encoder.
+
+    Says so where the pictures are no longer those that were listed then.
+    """
     filesystem, folder = fsspec.core.url_to_fs(where)
     path = f"{folder}/{PLAN}"
     if filesystem.exists(path):
         said = json.loads(filesystem.cat_file(path))
-        if said.get("plan") == plan["plan"] and not said["finished"]:
+        same = all(said.get(name) == plan[name] for name in ("source", "encoder_sha256"))
+        if same and not said["finished"]:
+            if said.get("plan") != plan["plan"]:
+                tell([f"{out}: begun with other pictures; parts that hold others are made anew"])
+                write_plan(where, plan)
             return
         state = "finished" if said.get("finished") else "begun from another source or encoder"
         raise InputError(
