@@ -115,6 +115,9 @@ def test_new_pictures_are_placed_and_old_ones_stay(
     told = (tmp_path / "onto" / "new.csv").read_text("utf-8").splitlines()
     assert told[1].startswith("1,new/plain.png,")
     assert "3 new beside 60" in found.told()
+    environment = json.loads((tmp_path / "onto" / "environment.json").read_text("utf-8"))
+    assert environment["cores"] >= 1
+    assert found.figures["environment"] == environment
     page = (tmp_path / "onto" / "explore.html").read_text("utf-8")
     assert '"colour": "split"' in page
     assert explore(replace(asked, resume=True)).figures == found.figures

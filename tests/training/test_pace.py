@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vicinal import cores
+from vicinal import cores, distributed
 from vicinal.files import read_rows
 from vicinal.training import pace
 from vicinal.training.pace import Pace, Threads
@@ -163,6 +163,21 @@ def test_a_number_that_is_held_is_not_changed(
     threads = Threads(tmp_path / "threads.csv", torch.device("cpu"), "train", told.append)
     assert seen(threads, 0, 4) == [2, 2, 2, 2]
     assert (tmp_path / "threads.csv").read_text() == "epoch,step,threads\n1,1,2\n"
+
+
+@pytest.mark.parametrize(("rank", "said"), [(0, "epoch,step,threads\n1,1,2\n"), (1, None)])
+def test_of_ranks_the_first_writes_down_their_threads(
+    rank: int, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    scripted(monkeypatch, {1: 1})
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "is_first", lambda: rank == 0)
+    path = tmp_path / "threads.csv"
+    threads = Threads(path, torch.device("cpu"), "train", told.append)
+    assert seen(threads, 0, 4) == [2, 2, 2, 2]
+    assert seen(threads, 1, 4) == [2, 2, 2, 2]
+    assert (path.read_text() if path.exists() else None) == said
+    assert told == []
 
 
 def test_a_gpu_is_left_alone(tmp_path: Path, told: list[str]) -> None:

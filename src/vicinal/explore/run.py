@@ -123,6 +123,7 @@ def explore(request: Request) -> Explored:
         with open_run(path, identity_of(used, data, parts), recipe, resume=request.resume) as run:
             say(_opening(path, parts, recipe, request, engine))
             keep_skipped(skipped_in(parts), run / "skipped.csv")
+            _note_environment(path, recipe, engine)
             if finished is not None:
                 onto = [path / "explore.json"]
                 _stage(run, "onto", onto, lambda: add_onto(run, finished, parts, used))
@@ -152,10 +153,6 @@ def _stages(
     """Runs every stage that is not finished, each leaving its files."""
     run = folder.path
     own = run / "encoder.safetensors"
-    if not (run / "environment.json").is_file():
-        seed = 0 if recipe is None else recipe.seed
-        environment = describe_environment(seed, engine.device, engine.precision)
-        write_json(run / "environment.json", environment)
     if recipe is not None:
         images = parts[0].images
         _stage(folder, "train", [own], lambda: _train(run, images, recipe, request, engine))
@@ -192,6 +189,14 @@ def _stages(
         folder, "pictures", [sheets / "index.parquet"], lambda: write_pictures(sheets, ids, pixels)
     )
     write_json(run / "explore.json", explore_figures(folder, parts, embeddings, request, recipe))
+
+
+def _note_environment(run: Path, recipe: Recipe | None, engine: Engine) -> None:
+    """Writes down what the run began on; one that goes on has it."""
+    if not (run / "environment.json").is_file():
+        seed = 0 if recipe is None else recipe.seed
+        environment = describe_environment(seed, engine.device, engine.precision)
+        write_json(run / "environment.json", environment)
 
 
 _ADVICE_TRAINED = "train longer (--minutes 30) or try --encoder pretrained"

@@ -331,6 +331,8 @@ def _write_explore_json(
     """What the finished run's says, but of these pictures."""
     data = finished.figures["data"] | data | label_figures(embeddings)
     figures = finished.figures | {"data": data, "joined": counts}
+    if (folder / "environment.json").is_file():  # a run of its own, which an update is not
+        figures["environment"] = read_json(folder / "environment.json")
     write_json(folder / "explore.json", figures | read_figures(folder))
 
 

@@ -167,12 +167,17 @@ class Threads:
         sides: int = 1,
     ) -> None:
         self._path, self._title, self._say, self._sides = path, title, say, sides
-        self._chosen = device.type == "cpu" and distributed.world_size() == 1
+        ranks = distributed.world_size()
+        self._chosen = device.type == "cpu" and ranks == 1
+        # Ranks keep to their threads; the first one's are written down, for all have as many.
+        self._kept = device.type == "cpu" and ranks > 1 and distributed.is_first()
         self._rows = _read(path)
         self._pace: Pace | None = None
 
     def between(self, steps: Iterable[T], epoch: int, first: int) -> Iterator[T]:
         """Hands on what each step of an epoch takes, and sets the number of threads before it."""
+        if self._kept and _at(self._rows, (epoch, first)) != cores.threads():
+            self._write((epoch, first), cores.threads())
         if not self._chosen:
             yield from steps
             return
@@ -195,9 +200,12 @@ class Threads:
         if known != number:
             if known is not None:
                 self._say(f"{self._title} {_change_note(place, number, known)}")
-            self._rows = [*(row for row in self._rows if row[0] != place), (place, number)]
-            rows = [(epoch + 1, step + 1, n) for (epoch, step), n in sorted(self._rows)]
-            write_csv(self._path, COLUMNS, rows)
+            self._write(place, number)
+
+    def _write(self, place: Place, number: int) -> None:
+        self._rows = [*(row for row in self._rows if row[0] != place), (place, number)]
+        rows = [(epoch + 1, step + 1, n) for (epoch, step), n in sorted(self._rows)]
+        write_csv(self._path, COLUMNS, rows)
 
     def _number(self, place: Place, *, begun: bool) -> int:
         """The number on record for a step that is taken again, else the chosen one."""
