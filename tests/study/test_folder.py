@@ -9,6 +9,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
+from vicinal.report import write_report
 from vicinal.runs.run_folder import RunFolder, describe_environment, open_run, recipe_for
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
@@ -27,6 +28,35 @@ def test_a_folder_with_a_run_is_never_overwritten(tmp_path: Path) -> None:
         open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
     open_run(tmp_path / "run", IDENTITY, Recipe(), resume=True)
     assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_of_another_command_is_named(resume: bool, tmp_path: Path) -> None:
+    open_run(tmp_path / "run", IDENTITY | {"verb": "train"}, Recipe(), resume=False)
+    for identity, ours in ((IDENTITY, "study"), (IDENTITY | {"verb": "explore"}, "explore")):
+        message = f"holds a run of `vicinal train`, not of `vicinal {ours}`"
+        with pytest.raises(InputError, match=message):
+            open_run(tmp_path / "run", identity, Recipe(), resume=resume)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (None, "no run here; give the folder of a finished study or explore"),
+        ("train", "holds a run of `vicinal train`, an encoder; see what it makes of pictures"),
+        ("choose", "holds a run of `vicinal choose`, an encoder"),
+        ("study", "that has not ended; go on with it by `vicinal study --resume`"),
+        ("explore", "holds a run of `vicinal explore` that has not ended"),
+    ],
+)
+def test_what_has_no_report_is_said_to_be_what_it_is(
+    held: str | None, message: str, tmp_path: Path
+) -> None:
+    if held is not None:
+        identity = IDENTITY if held == "study" else IDENTITY | {"verb": held}
+        open_run(tmp_path, identity, Recipe(), resume=False)
+    with pytest.raises(InputError, match=message):
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
 from vicinal.representations.neighbours import Neighbours, nearest
 from vicinal.representations.representations import Representations, concatenated
+from vicinal.runs.kinds import instead_of
 from vicinal.runs.pictures import Pixels, add_pictures
 from vicinal.runs.run_folder import RunFolder, hold_run, say, tell
 
@@ -79,7 +80,7 @@ def read_finished(run: Path) -> FinishedRun:
     """
     files = read_explored(run)
     if files.folder != run or not (run / "embeddings.parquet").is_file():
-        raise InputError(f"{run}: no embeddings.parquet in it; name a finished run of explore")
+        raise InputError(f"{run}: {instead_of(run, 'explore')}")
     embeddings = Representations.load(run / "embeddings.parquet")
     if len(embeddings) != len(files):
         raise InputError(

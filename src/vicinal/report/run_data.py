@@ -18,6 +18,7 @@ from vicinal.errors import InputError
 from vicinal.files import read_rows
 from vicinal.report import charts
 from vicinal.report.inlined import Pictures, base64_array, finite
+from vicinal.runs.kinds import instead_of
 from vicinal.study.figures import headline_figures
 
 LEARNERS = ("generated", "no-variance", "mined")
@@ -65,7 +66,7 @@ def read_run(folder: Path) -> StudyFiles:
     """
     path = folder / "results.json"
     if not path.is_file():
-        raise InputError(f"{folder}: no results.json here; give the folder of a finished study")
+        raise InputError(f"{folder}: {instead_of(folder, 'study or explore')}")
     results = read_object(path)
     for part in ("data", "systems"):
         if not isinstance(results.get(part), dict):

@@ -29,6 +29,7 @@ from vicinal.images import named
 from vicinal.recipes import override, read_recipe, to_toml
 from vicinal.recipes.differences import ignoring
 from vicinal.recipes.recipe import Recipe
+from vicinal.runs.kinds import kind_of
 
 LOCK = "run.lock"
 """The file that a process at work on a run holds locked; the system unlocks it when it ends."""
@@ -162,7 +163,13 @@ def _locked(path: Path) -> BaseFileLock:
 
 
 def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> None:
-    """Refuses a run that is another, or that was not asked to go on."""
+    """Refuses a run of another command, another run, and one that was not asked to go on."""
+    kind, ours = kind_of(run.path), identity.get("verb", "study")
+    if kind is not None and kind != ours:
+        raise InputError(
+            f"{run.path} holds a run of `vicinal {kind}`, not of `vicinal {ours}`; name another "
+            f"folder, or go on with it by `vicinal {kind}`"
+        )
     if not resume:
         raise InputError(
             f"{run.path} already holds a run; add {option('resume', True)} to go on with it, or "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, option
 from vicinal.report.inlined import Pictures, read_pictures
 from vicinal.report.run_data import read_object
+from vicinal.runs.kinds import instead_of
 
 FORMAT = 1
 """The format of ``explore.json`` that the page reads."""
@@ -67,9 +68,7 @@ def read_explored(run: Path) -> ExploreRun:
     """
     folder = explored_part(run)
     if folder is None:
-        raise InputError(
-            f"{run}: no explore.json here; give the folder of a finished explore or study"
-        )
+        raise InputError(f"{run}: {instead_of(run, 'explore or study')}")
     path = folder / "explore.json"
     figures = read_object(path)
     if figures.get("format") != FORMAT or not isinstance(figures.get("data"), dict):

@@ -1,0 +1,35 @@
+"""Which command a run folder is of, and what a person does with it; without loading torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vicinal.errors import InputError
+from vicinal.files import read_json
+
+
+def kind_of(path: Path) -> str | None:
+    """The command whose run a folder holds, ``study`` for one; None where it holds no run."""
+    try:
+        held = read_json(path / "run.json")
+    except (OSError, ValueError, InputError):
+        return None
+    return str(held.get("verb", "study")) if isinstance(held, dict) else None
+
+
+def instead_of(path: Path, command: str) -> str:
+    """What a folder holds where a finished run of a command was looked for, and what to do."""
+    kind = kind_of(path)
+    if kind is None:
+        return f"no run here; give the folder of a finished {command}"
+    if kind in ("train", "choose"):
+        return (
+            f"holds a run of `vicinal {kind}`, an encoder; see what it makes of pictures by "
+            f"`vicinal explore PICTURES --encoder {path}`"
+        )
+    if kind in command:
+        return (
+            f"holds a run of `vicinal {kind}` that has not ended; go on with it by "
+            f"`vicinal {kind} --resume`"
+        )
+    return f"holds a run of `vicinal {kind}`; give the folder of a finished {command}"
