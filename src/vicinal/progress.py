@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from vicinal.errors import readable
 from vicinal.files import on_one_line
 
 Counted = AbstractContextManager[Callable[[int], None]]
@@ -40,13 +41,20 @@ def counted(title: str, total: int | None, unit: str = "images") -> Iterator[Cal
         yield lambda count: bar.advance(task, count)
 
 
-def tell(notes: Iterable[str]) -> None:
-    """Prints each line once; of several ranks the first does."""
+def say(line: str) -> None:
+    """Prints a line on standard error; of several ranks the first does."""
     # Without this module there are no ranks, and importing it takes seconds.
     if "torch.distributed" in sys.modules:
         from vicinal import distributed
 
         if not distributed.is_first():
             return
+    Console(stderr=True, highlight=False, emoji=False).print(
+        readable(line), markup=False, soft_wrap=True
+    )
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Says each note once, each on one line."""
     for note in dict.fromkeys(notes):
-        print(on_one_line(note), file=sys.stderr)  # whose encoding escapes what it lacks
+        say(on_one_line(note))

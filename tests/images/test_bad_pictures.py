@@ -232,3 +232,22 @@ def test_names_that_are_no_utf8_have_ids_of_their_own_and_lead_back(tmp_path: Pa
 @pytest.mark.parametrize("name", ["", "a/b c\n", r"\x41", r"\\x41", r"\x5c", r"\x", "\\", r"\x4"])
 def test_any_name_comes_back(name: str):
     assert as_path(as_text(name)) == Path(name)
+
+
+@pytest.mark.parametrize(("empty", "other"), [("test", "train"), ("train", "test")])
+def test_what_an_unusable_part_skipped_is_listed_by_the_part_that_is_left(
+    empty: str, other: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    for part in (empty, other):
+        (root / part).mkdir(parents=True)
+    for number in range(9):
+        Image.new("RGB", (8, 8), (250, 10, number)).save(root / other / f"{number}.png")
+    (root / other / "bad.png").write_bytes(b"no")
+    (root / empty / "worse.png").write_bytes(b"no")
+    (part,) = load_parts(root, Decoding(8, None), data_dir=tmp_path)
+    assert part.split == other
+    assert part.images.pixels.shape == (9, 8, 8, 3)
+    assert len(part.paths or ()) == 9
+    skipped = [Path(one.path).relative_to(root).as_posix() for one in part.images.skipped]
+    assert skipped == [f"{other}/bad.png", f"{empty}/worse.png"]

@@ -2,18 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
+from torch import nn
 
 from vicinal import ImageSet
 from vicinal.encoder.pretrained import initial_encoder, open_start, preparation_for, with_start
+from vicinal.encoder.saved import Preparation
+from vicinal.evaluations import own_view
 from vicinal.evaluations.own_view import keep_better, kept_sentence, measured, read_kept
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
+from vicinal.training import train_encoder as train_module
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
@@ -114,3 +119,17 @@ def test_without_a_start_there_is_nothing_to_choose(
     network = torch.nn.Identity()
     assert keep_better(network, images.pixels, read_recipe("laptop"), tmp_path, engine) is network
     assert read_kept(tmp_path) is None
+
+
+def test_the_time_of_the_choice_is_that_of_what_it_embeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = []
+
+    def counted(_: object, views: ImageSet, *__: object, **___: object) -> SimpleNamespace:
+        embedded.append(len(views))
+        return SimpleNamespace(array=np.eye(len(views), dtype=np.float32))
+
+    monkeypatch.setattr(own_view, "embed", counted)
+    pixels = np.zeros((train_module.COMPARED + 9, 8, 8, 1), np.uint8)
+    for network in (nn.Identity(), nn.Identity()):  # before and after
+        assert measured(network, pixels, Preparation(8, 1, (0.0,), (1.0,)), "cpu") == 1
+    assert sum(embedded) == train_module._EMBEDDED

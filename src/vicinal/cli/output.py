@@ -49,12 +49,12 @@ def answer(
         print_json(data())
         return
     if warning is not None:
-        say(f"warning: {warning}")
+        print_line(f"warning: {warning}")
     if header:
         print_table(header, ([row[name] for name in header] for row in rows))
     for line in lines:
         if line is not None:
-            say(line)
+            print_line(line)
 
 
 def answer_rows(
@@ -115,6 +115,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     Console(highlight=False, emoji=False).print(table)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Prints a line."""
     Console(highlight=False, emoji=False).print(readable(line), markup=False, soft_wrap=True)

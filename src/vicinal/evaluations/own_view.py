@@ -20,6 +20,7 @@ from vicinal.recipes.recipe import Recipe, Views
 from vicinal.representations.embed import embed
 from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.training.device import Engine
+from vicinal.training.train_encoder import COMPARED
 from vicinal.views import Augment
 
 LIDAR_DELTA = 1e-4
@@ -32,7 +33,6 @@ KEPT = "kept.json"
 MARGIN = 0.01
 """By how much the trained network must be better: a smaller difference may be chance, and going
 on without need can only lose what the weights knew."""
-_PICTURES = 500
 
 
 def views_of(
@@ -182,8 +182,8 @@ def keep_better(
 ) -> nn.Module:
     """The trained network, or that which it began as, unless training made it better.
 
-    The measure is `own_view` over at most 500 pictures, by `MARGIN`. Writes `KEPT`; without a
-    start there is nothing to choose and nothing to write.
+    The measure is `own_view` over at most `COMPARED` pictures, by `MARGIN`. Writes `KEPT`;
+    without a start there is nothing to choose and nothing to write.
 
     Args:
         trained: The network after the training.
@@ -231,7 +231,7 @@ def measured(
     network: nn.Module, pixels: NDArray[np.uint8], preparation: Preparation, device: str
 ) -> float:
     """`own_view` of a network, by views of another kind than those of the training."""
-    rows = np.random.default_rng(0).permutation(len(pixels))[:_PICTURES]
+    rows = np.random.default_rng(0).permutation(len(pixels))[:COMPARED]
     first, second = (
         embed(
             network,

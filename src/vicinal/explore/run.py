@@ -26,6 +26,7 @@ from vicinal.explore.stage_files import StageResult, read_neighbours, stage_file
 from vicinal.explore.update import add_onto, read_finished, update
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import ImageSet, Part, keep_skipped, named
+from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embed import embed_parts
@@ -37,7 +38,6 @@ from vicinal.runs.run_folder import (
     describe_environment,
     open_run,
     run_stage,
-    say,
 )
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.differences import fitting

@@ -28,6 +28,7 @@ from vicinal.explore.request import Request, load_pictures
 from vicinal.explore.stage_files import StageResult, read_figures, read_neighbours, write_stage
 from vicinal.files import is_address, read_json, write_csv, write_json
 from vicinal.images import Part, keep_skipped, named
+from vicinal.progress import say
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
@@ -35,7 +36,7 @@ from vicinal.representations.neighbours import Neighbours, nearest
 from vicinal.representations.representations import Representations, concatenated
 from vicinal.runs.kinds import instead_of
 from vicinal.runs.pictures import Pixels, add_pictures
-from vicinal.runs.run_folder import RunFolder, hold_run, say, tell
+from vicinal.runs.run_folder import RunFolder, hold_run, say_seconds
 
 OLD, NEW = "old", "new"
 """Parts of a set that the page tells apart."""
@@ -158,7 +159,7 @@ def update(request: Request) -> None:
         if _staged(run, finished, listing, parts, request):
             _take_places(run)
             folder.note("update", time.perf_counter() - began)
-            tell(folder, "update", width=10)
+            say_seconds(folder, "update", width=10)
         else:
             write_files(run, listing)  # times may be others
         skipped = (*listing.skipped, *skipped_in(parts))

@@ -108,7 +108,7 @@ def _decoded(
     data: Path,
     count: int | None = None,
 ) -> list[tuple[ImageSet, NDArray[np.int64]]]:
-    """The good images of each part and their positions, each part in the way of the first one."""
+    """The good images of each part and their positions, each part in the way of the first that has any."""
     count = sum(len(images) for _, images in parts) if count is None else count
     found: list[tuple[ImageSet, NDArray[np.int64]]] = []
     bad: list[Skipped] = []
@@ -116,7 +116,8 @@ def _decoded(
         decoded, good = decoded_set(images, prefix, how, data / "store", count)
         found.append((decoded, good))
         bad += decoded.skipped[len(images.skipped) :]
-        how = replace(how, channels=decoded.channels, span=decoded.span)
+        if len(decoded):  # none says nothing of the others' colour
+            how = replace(how, channels=decoded.channels, span=decoded.span)
     tell(note for decoded, _ in found for note in decoded.notes)
     refuse_too_many(str(source), bad, count)
     return found
@@ -189,7 +190,9 @@ def load_parts(
     """Loads all images of a source, part by part; nothing is held out.
 
     Fitted as in `load`. Ids are those of `load` for a source with parts of its own; without,
-    they are the image's number or path alone.
+    they are the image's number or path alone. A part of which no picture can be used is left out,
+    and what it skipped is listed by the first part that is not, so that it is said once; of no
+    usable picture at all the first part stays, empty, with everything that was skipped.
     """
     data = data_folder(data_dir)
     parts = source_parts(source, data, exclude)
@@ -203,12 +206,13 @@ def load_parts(
             parts, _decoded(source, parts, how, data, count), strict=True
         )
     ]
-    lost = [one for part in made if not len(part.images) for one in part.images.skipped]
-    made = [part for part in made if len(part.images)] or made[:1]
-    if made and lost and len(made[0].images):
-        first = made[0].images
-        made[0] = replace(made[0], images=replace(first, skipped=(*first.skipped, *lost)))
-    return tuple(made)
+    usable = [part for part in made if len(part.images)] or made[:1]
+    if not usable:
+        return ()
+    first = usable[0]
+    empty = (part for part in made if part not in usable)
+    skipped = (*first.images.skipped, *(one for part in empty for one in part.images.skipped))
+    return (replace(first, images=replace(first.images, skipped=skipped)), *usable[1:])
 
 
 def source_parts(

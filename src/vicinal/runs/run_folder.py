@@ -19,13 +19,13 @@ from typing import Any, Self
 
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
-from rich.console import Console
 
 from vicinal import __version__, cores, distributed
 from vicinal.encoder.pretrained import with_start
-from vicinal.errors import InputError, StorageError, option, readable
+from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import named
+from vicinal.progress import say
 from vicinal.recipes import override, read_recipe, to_toml
 from vicinal.recipes.differences import ignoring
 from vicinal.recipes.recipe import Recipe
@@ -329,21 +329,12 @@ def run_stage(
             choose_threads(run.path, name)
         work()
     if first:
-        tell(run, name, width=width)
+        say_seconds(run, name, width=width)
 
 
-def tell(run: RunFolder, name: str, *, width: int = 20) -> None:
+def say_seconds(run: RunFolder, name: str, *, width: int = 20) -> None:
     """Prints how long a finished stage took."""
     say(f"{name:<{width}}{run.seconds()[name]:>9.1f} s")
-
-
-def say(line: str) -> None:
-    """Prints a line about the run, on standard error; of several ranks the first does."""
-    if not distributed.is_first():
-        return
-    Console(stderr=True, highlight=False, emoji=False).print(
-        readable(line), markup=False, soft_wrap=True
-    )
 
 
 def resolve_recipe(

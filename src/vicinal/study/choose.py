@@ -16,7 +16,8 @@ from vicinal.files import read_json, write_json
 from vicinal.images import load, named
 from vicinal.images.stream_sources import is_stream
 from vicinal.objectives import OBJECTIVES
-from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe, say
+from vicinal.progress import say
+from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe
 from vicinal.study.objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes

@@ -14,8 +14,9 @@ from vicinal.evaluations.same_picture import made_small
 from vicinal.files import read_json, write_json
 from vicinal.images import lists_files, load, load_anomalies, named
 from vicinal.images.image_set import ImageSet
+from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
-from vicinal.runs.run_folder import RunFolder, say
+from vicinal.runs.run_folder import RunFolder
 from vicinal.study.figures import is_cifar10
 
 

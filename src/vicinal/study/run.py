@@ -17,6 +17,7 @@ from vicinal import cores, distributed
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
 from vicinal.images import MOST_PIXELS, keep_skipped
+from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.pictures import write_pictures
 from vicinal.runs.run_folder import (
@@ -26,7 +27,6 @@ from vicinal.runs.run_folder import (
     open_run,
     resolve_recipe,
     run_stage,
-    say,
 )
 from vicinal.study.claims import claims_over_seeds, judge
 from vicinal.study.data import Data, Sources, describe_data, load_data, write_leaks

@@ -15,7 +15,8 @@ import numpy as np
 from vicinal import cores
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
-from vicinal.runs.run_folder import RunFolder, note_threads, run_stage, say, tell
+from vicinal.progress import say
+from vicinal.runs.run_folder import RunFolder, note_threads, run_stage, say_seconds
 from vicinal.study.measures import Figures
 from vicinal.study.systems import MAPS, SYSTEMS, Measure
 
@@ -105,7 +106,7 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
             took[name] = seconds
             note_threads(run.path, _stage(name), threads)
             run.note(_stage(name), seconds)
-            tell(run, _stage(name))
+            say_seconds(run, _stage(name))
     except BrokenProcessPool:
         say("a measuring process was killed, perhaps for its memory; going on with one at a time")
     finally:

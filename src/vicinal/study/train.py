@@ -18,6 +18,7 @@ from vicinal.files import read_rows, write_json
 from vicinal.images import keep_skipped, load, named
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
+from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
@@ -25,7 +26,6 @@ from vicinal.runs.run_folder import (
     describe_environment,
     open_run,
     resolve_recipe,
-    say,
 )
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes

@@ -31,8 +31,9 @@ from vicinal.views import Augment, GeneratedNeighbours, normalise
 Choice = Callable[[nn.Module, NDArray[np.uint8], Recipe, Path, Engine], nn.Module]
 """Decides between the trained network, given here, and the one that training went on from."""
 
-COMPARED = 2_000
-"""Pictures that a `Choice` embeds, at most: what its time is estimated by."""
+COMPARED = 500
+"""Pictures that a `Choice` compares two networks on, at most."""
+_EMBEDDED = 2 * 2 * COMPARED  # two views of each, by both networks
 _PICTURES = 5_000  # more make no better axes
 _AT_ONCE = 64
 _POWER = 0.25
@@ -122,7 +123,7 @@ def train_encoder(
 
     def seconds_afterwards(encoder: nn.Module, clock: Clock) -> float:
         assert pixels is not None
-        compared = COMPARED if chosen is not None else 0
+        compared = _EMBEDDED if chosen is not None else 0
         return estimate_seconds(encoder, pixels, recipe, preparation, clock, compared=compared)
 
     does_more = pixels is not None and (chosen is not None or recipe.encoder.patches > 0)
