@@ -217,6 +217,15 @@ def test_bad_input_is_one_clear_line(arguments: list[str], expected: str, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("data", ["digits", "MY PHOTOS/", "cifar10"])
+def test_a_study_says_how_to_name_its_images(data: str, tmp_path: Path) -> None:
+    quoted = f"'{data}'" if " " in data else data
+    assert refused(vicinal("study", data, "--seeds", "2", cwd=tmp_path)).endswith(
+        f"{data}: study takes no argument; write --data {quoted}"
+    )
+    assert "misplaced" not in vicinal("study", "--help", cwd=tmp_path).stdout
+
+
 def test_a_folder_without_pictures_and_a_broken_picture_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty" in refused(vicinal("study", "--data", "folder:empty", cwd=tmp_path))

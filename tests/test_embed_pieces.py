@@ -71,7 +71,9 @@ def parquet(path: Path, count: int, first: int = 0, names: tuple[str, ...] = ())
 
 
 def same(one: Representations, other: Representations, *, paths: bool = True) -> None:
-    for name in ("ids", "labels", "splits", *(["paths"] if paths else [])):
+    names = set(one.table_columns()) ^ set(other.table_columns())
+    assert names <= (set() if paths else {"path"})
+    for name in ("ids", "labels", "splits", "sizes", *(["paths"] if paths else [])):
         a, b = getattr(one, name), getattr(other, name)
         assert (a is None) == (b is None), name
         assert a is None or a.tolist() == b.tolist(), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +29,13 @@ from vicinal.cli.options import (
     reading,
 )
 from vicinal.cli.output import print_json
+from vicinal.errors import InputError
 
 
 def study(
+    misplaced: Annotated[
+        list[str] | None, typer.Argument(metavar="[--data DATA]", hidden=True)
+    ] = None,
     data: Annotated[str, typer.Option(help=SOURCES, autocompletion=complete_source)] = "digits",
     recipe: RecipeName = None,
     anomalies: Annotated[
@@ -70,6 +75,10 @@ def study(
     vicinal study --data cifar10 --anomalies mnist --recipe laptop
     vicinal study --data PHOTOS/ --limit 5000
     """
+    if misplaced:
+        raise InputError(
+            f"{misplaced[0]}: study takes no argument; write --data {shlex.quote(misplaced[0])}"
+        )
     # torch takes seconds to import, and --help must not.
     from vicinal.distributed import is_first
     from vicinal.explore import TEST_IMAGES

@@ -284,7 +284,12 @@ def decoded_set(
     if isinstance(place, Arrays):
         how = replace(how, channels=how.channels or place.channels)
         if place.pixels.shape[1:] == (how.size, how.size, how.channels):
-            ready = ImageSet(images.name, place.pixels, ids, labels, names, notes=images.notes)
+            height, width = place.pixels.shape[1:3]
+            sizes = np.tile(np.array([width, height], np.int32), (len(ids), 1))
+            notes = images.notes
+            ready = ImageSet(
+                images.name, place.pixels, ids, labels, names, sizes=sizes, notes=notes
+            )
             return ready, good
     found = stored(images, how, folder, source)
     good = np.setdiff1d(good, found.bad)
@@ -295,7 +300,7 @@ def decoded_set(
         labels=None if labels is None else labels[good],
         class_names=names,
         skipped=(*images.skipped, *found.skipped),
-        sizes=None if isinstance(place, Arrays) else found.sizes,
+        sizes=found.sizes,
         span=how.span or found.facts.span,
         notes=(*images.notes, *pixel_notes(images.name, found.facts)),
     )

@@ -48,7 +48,7 @@ class Trained:
     Attributes:
         run: The run folder.
         encoder: The encoder's file.
-        images: How many images it was trained on.
+        images: How many images it was trained on, without those of ``skipped.csv``.
         epochs: Passes over them, a last one that the minutes cut short too.
         seconds: What the last sitting of the training took.
         loss: The mean objective in the last epoch, by part of the data.
@@ -149,7 +149,7 @@ def train(
             lambda: Trained(
                 run=path,
                 encoder=encoder,
-                images=len(source.data.train),
+                images=_used(source, folder),
                 epochs=sum(row["split"] == "train" for row in read_rows(losses)),
                 seconds=folder.seconds()["train"],
                 loss=_last_losses(losses),
@@ -206,6 +206,13 @@ def _keep_skipped(source: _Source, folder: RunFolder) -> None:
         keep_skipped(tuple(dict.fromkeys((*earlier, *chain(*found)))), path)
 
     distributed.from_first(write)
+
+
+def _used(source: _Source, folder: RunFolder) -> int:
+    """How many images were trained on: of a stream, all but the bad ones that were met."""
+    streamed = isinstance(source.data.train, StreamBatches)
+    bad = read_skipped(folder / "skipped.csv") if streamed else ()
+    return len(source.data.train) - len(bad)
 
 
 def _recipe_of(start: Path | None) -> str | None:
