@@ -32,10 +32,18 @@ from vicinal.cli.output import print_json
 from vicinal.errors import InputError
 
 
+def _refuse(data: str | None) -> None:
+    if data is not None:
+        raise InputError(f"{data}: study takes no argument; write --data {shlex.quote(data)}")
+
+
+_Misplaced = Annotated[  # as other commands name their images
+    str | None, typer.Argument(metavar="--data DATA", hidden=True, callback=_refuse)
+]
+
+
 def study(
-    misplaced: Annotated[
-        list[str] | None, typer.Argument(metavar="[--data DATA]", hidden=True)
-    ] = None,
+    misplaced: _Misplaced = None,
     data: Annotated[str, typer.Option(help=SOURCES, autocompletion=complete_source)] = "digits",
     recipe: RecipeName = None,
     anomalies: Annotated[
@@ -75,10 +83,6 @@ def study(
     vicinal study --data cifar10 --anomalies mnist --recipe laptop
     vicinal study --data PHOTOS/ --limit 5000
     """
-    if misplaced:
-        raise InputError(
-            f"{misplaced[0]}: study takes no argument; write --data {shlex.quote(misplaced[0])}"
-        )
     # torch takes seconds to import, and --help must not.
     from vicinal.distributed import is_first
     from vicinal.explore import TEST_IMAGES
