@@ -108,7 +108,7 @@ def _decoded(
     data: Path,
     count: int | None = None,
 ) -> list[tuple[ImageSet, NDArray[np.int64]]]:
-    """The good images of each part and their positions, each part in the way of the first that has any."""
+    """The good images of each part and their positions, in the way of the first that has any."""
     count = sum(len(images) for _, images in parts) if count is None else count
     found: list[tuple[ImageSet, NDArray[np.int64]]] = []
     bad: list[Skipped] = []
