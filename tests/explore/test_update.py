@@ -253,6 +253,28 @@ def test_an_update_finds_what_a_comparison_of_all_finds(again: Request, photos: 
     assert len(found) >= 4
 
 
+def test_an_update_heeds_its_rate_and_says_what_is_skipped_now(
+    again: Request, photos: Path
+) -> None:
+    folder, run = Path(again.data), again.update
+    assert run is not None
+    shutil.copy(photos / "temple" / "03.jpg", folder / "aa.jpg")
+    assert "new beside" in explore(again).told()
+    flagged = sum(columns(run)["flagged"])
+    found = explore(replace(again, false_alarms=0.3))
+    assert found.figures["anomalies"]["false_alarms"] == 0.3
+    assert sum(columns(run)["flagged"]) == found.figures["anomalies"]["flagged"] > flagged
+    (folder / "torn.jpg").write_bytes(b"")
+    page = (run / "explore.html").read_text("utf-8")
+    found = explore(again)  # at the run's rate
+    assert found.figures["anomalies"]["false_alarms"] == 0.3
+    assert found.figures["data"]["skipped"] == 1
+    assert "new beside" not in found.told()
+    assert (run / "explore.html").read_text("utf-8") != page
+    (folder / "torn.jpg").unlink()
+    assert explore(again).figures["data"]["skipped"] == 0
+
+
 def test_a_file_that_lost_its_time_has_not_changed(again: Request, decodes: list[int]) -> None:
     folder, run = Path(again.data), again.update
     assert run is not None

@@ -13,7 +13,6 @@ from vicinal.cli.options import (
     DataDir,
     Device,
     Exclude,
-    FalseAlarms,
     Ignore,
     MaxMegapixels,
     Minutes,
@@ -29,6 +28,14 @@ from vicinal.cli.options import (
     wants_page,
 )
 from vicinal.cli.output import answer
+
+_Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarms",
+        help="Share of normal pictures that may be flagged. (default: 0.01, or the updated run's)",
+    ),
+]
 
 
 def explore(
@@ -52,7 +59,7 @@ def explore(
     ] = None,
     minutes: Minutes = None,
     ignore: Ignore = None,
-    false_alarms: FalseAlarms = 0.01,
+    false_alarms: _Rate = None,
     run: Annotated[
         Path | None, typer.Option(help="The run folder. (default: runs/PHOTOS-explore-NUMBER)")
     ] = None,

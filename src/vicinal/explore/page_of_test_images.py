@@ -14,7 +14,7 @@ from vicinal.explore.describe_pictures import describe_pictures
 from vicinal.explore.explore_json import data_figures
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_columns
-from vicinal.explore.request import Request
+from vicinal.explore.request import FALSE_ALARMS
 from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
@@ -40,7 +40,7 @@ def _explore(run: RunFolder, data: Data, recipe: Recipe) -> None:
     # A memory map of them all is not copied.
     everything = len(rows) == len(data.test)
     pixels = data.test.pixels if everything else data.test.pixels[rows]
-    compared = compare_pictures(shown, pixels, folder, false_alarms=Request.false_alarms)
+    compared = compare_pictures(shown, pixels, folder, false_alarms=FALSE_ALARMS)
     write_stage(folder, "compare", compared)
     columns = map_columns(maps, shown.array, read_neighbours(folder))
     s2 = read_json(run / "S2.json")

@@ -21,6 +21,8 @@ from vicinal.training.budget import check_minutes, sets_epochs
 
 MINUTES = 8.0
 """What a training may take where nobody says: a first page within a quarter of an hour."""
+FALSE_ALARMS = 0.01
+"""The share of the pictures that may be flagged where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Request:
         ignore: Words for the differences that should not count, see
             `vicinal.recipes.differences`; None for those of the recipe that cannot be told in
             these pictures, see `vicinal.training.differences`, or for all if it is named.
-        false_alarms: The share of the pictures that may be flagged as odd.
+        false_alarms: The share of the pictures that may be flagged as odd; None for
+            `FALSE_ALARMS`, or with ``update`` for that of the run.
         run: The run folder.
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -57,13 +60,18 @@ class Request:
     settings: tuple[str, ...] = ()
     minutes: float | None = None
     ignore: tuple[str, ...] | None = None
-    false_alarms: float = 0.01
+    false_alarms: float | None = None
     run: Path | None = None
     resume: bool = False
     device: str = "auto"
     data_dir: Path | None = None
     exclude: tuple[str, ...] = ()
     max_pixels: int = MOST_PIXELS
+
+    @property
+    def rate(self) -> float:
+        """The share of the pictures that may be flagged as odd, in a run of its own."""
+        return FALSE_ALARMS if self.false_alarms is None else self.false_alarms
 
     @property
     def views_fit(self) -> bool:
@@ -103,7 +111,7 @@ def check(request: Request) -> None:
         InputError: As said.
     """
     check_minutes(request.minutes)
-    if not 0 < request.false_alarms < 1:
+    if not 0 < request.rate < 1:
         raise InputError(
             f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
         )
@@ -171,7 +179,7 @@ def identity_of(request: Request, data: str, parts: tuple[Part, ...]) -> dict[st
             "recipe": request.recipe,
             "settings": list(request.settings),
             "minutes": request.limit,
-            "false_alarms": request.false_alarms,
+            "false_alarms": request.rate,
             "ignore": None if request.ignore is None else sorted(request.ignore),
         },
     }

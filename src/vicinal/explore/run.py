@@ -53,11 +53,13 @@ class Explored:
             CSVs, the encoder if it was trained here, and the page.
         page: The page; None where there are too many pictures for one file.
         figures: The content of ``explore.json``.
+        news: False after an update that found nothing new.
     """
 
     run: Path
     page: Path | None
     figures: dict[str, Any]
+    news: bool = True
 
     def told(self) -> str:
         """What was found, in a few lines."""
@@ -70,7 +72,7 @@ class Explored:
             + f"{self.figures['duplicates']['pairs']:,} pairs nearly the same"
             + (f", {labels['contradicted']:,} labels that look wrong" if labels else "")
         ]
-        if joined := self.figures.get("joined"):
+        if self.news and (joined := self.figures.get("joined")):
             lines.append(
                 f"{joined['new']:,} new beside {joined['old']:,} of {joined['run']}, "
                 f"{joined['beyond']:,} of them unlike any of these: new.csv"
@@ -104,8 +106,8 @@ def explore(request: Request) -> Explored:
     """
     check(request)
     if request.update is not None:
-        update(request)
-        return _explored(request.update)
+        news = update(request)
+        return replace(_explored(request.update), news=news)
     data = named(request.data)
     path = request.run or default_folder(data, "explore", resume=request.resume)
     finished = None if request.onto is None else read_finished(request.onto)
@@ -166,7 +168,7 @@ def _stages(
     _stage(folder, "embed", [embedded], lambda: _embed(parts, encoder, request, embedded))
     embeddings = Representations.load(embedded)
     pixels = ConcatenatedPixels([part.images.pixels for part in parts])
-    rate = request.false_alarms
+    rate = request.rate
 
     def stage_of_columns(name: str, work: Callable[[], StageResult]) -> None:
         _stage(folder, name, stage_files(run, name), lambda: write_stage(run, name, work()))

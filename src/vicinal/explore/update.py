@@ -112,7 +112,7 @@ def add_onto(
     both = concatenated([old, new], ids=np.concatenate([old.ids, ids]), origin=new.origin)
     origin = np.concatenate([np.arange(len(old)), np.full(len(new), -1)])
     pixels = ConcatenatedPixels([part.images.pixels for part in parts])
-    rate = request.false_alarms
+    rate = request.rate
     counts = _write_stages(
         folder.path, finished, both, origin, pixels, false_alarms=rate, apart=True
     )
@@ -134,10 +134,11 @@ def _embed(parts: tuple[Part, ...], finished: FinishedRun, request: Request) -> 
     return embed_parts(parts, finished.encoder, named(request.data), **how)
 
 
-def update(request: Request) -> None:
+def update(request: Request) -> bool:
     """Brings a run up to date with its folder; the run stays whole whenever this is interrupted.
 
     Only new and changed files are decoded and embedded; pictures whose files are gone leave.
+    Returns whether a picture came, changed or left, or other ones are flagged now.
 
     Raises:
         InputError: If the run is none, or none of its pictures is in the folder any more.
@@ -156,14 +157,33 @@ def update(request: Request) -> None:
         listing = FileListing({name: stamp for name, stamp in known.items() if name in ids})
         used = replace(request, encoder=finished.encoder)
         parts = load_pictures(used, named(request.data), None, listing)
-        if _staged(run, finished, listing, parts, request):
+        news = _staged(run, finished, listing, parts, request)
+        if news:
             _take_places(run)
             folder.note("update", time.perf_counter() - began)
             say_seconds(folder, "update", width=10)
         else:
             write_files(run, listing)  # times may be others
+            _tell_skipped(finished, _data(listing, parts, request))
         skipped = (*listing.skipped, *skipped_in(parts))
         keep_skipped(tuple(dict.fromkeys(skipped)), run / "skipped.csv")
+    return news
+
+
+def _data(listing: FileListing, parts: tuple[Part, ...], request: Request) -> dict[str, Any]:
+    """What ``explore.json`` says of the source as it is now."""
+    skipped = len({*listing.skipped, *skipped_in(parts)})
+    return {"source": named(request.data), "name": listing.name, "skipped": skipped}
+
+
+def _tell_skipped(finished: FinishedRun, data: dict[str, Any]) -> None:
+    """Brings ``explore.json`` and the page up to date where no picture has changed."""
+    figures, run = finished.figures, finished.folder
+    if figures["data"] | data == figures["data"]:
+        return
+    write_json(run / "explore.json", figures | {"data": figures["data"] | data})
+    if len(finished.embeddings) <= MOST_PICTURES:
+        write_explorer(run)
 
 
 def _staged(
@@ -185,20 +205,19 @@ def _staged(
         raise InputError(f"{request.data}: has no picture of {run} as it was; explore it anew")
     if len(embeddings) < 2:
         raise InputError(f"{request.data}: 1 picture; exploring needs 2 or more")
-    if fresh == gone == 0:
+    rate = finished.figures["anomalies"]["false_alarms"]
+    asked = rate if request.false_alarms is None else request.false_alarms
+    if fresh == gone == 0 and asked == rate:
         return False
     staged = run / _STAGED
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     none = [np.empty((0, 8, 8, 3), np.uint8)]
     pixels = ConcatenatedPixels([part.images.pixels for part in parts] or none)
-    rate = finished.figures["anomalies"]["false_alarms"]
     joint = _write_stages(
-        staged, finished, embeddings, origin, pixels, false_alarms=rate, apart=False
+        staged, finished, embeddings, origin, pixels, false_alarms=asked, apart=False
     )
-    skipped = len({*listing.skipped, *skipped_in(parts)})
-    data = {"source": named(request.data), "name": listing.name, "skipped": skipped}
-    _write_explore_json(staged, finished, embeddings, joint, data)
+    _write_explore_json(staged, finished, embeddings, joint, _data(listing, parts, request))
     write_files(staged, listing)
     if len(embeddings) <= MOST_PICTURES:
         write_explorer(staged)
