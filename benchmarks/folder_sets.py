@@ -99,15 +99,21 @@ def _written(name: str) -> Callable[[int, Path], Iterator[Named]]:
 
 
 def _one_class(name: str, normal: int) -> Callable[[int, Path], Iterator[Named]]:
-    """One class as the normal one; the others are odd, as many as normal test pictures."""
+    """One class as the normal one; in the test part as many of the other classes are odd."""
 
     def pictures(limit: int, cache: Path) -> Iterator[Named]:
-        images = load(source(name), size=28 if name == "mnist" else 32).train
+        parts = load(source(name), size=28 if name == "mnist" else 32)
         rng = np.random.default_rng(0)
-        mine = rng.permutation(np.flatnonzero(images.labels == normal))[: limit + limit // 2]
-        others = rng.permutation(np.flatnonzero(images.labels != normal))[: limit // 2]
-        parts = {"train/normal": mine[:limit], "test/normal": mine[limit:], "test/odd": others}
-        for part, rows in parts.items():
+        learned, asked = parts.train, parts.test
+        mine = rng.permutation(np.flatnonzero(learned.labels == normal))[:limit]
+        same = rng.permutation(np.flatnonzero(asked.labels == normal))[: limit // 2]
+        others = rng.permutation(np.flatnonzero(asked.labels != normal))[: len(same)]
+        chosen = (
+            ("train/normal", learned, mine),
+            ("test/normal", asked, same),
+            ("test/odd", asked, others),
+        )
+        for part, images, rows in chosen:
             for row in rows:
                 yield part, f"{row:05}.png", Image.fromarray(images.pixels[row].squeeze())
 
