@@ -19,6 +19,8 @@ from vicinal.evaluations.groups import group
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
 
+EMBEDDED = ["id", "label", "split", "width", "height", "aspect_ratio", "representation"]
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,8 +56,8 @@ def test_embeddings_hold_every_image_and_load_elsewhere(
 
     polars = pytest.importorskip("polars")
     frame = pd.read_parquet(digits / "all.parquet")
-    assert list(frame.columns) == ["id", "label", "split", "representation"]
-    assert polars.read_parquet(digits / "all.parquet").shape == (1797, 4)
+    assert list(frame.columns) == EMBEDDED
+    assert polars.read_parquet(digits / "all.parquet").shape == (1797, len(EMBEDDED))
     assert pq.read_table(digits / "all.parquet").num_rows == 1797
     assert frame["split"].value_counts().to_dict() == {"train": 1297, "test": 500}
     test = package.load("digits", size=8).test

@@ -21,7 +21,7 @@ from vicinal.representations.representations import (
     write_plan,
 )
 
-PLAN = {"plan": {"source": "folder:x"}, "finished": False, "parts": 3}
+PLAN = {"source": "x", "encoder_sha256": "e", "plan": "1", "finished": False, "parts": 3}
 
 
 def some(count: int = 5, **more: Any) -> Representations:
@@ -170,9 +170,11 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     claim(str(out), PLAN, "out")
     assert (out / "embed.json").read_bytes() == (json.dumps(PLAN, indent=1) + "\n").encode()
     claim(str(out), PLAN, "out")  # begun by the same: it goes on
+    claim(str(out), PLAN | {"plan": "2"}, "out")  # and with other pictures
+    assert json.loads((out / "embed.json").read_text())["plan"] == "2"
     refused = "out='out': is there already"
     for before, after, line in (
-        ({}, {"plan": {"source": "y"}},
+        ({}, {"source": "y"},
          f"{refused}, begun from another source or encoder; remove it or give another name"),
         ({"finished": True}, {}, f"{refused}, finished; remove it or give another name"),
     ):  # fmt: skip

@@ -124,15 +124,15 @@ def test_effort_grows_with_the_share_of_rows_that_do_not_count() -> None:
          "here: holds rows of 3 numbers, asked with (3,); "
          "use the encoder that the index was made with"),
         (lambda: made().nearest(POINTS, 0),
-         "k=0 neighbours but 40 images to find; ask for 1 to that"),
+         "k=0 neighbours but 40 images to find; ask for 1 to 40"),
         (lambda: made().farthest(POINTS, 41),
-         "k=41 neighbours but 40 images to find; ask for 1 to that"),
+         "k=41 neighbours but 40 images to find; ask for 1 to 40"),
         (lambda: made().nearest_of(np.array([1]), 40),
-         "k=40 neighbours but 39 images to find; ask for 1 to that"),
+         "k=40 neighbours but 39 images to find; ask for 1 to 39"),
         (lambda: made().nearest_of(np.array([0]), 14, among=AMONG),
-         "k=14 neighbours but 13 images to find; ask for 1 to that"),
+         "k=14 neighbours but 13 images to find; ask for 1 to 13"),
         (lambda: made().nearest_of(np.array([1]), 15, among=AMONG),
-         "k=15 neighbours but 14 images to find; ask for 1 to that"),
+         "k=15 neighbours but 14 images to find; ask for 1 to 14"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_found_is_this_line(ask: Any, line: str) -> None:

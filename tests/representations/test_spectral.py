@@ -227,7 +227,7 @@ def test_refuses_points_in_one_line(digits: Array) -> None:
         LaplacianEigenmaps(2).fit(np.where(digits > 15, np.nan, digits))
     with pytest.raises(InputError, match="contains infinity"):
         fitted.transform(digits + np.float32(np.inf))
-    with pytest.raises(InputError, match="Expected 2D array") as caught:
+    with pytest.raises(InputError, match=r"X: must be rows \(N, F\)") as caught:
         LaplacianEigenmaps(2).fit(digits[0])
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"X has 3 features, but .* expecting 64"):

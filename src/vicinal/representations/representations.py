@@ -371,7 +371,7 @@ def claim(where: str, plan: dict[str, Any], out: str) -> None:
     path = f"{folder}/{PLAN}"
     if filesystem.exists(path):
         said = json.loads(filesystem.cat_file(path))
-        same = all(said.get(name) == plan[name] for name in ("source", "encoder_sha256"))
+        same = all(said.get(name) == plan.get(name) for name in ("source", "encoder_sha256"))
         if same and not said["finished"]:
             if said.get("plan") != plan["plan"]:
                 tell([f"{out}: begun with other pictures; parts that hold others are made anew"])
