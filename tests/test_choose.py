@@ -29,6 +29,7 @@ def test_the_worse_half_goes_and_one_is_kept(
         "limit": 200,
         "run": tmp_path / "run",
         "device": "cpu",
+        "log": "tensorboard",
     }
     train, calls = verb.train, []
 
@@ -59,6 +60,8 @@ def test_the_worse_half_goes_and_one_is_kept(
         found.run / "encoder.safetensors"
     ).read_bytes()
     assert read_json(found.run / "choose.json")["objective"] == found.objective
+    logged = found.run.glob("round-*/*/events.out.tfevents.*")
+    assert len({events.parent for events in logged}) == 6
 
 
 def test_rounds_have_equal_time() -> None:

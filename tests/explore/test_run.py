@@ -139,7 +139,7 @@ def test_an_encoder_that_is_there_trains_nothing(
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, place: Path) -> None:
     long = ("--recipe", "laptop", "--set", "training.epochs=400", "--run", "stopped")
-    process = started(str(photos), *long, "--no-open", cwd=place)
+    process = started(str(photos), *long, "--log", "tensorboard", "--no-open", cwd=place)
     losses = place / "stopped" / "losses.csv"
     began = time.monotonic()
     while not losses.is_file() or losses.read_text().count("train") < 3:
@@ -155,7 +155,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, place: Path
     assert "Traceback" not in err
     command = err.strip().splitlines()[-1]
     assert command.startswith("vicinal explore ")
+    assert " --log tensorboard " in command
     assert command.endswith("--run stopped --resume")
+    assert list((place / "stopped").glob("events.out.tfevents.*"))
     done = losses.read_text().splitlines()
     code, _, err = ended(
         str(photos),
@@ -193,7 +195,9 @@ def test_a_finished_run_is_not_done_again(
         (["digits", "--minutes", "0"], "--minutes 0"),
         (["digits", "--false-alarms", "2"], "--false-alarms 2"),
         (["digits", "--encoder", "none", "--recipe", "laptop"], "leave --recipe"),
+        (["digits", "--encoder", "none", "--log", "tensorboard"], "--log and a start out"),
         (["digits", "--encoder", "none"], "no encoder there"),
+        (["digits", "--log", "mlflow"], "give one of tensorboard, wandb"),
     ],
 )
 def test_what_cannot_be_is_one_line(words: list[str], said: str, place: Path) -> None:

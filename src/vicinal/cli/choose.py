@@ -14,6 +14,7 @@ from vicinal.cli.options import (
     Device,
     Exclude,
     Limit,
+    Log,
     MaxMegapixels,
     RecipeName,
     Resume,
@@ -38,6 +39,7 @@ def choose(
         Path | None, typer.Option(help="The run folder. (default: runs/choose-DATA-RECIPE-NUMBER)")
     ] = None,
     resume: Resume = False,
+    log: Log = None,
     device: Device = "auto",
     exclude: Exclude = None,
     max_megapixels: MaxMegapixels = None,
@@ -65,6 +67,7 @@ def choose(
         resume=resume,
         device=device,
         data_dir=data_dir,
+        log=log,
         **reading(exclude, max_megapixels),
     )
     answer(

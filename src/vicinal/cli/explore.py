@@ -14,6 +14,7 @@ from vicinal.cli.options import (
     Device,
     Exclude,
     Ignore,
+    Log,
     MaxMegapixels,
     Minutes,
     RecipeName,
@@ -60,6 +61,7 @@ def explore(
     minutes: Minutes = None,
     ignore: Ignore = None,
     false_alarms: _Rate = None,
+    log: Log = None,
     run: Annotated[
         Path | None, typer.Option(help="The run folder. (default: runs/PHOTOS-explore-NUMBER)")
     ] = None,
@@ -105,6 +107,7 @@ def explore(
             minutes=minutes,
             ignore=ignored_words(ignore),
             false_alarms=false_alarms,
+            log=log,
             run=run,
             resume=resume,
             device=device,

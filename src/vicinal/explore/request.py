@@ -18,6 +18,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
+from vicinal.training.log import check_log
 
 MINUTES = 8.0
 """What a training may take where nobody says: a first page within a quarter of an hour."""
@@ -44,6 +45,7 @@ class Request:
             these pictures, see `vicinal.training.differences`, or for all if it is named.
         false_alarms: The share of the pictures that may be flagged as odd; None for
             `FALSE_ALARMS`, or with ``update`` for that of the run.
+        log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.
         run: The run folder.
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -61,6 +63,7 @@ class Request:
     minutes: float | None = None
     ignore: tuple[str, ...] | None = None
     false_alarms: float | None = None
+    log: str | None = None
     run: Path | None = None
     resume: bool = False
     device: str = "auto"
@@ -89,8 +92,17 @@ class Request:
     def command(self, run: Path) -> str:
         """The command that goes on with it in the folder ``run``."""
         default, words = Request(self.data), ["vicinal", "explore", self.data]
-        names = ("encoder", "onto", "recipe", "minutes", "false_alarms", "device", "data_dir")
-        for name in names:
+        names = (
+            "encoder",
+            "onto",
+            "recipe",
+            "minutes",
+            "false_alarms",
+            "log",
+            "device",
+            "data_dir",
+        )
+        for name in (*names, "device", "data_dir"):
             if getattr(self, name) != getattr(default, name):
                 words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         if self.max_pixels != default.max_pixels:
@@ -111,18 +123,19 @@ def check(request: Request) -> None:
         InputError: As said.
     """
     check_minutes(request.minutes)
+    check_log(request.log)
     if not 0 < request.rate < 1:
         raise InputError(
             f"{option('false_alarms', request.false_alarms)}: give a rate between 0 and 1"
         )
-    trains = (request.recipe, request.ignore) != (None, None) or request.settings
+    trains = (request.recipe, request.ignore, request.log) != (None,) * 3 or request.settings
     given = [name for name in ("encoder", "onto", "update") if getattr(request, name) is not None]
     if len(given) > 1:
         raise InputError(f"{option(given[0])} and {option(given[1])}: give one of them")
     if given and trains:
         raise InputError(
             f"{option(given[0])}: nothing is trained, so leave {option('recipe')}, "
-            f"{option('settings')}, {option('ignore')} and a start out"
+            f"{option('settings')}, {option('ignore')}, {option('log')} and a start out"
         )
     if request.update is not None and (request.run is not None or request.resume):
         raise InputError(f"{option('update')}: names the run; leave the other options for it out")

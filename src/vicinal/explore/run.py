@@ -218,6 +218,7 @@ def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine
         minutes=request.limit,
         settings=request.settings,
         choose=keep_better,
+        log=request.log,
     )
 
 

@@ -22,6 +22,7 @@ from vicinal.study.objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import resolve_device
+from vicinal.training.log import check_log
 
 LEAST = 0.02
 """Minutes of a training, at least, however little time is left."""
@@ -55,6 +56,7 @@ def choose(
     resume: bool = False,
     device: str = "auto",
     data_dir: Path | None = None,
+    log: str | None = None,
     **reading: Any,
 ) -> Choice:
     """Trains each objective for a while, drops the worse half, trains the rest on, keeps one.
@@ -75,12 +77,13 @@ def choose(
         resume: Whether to go on with an interrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         data_dir: Where downloads and decoded images are kept.
+        log: Where else each training's losses go, one of `vicinal.training.log.LOGS`, or None.
         reading: ``exclude`` and ``max_pixels``, as `vicinal.images.load` takes them.
 
     Raises:
         InputError: If anything asked for cannot be used; nothing is overwritten.
     """
-    _check(minutes, objectives, settings)
+    _check(minutes, objectives, settings, log)
     if limit is not None and is_stream(data):
         raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
     began = time.monotonic()
@@ -116,6 +119,7 @@ def choose(
                 run=own,
                 resume=own.exists(),
                 device=device,
+                log=log,
                 **how,
             )
             network, prepared = load_encoder(done.encoder)
@@ -137,9 +141,12 @@ def choose(
     return Choice(path, order[0], table)
 
 
-def _check(minutes: float, objectives: Sequence[str], settings: Sequence[str]) -> None:
+def _check(
+    minutes: float, objectives: Sequence[str], settings: Sequence[str], log: str | None
+) -> None:
     """Refuses what gives no choice."""
     check_minutes(minutes)
+    check_log(log)
     if len(objectives) < 2:
         raise InputError(f"{option('objectives', ','.join(objectives))}: give two or more")
     if any(one.partition("=")[0].strip() == "objective.name" for one in settings):
