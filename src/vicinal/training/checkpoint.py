@@ -72,6 +72,8 @@ class Checkpoint:
 
         Of several ranks the first reads the file, which the others need not see.
         """
+        if distributed.world_size() == 1:
+            return self._restore()
 
         def state() -> tuple[int, dict[str, Any], dict[str, Any]]:
             done = self._restore()
