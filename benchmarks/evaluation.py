@@ -225,20 +225,20 @@ def report(
     whole = {side: summed([one.seconds[side] for one in measured]) for side in (OURS, *names)}
     rows.append(total("both from cached representations", whole))
     # Their Adam probe is in both totals, once on cached tensors and once through the encoder.
-    cached = measured[2].seconds[PLAIN]
-    run_again = {
-        OURS: [seconds + again.once for seconds in whole[OURS]],
-        PLAIN: [a - b + again.epochs for a, b in zip(whole[PLAIN], cached, strict=True)],
+    cached = measured[2].seconds
+    run_again = {OURS: [seconds + again.once for seconds in whole[OURS]]} | {
+        name: [a - b + again.epochs for a, b in zip(whole[name], cached[name], strict=True)]
+        for name in names
     }
-    name = "their Adam probe runs the encoder again each epoch, ours is charged with one pass"
-    rows.append(total(name, run_again))
+    how = "their Adam probe runs the encoder again each epoch, ours is charged with one pass"
+    rows.append(total(how, run_again))
     largest = max(one.memory for one in measured)
     square = 4 * images**2
     sides = ["ours, s", *(f"{name}, s" for name in names), *(f"ratio to {name}" for name in names)]
     section(
         "From cached representations to every result",
         "How long do S2 to S9 take, beside the same written with scikit-learn?",
-        [table(["stage", *sides, "ours / theirs", "our extra memory"], filled(rows))],
+        [table(["stage", *sides, "ours / theirs", "our extra memory"], rows)],
         [
             DATA_NOTE,
             again.note,
@@ -286,18 +286,6 @@ def total(name: str, seconds: Mapping[str, list[float]]) -> list[str]:
         if side in seconds
     ]
     return row(f"**total: {name}**", seconds, "; ".join(verdicts), "")
-
-
-def filled(rows: list[list[str]]) -> list[list[str]]:
-    """Rows of fewer sides, with empty cells where a side is not measured."""
-    widest = max(len(one) for one in rows)
-    sides = (widest - 3) // 2 + 1
-    return [
-        one
-        if len(one) == widest
-        else [one[0], one[1], one[2], *[""] * (sides - 2), one[3], *[""] * (sides - 2), *one[-2:]]
-        for one in rows
-    ]
 
 
 if __name__ == "__main__":
