@@ -129,7 +129,7 @@ LONGEST = 630  # a file is one subject, read from top to bottom
 LONG = {
     "vicinal.cli.duplicates.duplicates": 70,  # one option a line, and which do not go together
     "vicinal.cli.study.study": 80,  # one option a line: the command's whole interface
-    "vicinal.cli.explore.explore": 91,  # likewise
+    "vicinal.cli.explore.explore": 90,  # likewise
     "vicinal.cli.train.train": 65,  # likewise
     "vicinal.evaluations.duplicates.find_duplicates": 72,  # half of it says what can be asked
     "vicinal.training.train_encoder.train_encoder": 82,  # half of it says what can be asked

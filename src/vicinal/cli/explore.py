@@ -37,6 +37,9 @@ _Rate = Annotated[
         help="Share of normal pictures that may be flagged. (default: 0.01, or the updated run's)",
     ),
 ]
+_Show = Annotated[
+    bool | None, typer.Option("--open/--no-open", help="Open the page. (default: on a desktop)")
+]
 
 
 def explore(
@@ -69,9 +72,7 @@ def explore(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page on this machine, at any size.")
     ] = False,
-    show: Annotated[
-        bool | None, typer.Option("--open/--no-open", help="Open the page. (default: on a desktop)")
-    ] = None,
+    show: _Show = None,
     recipe: RecipeName = None,
     settings: Settings = None,
     exclude: Exclude = None,

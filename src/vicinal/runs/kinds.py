@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vicinal.errors import InputError
 from vicinal.files import read_json
 
 
@@ -12,7 +11,7 @@ def kind_of(path: Path) -> str | None:
     """The command whose run a folder holds, ``study`` for one; None where it holds no run."""
     try:
         held = read_json(path / "run.json")
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError):
         return None
     return str(held.get("verb", "study")) if isinstance(held, dict) else None
 
