@@ -52,7 +52,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-KEEP = ("--set", "training.keep_epochs=[1]")
+KEEP = ("--set", "training.keep_epochs=[1, 2]", "--set", "no_variance.epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,20 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_measures_the_encoders_that_its_trainings_kept(digits_run: Path) -> None:
     systems = json.loads((digits_run / "results.json").read_text("utf-8"))["systems"]
-    for system, learner in (("S1", "generated"), ("S4", "no-variance")):
-        (kept,) = systems[system]["by_epochs"]
-        assert (digits_run / learner / "encoder-epoch-1.safetensors").is_file()
-        low, high = kept["interval"]
-        assert low <= kept["probe_accuracy"] <= high
-        assert kept["rankme"] >= 1
-        assert 0 <= kept["auroc"]["value"] <= 1
-        assert all(one["interval"] is not None for one in kept["knn"].values())
+    # S4 was asked for one epoch alone.
+    for system, learner, epochs in (("S1", "generated", [1, 2]), ("S4", "no-variance", [1])):
+        losses = (digits_run / learner / "losses.csv").read_text("utf-8").splitlines()[1:]
+        assert sorted({int(line.split(",")[0]) for line in losses}) == epochs
+        assert [kept["epochs"] for kept in systems[system]["by_epochs"]] == epochs
+        for kept in systems[system]["by_epochs"]:
+            file = f"encoder-epoch-{kept['epochs']}.safetensors"
+            assert (digits_run / learner / file).is_file()
+            low, high = kept["interval"]
+            assert low <= kept["probe_accuracy"] <= high
+            assert kept["rankme"] >= 1
+            assert 0 <= kept["auroc"]["value"] <= 1
+            assert all(one["interval"] is not None for one in kept["knn"].values())
+    assert kept["probe_accuracy"] == systems["S4"]["probe_accuracy"]  # of the same encoder
     page = (digits_run / "report.html").read_text("utf-8")
     assert page.count("The encoder as it was after so many epochs") == 2
     assert '"S1-epochs"' in page

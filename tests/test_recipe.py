@@ -160,3 +160,9 @@ def test_epochs_that_are_kept_must_come() -> None:
     assert override(read_recipe("seed"), ["training.keep_epochs=[1, 30]"]).training.keep_epochs
     with pytest.raises(InputError, match="keep_epochs has 31, but there are only 30 epochs"):
         override(read_recipe("seed"), ["training.keep_epochs=[1, 31]"])
+
+
+def test_without_variance_no_more_epochs_are_trained_than_with_it() -> None:
+    assert override(read_recipe("seed"), ["no_variance.epochs=3"]).no_variance.epochs == 3
+    with pytest.raises(InputError, match=r"no_variance.epochs = 31: must not exceed .*, 30"):
+        override(read_recipe("seed"), ["no_variance.epochs=31"])

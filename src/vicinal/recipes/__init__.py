@@ -141,6 +141,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}: training.keep_epochs has {last}, but there are only "
             f"{recipe.training.epochs} epochs (training.epochs)"
         )
+    if recipe.no_variance.epochs > recipe.training.epochs:
+        raise InputError(
+            f"{where}: no_variance.epochs = {recipe.no_variance.epochs}: must not exceed "
+            f"training.epochs, {recipe.training.epochs}"
+        )
 
 
 def _unknown(key: str, where: str) -> str:

@@ -233,6 +233,13 @@ class Training(Section):
     """At most so many test images (a seeded draw) give the test curves."""
 
 
+class NoVariance(Section):
+    """Learner S4: S1 without the variance term, or what keeps another objective's spread."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes over the training set, at most training.epochs; 0 for as many as those."""
+
+
 class Mined(Section):
     """Learner S5: pairs of an image and one of its nearest other images."""
 
@@ -309,6 +316,7 @@ class Recipe(Section):
     projector: Projector = Projector()
     objective: Objective = Objective()
     training: Training = Training()
+    no_variance: NoVariance = NoVariance()
     mined: Mined = Mined()
     spectral: Spectral = Spectral()
     evaluation: Evaluation = Evaluation()

@@ -10,7 +10,7 @@ from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder, run_stage
-from vicinal.study.learners import Learners, read_learned
+from vicinal.study.learners import Learners, read_learned, trained_as
 from vicinal.study.measures import Figures, Measures
 from vicinal.training.train_encoder import kept_encoder
 
@@ -65,7 +65,8 @@ def _file(run: RunFolder, learner: str, epochs: int) -> Path:
 def _represented(learners: Learners, learner: str, epochs: int) -> dict[str, Representations]:
     """What an encoder makes of every part; the last epoch's representations lie in files."""
     run, data, engine = learners.run, learners.data, learners.engine
-    if epochs == learners.recipe.training.epochs and learners.minutes is None:
+    last = trained_as(learners.recipe, learner).training.epochs
+    if epochs == last and learners.minutes is None:
         return {part: read_learned(run, data, learner, part) for part in data.parts()}
     encoder, preparation = load_encoder(kept_encoder(run / learner, epochs))
     bf16 = engine.precision == "bf16"

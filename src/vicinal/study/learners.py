@@ -73,15 +73,13 @@ class Learners:
 
     def no_variance(self) -> None:
         """S4: S1 with nothing against collapse, of VICReg the variance term's weight at 0."""
-        objective = without_spread(self.recipe.objective)
-        recipe = self.recipe.model_copy(update={"objective": objective})
-        self._train("no-variance", recipe)
+        self._train("no-variance", without_variance(self.recipe))
 
     def objective(self, learner: str, name: str, *, without: bool) -> None:
         """Another objective on what S1 has, with its spread term or without, as ``learner``."""
         objective = self.recipe.objective.model_copy(update={"name": name})
-        objective = without_spread(objective) if without else objective
-        self._train(learner, self.recipe.model_copy(update={"objective": objective}))
+        recipe = self.recipe.model_copy(update={"objective": objective})
+        self._train(learner, without_variance(recipe) if without else recipe)
 
     def mined(self) -> None:
         """S5: an image and one of its nearest other images by S1's representations."""
@@ -154,7 +152,8 @@ class Learners:
         ]
         # Minutes may end before some of these epochs do.
         if learner in ("generated", "no-variance") and self.minutes is None:
-            names += [kept_encoder(Path(), n).name for n in self.recipe.training.keep_epochs]
+            training = trained_as(self.recipe, learner).training
+            names += [kept_encoder(Path(), n).name for n in training.keep_epochs]
         return [self.run / learner / name for name in names]
 
     def _train(
@@ -239,6 +238,20 @@ def mined_neighbours(
 def flat_pixels(images: ImageSet) -> NDArray[np.float32]:
     """Images as rows (N, H·W·C) of numbers between 0 and 1."""
     return images.pixels.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def without_variance(recipe: Recipe) -> Recipe:
+    """The recipe with nothing against collapse, for as many epochs as it has for that."""
+    epochs = recipe.no_variance.epochs or recipe.training.epochs
+    kept = tuple(n for n in recipe.training.keep_epochs if n <= epochs)
+    training = recipe.training.model_copy(update={"epochs": epochs, "keep_epochs": kept})
+    objective = without_spread(recipe.objective)
+    return recipe.model_copy(update={"objective": objective, "training": training})
+
+
+def trained_as(recipe: Recipe, learner: str) -> Recipe:
+    """What S1's or S4's encoder is trained by."""
+    return without_variance(recipe) if learner == "no-variance" else recipe
 
 
 def joined(array: NDArray[np.float32], images: ImageSet) -> Representations:
