@@ -22,6 +22,15 @@ def test_an_npy_of_the_size_is_not_copied(tmp_path: Path):
     assert not (tmp_path / "store").exists()
 
 
+def test_size_and_channels_stand_for_how_pictures_are_decoded(tmp_path: Path):
+    np.save(tmp_path / "set.npy", PIXELS)
+    (by_name,) = load_parts(tmp_path / "set.npy", size=4, channels=1, data_dir=tmp_path)
+    (by_decoding,) = load_parts(tmp_path / "set.npy", Decoding(4, 1), data_dir=tmp_path)
+    np.testing.assert_array_equal(by_name.images.pixels, by_decoding.images.pixels)
+    with pytest.raises(TypeError, match="give size"):
+        load_parts(tmp_path / "set.npy")
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "codes"),
     [

@@ -181,19 +181,26 @@ class Part:
 
 def load_parts(
     source: str | os.PathLike[str],
-    how: Decoding,
+    how: Decoding | None = None,
     *,
+    size: int | None = None,
+    channels: int | None = None,
     data_dir: Path | None = None,
     exclude: Sequence[str] = (),
     choose: Callable[[str | None, PictureList], PictureList] | None = None,
 ) -> tuple[Part, ...]:
     """Loads all images of a source, part by part; nothing is held out.
 
+    ``size`` and ``channels`` stand for ``Decoding(size, channels)`` where ``how`` is left out.
     Fitted as in `load`. Ids are those of `load` for a source with parts of its own; without,
     they are the image's number or path alone. A part of which no picture can be used is left out,
     and what it skipped is listed by the first part that is not, so that it is said once; of no
     usable picture at all the first part stays, empty, with everything that was skipped.
     """
+    if how is None:
+        if size is None:
+            raise TypeError("load_parts: give size, the pixels a side that pictures are to have")
+        how = Decoding(size, channels)
     data = data_folder(data_dir)
     parts = source_parts(source, data, exclude)
     count = sum(len(images) for _, images in parts)
