@@ -28,13 +28,13 @@ Images = NDArray[np.float32]
 MEAN, STD = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
 
 
-def saved(folder: Path, recipe: Encoder, size: int) -> Path:
+def saved(folder: Path, recipe: Encoder, size: int, *, unit_length: bool = False) -> Path:
     """An encoder's file; a step of training gives BatchNorm statistics of its own."""
     torch.manual_seed(0)
     encoder = build_encoder(recipe, channels=3, size=size)
     encoder(torch.rand(8, 3, size, size))
     file = folder / "encoder.safetensors"
-    preparation = Preparation(size, 3, MEAN, STD)
+    preparation = Preparation(size, 3, MEAN, STD, unit_length=unit_length)
     save_encoder(encoder, file, recipe=recipe, preparation=preparation)
     return file
 
@@ -103,6 +103,22 @@ def test_gives_the_encoders_numbers_for_any_batch(
         images = rng.random((batch, 3, 12, 12), dtype=np.float32)
         np.testing.assert_allclose(run(images), expected(encoder, images), rtol=1e-4, atol=1e-6)
     assert sorted(path.name for path in encoder.parent.iterdir()) == [encoder.name, out.name]
+
+
+def test_unit_length_is_in_the_file_where_the_rest_of_the_preparation_is(tmp_path: Path) -> None:
+    recipe = Encoder(backbone="plain", widths=(4, 6), dimension=40)
+    encoder = saved(tmp_path, recipe, size=12, unit_length=True)
+    images = np.random.default_rng(1).random((3, 3, 12, 12), dtype=np.float32)
+    raw = expected(encoder, images)
+    whole = export(encoder, "torch.export", tmp_path / "out.pt2")
+    found = program(tmp_path / "out.pt2")(images)
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert not np.allclose(lengths, 1)
+    np.testing.assert_allclose(found, raw / lengths, rtol=1e-4, atol=1e-6)
+    assert whole.to_json()["output"]["unit_length"] is True
+    bare = export(encoder, "safetensors", tmp_path / "out.safetensors")
+    np.testing.assert_allclose(expected(bare.out, images), raw)
+    assert bare.to_json()["output"]["unit_length"] is False
 
 
 def test_timm_loads_its_own_strictly(timm_encoder: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_encoder_is_that_network_without_its_classifier() -> None:
     assert start.encoder.dimension == 1280
     made = start.preparation
     assert (made.size, made.mean, made.std) == (224, (0.5,) * 3, (0.5,) * 3)
-    assert made.interpolation == "bicubic"
+    assert (made.interpolation, made.unit_length) == ("bicubic", True)
     image = photo("china.jpg")
     whole = timm.create_model("tf_efficientnet_lite0")
     whole.load_state_dict(bundled_weights())

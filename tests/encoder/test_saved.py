@@ -1,8 +1,10 @@
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,7 +13,9 @@ from safetensors.torch import save_file
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
+from vicinal.images import ImageSet
 from vicinal.recipes.recipe import Encoder
+from vicinal.representations.embed import embed
 
 RECIPE = Encoder(backbone="small", widths=(8, 16), dimension=12)
 PREPARATION = Preparation(size=16, channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
@@ -26,6 +30,20 @@ def test_an_encoder_comes_back_whole(tmp_path: Path) -> None:
     assert preparation == PREPARATION
     assert torch.equal(loaded(images), encoder(images))
     assert not loaded.training
+
+
+def test_representations_have_unit_length_where_the_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    encoder = build_encoder(RECIPE, channels=3, size=16).eval()
+    preparation = replace(PREPARATION, unit_length=True)
+    save_encoder(encoder, path, recipe=RECIPE, preparation=preparation)
+    network, read = load_encoder(path)
+    assert read == preparation
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    images = ImageSet("", pixels, np.arange(5).astype(np.str_))
+    raw, found = (embed(network, images, made).array for made in (PREPARATION, read))
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, raw / lengths, rtol=1e-5)
 
 
 def test_other_files_are_refused_with_one_line(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def export(
 
     made = write(run, to, out)
     size, channels = made.preparation.size, made.preparation.channels
-    images = "in [0, 1]" if made.normalises else "normalised by its mean and std"
+    images = "in [0, 1]" if made.prepares else "normalised by its mean and std"
     answer(
         as_json,
         made.to_json,

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vicinal.encoder import PREFIX
 from vicinal.encoder.pretrained import encoder_file
@@ -32,27 +33,25 @@ _ONNX_BYTES = 2**31 - 2**20  # protobuf's largest message, less the graph itself
 
 
 class Prepared(nn.Module):
-    """An encoder with the normalisation that it was trained with in front."""
+    """An encoder with its preparation: images normalised before it, unit length behind it."""
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        backbone: str,
-        size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-    ) -> None:
+    def __init__(self, encoder: nn.Module, backbone: str, preparation: Preparation) -> None:
         super().__init__()
-        self.encoder, self.backbone, self.size = encoder, backbone, size
+        self.encoder, self.backbone, self.size = encoder, backbone, preparation.size
+        self.unit_length = preparation.unit_length
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.register_buffer("mean", torch.tensor(preparation.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(preparation.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, C, S, S) float32 in [0, 1] to representations (B, F) float32."""
-        representations: Tensor = self.encoder((images - self.mean) / self.std)
-        return representations
+        representations: Tensor = self.encoder(self.normalised(images))
+        return functional.normalize(representations) if self.unit_length else representations
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """The images as the encoder alone takes them."""
+        return (images - self.mean) / self.std
 
     def example(self) -> Tensor:
         """Images (`EXAMPLES`, C, S, S) to trace with."""
@@ -109,7 +108,9 @@ class Format:
     """A kind of file."""
 
     suffix: str  # how its name ends
-    normalises: bool  # whether the file takes images in [0, 1], or images already normalised
+    # whether all of the preparation is in the file; else it takes images already normalised and
+    # gives representations as they are
+    prepares: bool
     needs: tuple[str, ...]  # packages that must be there to write and to load it
     # a program's lines that make ``run``, images (B, C, S, S) float32 to representations (B, F),
     # of a path ``file`` and, for timm, of ``channels`` and ``size``
@@ -180,9 +181,9 @@ class Exported:
     out: Path
     format: str  # one of `FORMATS`
     backbone: str  # the encoder's name in its recipe
-    # the images it takes; ``mean`` and ``std`` are in the file if it normalises
+    # of the images it takes, and of the representations it gives
     preparation: Preparation
-    normalises: bool  # whether it takes images in [0, 1], or images already normalised
+    prepares: bool  # whether the file has that in it, as in `Format`
     dimensions: int  # F, numbers of a representation
     max_difference: float  # the greatest absolute difference from PyTorch on random images
     largest: float  # the greatest absolute number there, to hold the difference against
@@ -197,12 +198,16 @@ class Exported:
             "input": {
                 "shape": ["batch", channels, size, size],
                 "dtype": "float32",
-                "normalised": not self.normalises,
+                "normalised": not self.prepares,
                 "mean": list(self.preparation.mean),
                 "std": list(self.preparation.std),
                 "interpolation": self.preparation.interpolation,
             },
-            "output": {"shape": ["batch", self.dimensions], "dtype": "float32"},
+            "output": {
+                "shape": ["batch", self.dimensions],
+                "dtype": "float32",
+                "unit_length": self.preparation.unit_length and self.prepares,
+            },
             "max_difference": self.max_difference,
             "largest": self.largest,
         }
@@ -222,8 +227,7 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
     file = encoder_file(encoder)
     network, preparation = load_encoder(file)
     backbone = read_metadata(file)[0].backbone
-    mean, std = preparation.mean, preparation.std
-    prepared = Prepared(network, backbone, preparation.size, mean, std).eval()
+    prepared = Prepared(network, backbone, preparation).eval()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / f"encoder{form.suffix}"
         _write(prepared, to, file, made)
@@ -236,9 +240,7 @@ def export(encoder: Path, to: str, out: Path) -> Exported:
             )
         with replacing(out) as partial:
             shutil.copyfile(made, partial)
-    return Exported(
-        out, to, backbone, preparation, form.normalises, dimensions, difference, largest
-    )
+    return Exported(out, to, backbone, preparation, form.prepares, dimensions, difference, largest)
 
 
 def _write(network: Prepared, to: str, encoder: Path, made: Path) -> None:
@@ -269,12 +271,14 @@ def _compared(network: Prepared, form: Format, made: Path) -> tuple[float, float
         for batch in _BATCHES
     }
     with torch.inference_mode():
-        expected = {name: network(torch.from_numpy(b)).numpy() for name, b in batches.items()}
+        seen: nn.Module = network
+        if not form.prepares:
+            seen = network.encoder
+            images = {name: network.normalised(torch.from_numpy(b)) for name, b in batches.items()}
+            batches = {name: some.numpy() for name, some in images.items()}
+        expected = {name: seen(torch.from_numpy(b)).numpy() for name, b in batches.items()}
         if not all(np.isfinite(rows).all() for rows in expected.values()):
             raise InputError("the encoder gives NaN or infinity; train another")
-        if not form.normalises:
-            mean, std = network.mean.numpy(), network.std.numpy()
-            batches = {name: (batch - mean) / std for name, batch in batches.items()}
     answers = _answers(form, made, batches, channels, size)
     difference = max(float(np.abs(answers[name] - expected[name]).max()) for name in expected)
     largest = max(float(np.abs(rows).max()) for rows in expected.values())

@@ -272,7 +272,9 @@ def _prepared(network: nn.Module, channels: int, text: str) -> Preparation:
     if len(mean) != channels:
         mean, std = (((sum(x) / len(x)),) * channels for x in (mean, std))
     how = said["interpolation"] if said["interpolation"] in INTERPOLATIONS else "bicubic"
-    return Preparation(height, channels, mean, std, interpolation=how)
+    # By the angle between them: the length of such numbers says how strongly a picture speaks, and
+    # neighbours and odd ones are found much better without it (docs/benchmarks.md, folders).
+    return Preparation(height, channels, mean, std, interpolation=how, unit_length=True)
 
 
 @cache

@@ -28,7 +28,7 @@ LARGEST = 4096
 
 @dataclass(frozen=True)
 class Preparation:
-    """How images are prepared for an encoder."""
+    """How images are prepared for an encoder, and what becomes of its representations."""
 
     size: int  # height and width in pixels
     channels: int  # 1 (grey) or 3 (RGB)
@@ -38,6 +38,8 @@ class Preparation:
     # the values of pictures of more than 8 bits that become 0 and 255, as they did in the
     # training set; None if it had none such
     span: tuple[float, float] | None = None
+    # whether representations are brought to unit length, so that L2 ranks as cosine does
+    unit_length: bool = False
 
     def decoding(self, *, max_pixels: int = MOST_PIXELS, no_deep: str = "") -> Decoding:
         """How pictures are decoded for the encoder; the options are those of `Decoding`."""
@@ -72,8 +74,9 @@ def save_encoder(
 
 
 def _said(preparation: Preparation) -> dict[str, Any]:
-    """The preparation as plain data; a span that there is not is not said."""
-    return {name: value for name, value in asdict(preparation).items() if value is not None}
+    """The preparation as plain data; what there is not is not said."""
+    said = asdict(preparation)
+    return {name: value for name, value in said.items() if value is not None and value is not False}
 
 
 def _ordered(file: bytes) -> bytes:
@@ -148,6 +151,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         std=tuple(stored["std"]),
         interpolation=stored.get("interpolation", "bilinear"),  # older files do not say
         span=None if span is None else tuple(span),
+        unit_length=stored.get("unit_length") is True,
     )
     numbers = (*found.mean, *found.std, *(found.span or ()))
     if (

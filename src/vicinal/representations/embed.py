@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file
@@ -42,7 +43,8 @@ def embed(
     Args:
         encoder: Images (B, C, H, W) float32 to representations (B, F).
         images: N images of the encoder's size and channels.
-        preparation: The mean and standard deviation that the encoder was trained with.
+        preparation: The mean and standard deviation that the encoder was trained with, and
+            whether representations are brought to unit length.
         device: Where to compute.
         bf16: Whether the network runs in bfloat16; the result is float32 either way.
         batch_size: Images at a time; fewer where they are large.
@@ -59,7 +61,10 @@ def embed(
         pixels = torch.from_numpy(np.array(images.pixels[start : start + batch_size]))
         view = normalise(pixels.to(place), preparation.mean, preparation.std)
         with torch.autocast(place.type, torch.bfloat16, enabled=bf16):
-            array: NDArray[np.float32] = encoder(view).float().cpu().numpy()
+            rows: Tensor = encoder(view).float()
+        if preparation.unit_length:
+            rows = functional.normalize(rows)
+        array: NDArray[np.float32] = rows.cpu().numpy()
         return array
 
     starts = range(0, len(images), batch_size)
