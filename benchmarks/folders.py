@@ -38,6 +38,7 @@ from vicinal.images.decoding import Decoding
 from vicinal.images.in_memory import squares
 from vicinal.recipes import read_recipe
 from vicinal.representations.neighbours import nearest, unit_length
+from vicinal.runs.run_folder import recipe_for
 
 SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
 Pixels = NDArray[np.uint8]
@@ -144,8 +145,9 @@ def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
 
 def _explored(of: Pictures, recipe: str, minutes: float, cache: Path) -> Embed:
     run = cache / "runs" / f"{of.name}-{recipe}-{minutes:g}"
-    asked = Request(str(of.where), recipe=recipe, minutes=minutes, run=run, resume=run.is_dir())
-    explore(asked)
+    # Unnamed, the recipe is what a user gets, its views fitted to the pictures.
+    named = None if recipe == recipe_for(str(of.where)) else recipe
+    explore(Request(str(of.where), recipe=named, minutes=minutes, run=run, resume=run.is_dir()))
     return _by(*load_encoder(run / "encoder.safetensors"))
 
 

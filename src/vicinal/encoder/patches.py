@@ -56,9 +56,13 @@ class WithPatches(nn.Module):
     """A trained network's numbers beside patch features: images (B, C, S, S) to (B, 2·k) float32.
 
     Of the patch features the square roots count, which lets no strong response outweigh many
-    others. Of each block (numbers − centre) · axes is left, k numbers brought to unit length, so
-    that both count alike; together they have length √2, and L2 orders as cosine does. What does
+    others. Of each block (numbers − centre) · axes is left, k numbers. Over the pictures that the
+    axes come from both blocks have a mean square length of 1, so that both count alike. How far a
+    picture lies from the centre tells odd ones (by L2); neighbours are found by cosine. What does
     not differ from the centre is 0.
+
+    An encoder of an earlier version has ``unit_blocks``: each block at unit length, of length √2
+    together.
     """
 
     mean: Tensor
@@ -74,9 +78,11 @@ class WithPatches(nn.Module):
         dimension: int,
         *,
         mirrored: bool,
+        unit_blocks: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.filters, self.mirrored = network, filters, mirrored
+        self.unit_blocks = unit_blocks
         self.shrink, self.dimension = size // seen_side(size), dimension
         count, channels = filters.filters.shape[:2]
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
@@ -89,10 +95,10 @@ class WithPatches(nn.Module):
         blocks = self.blocks(images)
         rows = slice(0, self.dimension), slice(self.dimension, None)
         parts = [
-            functional.normalize((block - self.centres[own]) @ self.axes[own])
+            (block - self.centres[own]) @ self.axes[own]
             for block, own in zip(blocks, rows, strict=True)
         ]
-        return torch.cat(parts, 1)
+        return torch.cat([functional.normalize(p) for p in parts] if self.unit_blocks else parts, 1)
 
     def blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers (B, F) and (B, 8·n) float32 that are brought to their axes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vicinal.images.decoding import INTERPOLATIONS, Decoding
 from vicinal.images.opening import MOST_PIXELS
 from vicinal.recipes.recipe import Encoder
 
+COMPARED = ("L2", "cosine")
 LARGEST = 4096
 """Pixels a side that an encoder's file may ask for."""
 
@@ -40,6 +41,9 @@ class Preparation:
     span: tuple[float, float] | None = None
     # whether representations are brought to unit length, so that L2 ranks as cosine does
     unit_length: bool = False
+    # by what neighbours, maps and groups compare representations, one of `COMPARED`; oddness is by
+    # L2 always
+    neighbours: str = "L2"
 
     def decoding(self, *, max_pixels: int = MOST_PIXELS, no_deep: str = "") -> Decoding:
         """How pictures are decoded for the encoder; the options are those of `Decoding`."""
@@ -62,6 +66,7 @@ def save_encoder(
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
         public = public.model_copy(update={"mirrored": encoder.mirrored})
+        preparation = replace(preparation, neighbours="L2" if encoder.unit_blocks else "cosine")
     parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
     absent = {name for name, there in parts.items() if not there}
     metadata = {
@@ -76,6 +81,8 @@ def save_encoder(
 def _said(preparation: Preparation) -> dict[str, Any]:
     """The preparation as plain data; what there is not is not said."""
     said = asdict(preparation)
+    if preparation.neighbours == "L2":
+        del said["neighbours"]
     return {name: value for name, value in said.items() if value is not None and value is not False}
 
 
@@ -97,11 +104,10 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
     """
     path = Path(path)
     recipe, preparation = read_metadata(path)
-    size, channels = preparation.size, preparation.channels
     try:
         weights = load_file(path)
         with torch.device("meta"):  # what a stranger's file claims must not fill the memory
-            claimed = _built(recipe, channels, size).state_dict()
+            claimed = _built(recipe, preparation).state_dict()
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
@@ -110,20 +116,28 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
             f"{path}: not an encoder that Vicinal wrote (its weights are not those of the encoder "
             "it describes)"
         )
-    encoder = _built(recipe, channels, size)
+    encoder = _built(recipe, preparation)
     encoder.load_state_dict(weights)
     return encoder.eval(), preparation
 
 
-def _built(recipe: Encoder, channels: int, size: int) -> nn.Module:
+def _built(recipe: Encoder, preparation: Preparation) -> nn.Module:
     """The network that a file's numbers belong to."""
+    size, channels = preparation.size, preparation.channels
     network = build_encoder(recipe, channels=channels, size=size)
     if not recipe.patches:
         return network
     side = patch_side(seen_side(size))
     filters = torch.zeros(recipe.patches, channels, side, side)
     patches = PatchFilters(filters, torch.zeros(len(filters)))
-    return WithPatches(network, patches, size, recipe.dimension, mirrored=recipe.mirrored)
+    return WithPatches(
+        network,
+        patches,
+        size,
+        recipe.dimension,
+        mirrored=recipe.mirrored,
+        unit_blocks=preparation.neighbours == "L2",
+    )
 
 
 def read_metadata(path: Path) -> tuple[Encoder, Preparation]:
@@ -152,6 +166,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         interpolation=stored.get("interpolation", "bilinear"),  # older files do not say
         span=None if span is None else tuple(span),
         unit_length=stored.get("unit_length") is True,
+        neighbours=stored.get("neighbours", "L2"),
     )
     numbers = (*found.mean, *found.std, *(found.span or ()))
     if (
@@ -161,6 +176,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         or not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers)
         or min(found.std) <= 0
         or found.interpolation not in INTERPOLATIONS
+        or found.neighbours not in COMPARED
         or (found.span is not None and len(found.span) != 2)
     ):
         raise ValueError("its preparation makes no sense")

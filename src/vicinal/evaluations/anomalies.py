@@ -378,8 +378,10 @@ def rank_anomalies(
             neighbours are nearly the nearest.
 
     Raises:
-        InputError: If sets do not fit together or are too small for ``k`` or the rate.
+        InputError: If sets do not fit together or are too small for ``k`` or the rate, or the index
+            holds representations that have lost their length.
     """
+    _check_index(index)
     if reference is None:
         if index is None:
             own = anomaly_scores(embeddings.array, embeddings.array, k=k, exclude_self=True)
@@ -459,6 +461,15 @@ def _parted(
             "out; give more, or leave the reference out"
         )
     return np.sort(bank), held_out[:half], held_out[half:]
+
+
+def _check_index(index: Index | None) -> None:
+    """Refuses an index whose rows have lost their length, which tells odd pictures."""
+    if index is not None and index.description.get("neighbours", "L2") != "L2":
+        raise InputError(
+            f"{option('index', index.folder)}: compares pictures by cosine, and by this encoder "
+            "odd ones are told by L2; leave the index out"
+        )
 
 
 def _check_apart(embeddings: Representations, reference: Representations) -> None:

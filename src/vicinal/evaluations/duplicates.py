@@ -317,6 +317,7 @@ def find_duplicates(
         raise InputError(f"duplicates need at least 2 pictures, found {len(embeddings)}")
     if threshold is not None and not (np.isfinite(threshold) and threshold >= 0):
         raise InputError(f"{option('threshold', threshold)}: give a distance of 0 or more")
+    embeddings = embeddings.as_compared()
     first = first_equal(embeddings.array)
     distinct = np.flatnonzero(first == np.arange(len(first)))
     copies = np.flatnonzero(first != np.arange(len(first)))

@@ -448,6 +448,7 @@ def group(embeddings: Representations, clusters: int | None = None, *, seed: int
         InputError: If there are fewer distinct pictures than groups, or more than `MOST` groups
             are asked for.
     """
+    embeddings = embeddings.as_compared()
     array = embeddings.array
     tree = grow_tree(array, finest=max(FINEST, min(clusters or 0, MOST)), seed=seed)
     if len(tree) < 2:
@@ -480,7 +481,7 @@ def grouped(
         tried: What it was chosen by.
         seed: Seed of the draw that the silhouette is taken on.
     """
-    array = embeddings.array
+    array = embeddings.as_compared().array
     assignment = tree.level(chosen)
     distances = np.empty(len(array), np.float32)
     for number in np.unique(assignment):

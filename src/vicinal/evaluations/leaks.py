@@ -271,7 +271,7 @@ def leaks_between(train: Pictures, test: Pictures, *, seed: int = 0) -> Leaked:
     Raises:
         InputError: If there are neither pixels nor representations of one encoder.
     """
-    one, other = train.embeddings, test.embeddings
+    one, other = train.embeddings.as_compared(), test.embeddings.as_compared()
     comparable = train.encoded == test.encoded and one.array.shape[1] == other.array.shape[1]
     if train.small is not None and test.small is not None:
         more = None

@@ -335,7 +335,7 @@ def map_of(embeddings: Representations, method: str = "tsne") -> Map:
     """
     if method not in ("tsne", "pca"):
         raise InputError(f"{option('method', method)}: give tsne or pca")
-    array = embeddings.array
+    array = embeddings.as_compared().array
     if len(array) < 4:
         raise InputError(f"a map needs at least 4 pictures, found {len(array)}")
     points = tsne_map(array) if method == "tsne" else pca_map(array).points

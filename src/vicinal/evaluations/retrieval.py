@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vicinal.errors import InputError, option
 from vicinal.evaluations.score import Answer, Score
 from vicinal.files import as_path, as_text, replacing
 from vicinal.images import ImageSet, decoding, load_parts
-from vicinal.representations.embed import embed
+from vicinal.representations.embed import embed, made_with
 from vicinal.representations.index import Index
 from vicinal.representations.neighbours import Neighbours, nearest_and_farthest
 from vicinal.representations.representations import Representations
@@ -283,8 +283,9 @@ def similar(
     if row is None:
         encoded = _encoded(embeddings, query, encoder)
     else:
-        encoded = np.asarray(embeddings.array[row : row + 1])
+        encoded = embeddings.take(np.array([row]))
         others = np.delete(others, row)
+    wanted = encoded.as_compared().array
     if len(others) == 0:
         raise InputError(f"{query}: is the only picture of the set; there is no other to find")
     if not 1 <= k <= len(others):
@@ -295,9 +296,9 @@ def similar(
     name = query if row is None else str(embeddings.ids[row])
     if index is not None:
         own = None if row is None else np.array([row])
-        found = (index.farthest if farthest else index.nearest)(encoded, k, own=own)
+        found = (index.farthest if farthest else index.nearest)(wanted, k, own=own)
         return Similar(name, row, found.indices[0], found.distances[0])
-    found = nearest_and_farthest(encoded, embeddings.array[others], k)[farthest]
+    found = nearest_and_farthest(wanted, embeddings.as_compared().array[others], k)[farthest]
     return Similar(name, row, others[found.indices[0]], found.distances[0])
 
 
@@ -310,8 +311,8 @@ def _row_of(embeddings: Representations, query: str) -> int | None:
     return None
 
 
-def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> NDArray[np.float32]:
-    """The representation (1, F) of a picture that is not in the set."""
+def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> Representations:
+    """The representation of a picture that is not in the set."""
     path = Path(query)
     if not path.is_file():
         close = difflib.get_close_matches(query, embeddings.ids[:10_000].tolist(), n=1)
@@ -335,13 +336,13 @@ def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> N
         span=preparation.span or embeddings.origin.get("span"),
     )
     images = ImageSet("query", pixels[None], np.array(["query"]))
-    array = embed(network, images, preparation).array
-    if made_by != fingerprint(file) or array.shape[1] != embeddings.array.shape[1]:
+    encoded = embed(network, images, preparation)
+    if made_by != fingerprint(file) or encoded.array.shape[1] != embeddings.array.shape[1]:
         raise InputError(
             f"{option('encoder', encoder)}: another encoder made these embeddings "
             f"({embeddings.origin.get('encoder', 'unknown')}); name that one"
         )
-    return array
+    return replace(encoded, origin=made_with(file, preparation))
 
 
 def write_grid(

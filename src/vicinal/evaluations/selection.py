@@ -207,4 +207,4 @@ def select_pictures(
     else:
         named = read_labels(Path(labels), embeddings, needed=False)
         held = np.array(sorted(named), dtype=np.int64)
-    return select(embeddings.array, count, labelled=held, method=method, seed=seed)
+    return select(embeddings.as_compared().array, count, labelled=held, method=method, seed=seed)

@@ -17,7 +17,12 @@ from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import KnownPairs, first_equal, made_small
 from vicinal.explore.stage_files import FOLDER, StageResult, neighbours_in
 from vicinal.files import write_parquet
-from vicinal.representations.neighbours import Neighbours, nearest_and_farthest, updated_neighbours
+from vicinal.representations.neighbours import (
+    Neighbours,
+    nearest,
+    nearest_and_farthest,
+    updated_neighbours,
+)
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
 
@@ -95,7 +100,8 @@ def compare_pictures(
     Raises:
         InputError: If the rate is out of range.
     """
-    array = embeddings.array
+    compared_by = embeddings.as_compared()
+    array = compared_by.array
     k = min(NEAR, len(array) - 1)
     if earlier is None:
         near, far = nearest_and_farthest(array, array, k, exclude_self=True)
@@ -103,11 +109,15 @@ def compare_pictures(
         both = (earlier.near, earlier.far, (k, min(FAR, k)))
         near, far = updated_neighbours(array, earlier.origin, *both)
     compared = None if earlier is None else earlier.compared
-    same = find_duplicates(embeddings, near=near, small=_small(pixels), earlier=compared)
+    same = find_duplicates(compared_by, near=near, small=_small(pixels), earlier=compared)
     group = _write_duplicates(folder, embeddings, same)
     k = min(NEAREST, k)
     if ranked is None:
-        ranked = rank_within(_scores(near, group, k), false_alarms=false_alarms)
+        apart = near
+        if compared_by is not embeddings:  # oddness counts lengths, which neighbours do without
+            rows = embeddings.array
+            apart = nearest(rows, rows, near.indices.shape[1], exclude_self=True)
+        ranked = rank_within(_scores(apart, group, k), false_alarms=false_alarms)
     ranked.save(folder / "anomalies.csv", embeddings)
     columns = {
         "score": pa.array(ranked.scores),

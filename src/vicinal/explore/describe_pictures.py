@@ -50,12 +50,13 @@ def describe_pictures(
         shapes = odd_shapes(embeddings.sizes, len(embeddings))
         looks = unusual(appearance(pixels))
         said = reasons(found.column("score").to_numpy(), p_values, looks, copies, shapes)
-    _write_points(run, embeddings, said)
+    compared = embeddings.as_compared()
+    _write_points(run, compared, said)
     shown = "pca" if maps.column("tsne_trust").null_count else "tsne"
     trust = maps.column(f"{shown}_trust").to_numpy()
     near = read_neighbours(run).indices.astype(np.int32)
     rivals = None if encoder is None else hold_against_rivals(pixels, encoder)
-    card = health(embeddings.array, near, group, trust, rivals, worth, advice)
+    card = health(compared.array, near, group, trust, rivals, worth, advice)
     write_json(run / "health.json", card)
 
 

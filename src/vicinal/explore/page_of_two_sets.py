@@ -58,8 +58,9 @@ def show_two_sets(found: Comparison, folder: Path) -> Path:
     across, flagged = _across(found)
     figures["anomalies"] |= {"flagged": int(flagged.sum()), "threshold": None}
     write_stage(folder, "compare", (columns | across, figures))
-    write_stage(folder, "map", map_pictures(both.array, read_neighbours(folder)))
-    write_stage(folder, "group", group_pictures(both, folder))
+    compared = both.as_compared()
+    write_stage(folder, "map", map_pictures(compared.array, read_neighbours(folder)))
+    write_stage(folder, "group", group_pictures(compared, folder))
     write_stage(folder, "labels", check_labels(both, folder))
     describe_pictures(folder, both, pixels, said=_reasons(found, flagged))
     write_pictures(folder / "pictures", [str(row) for row in range(len(both))], pixels)

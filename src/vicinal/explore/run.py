@@ -176,8 +176,9 @@ def _stages(
     stage_of_columns(
         "compare", lambda: compare_pictures(embeddings, pixels, run, false_alarms=rate)
     )
-    stage_of_columns("map", lambda: map_pictures(embeddings.array, read_neighbours(run)))
-    stage_of_columns("group", lambda: group_pictures(embeddings, run))
+    compared = embeddings.as_compared()
+    stage_of_columns("map", lambda: map_pictures(compared.array, read_neighbours(run)))
+    stage_of_columns("group", lambda: group_pictures(compared, run))
     stage_of_columns("labels", lambda: check_labels(embeddings, run))
     advice = _ADVICE_TRAINED if recipe is not None else _ADVICE_GIVEN
     _stage(

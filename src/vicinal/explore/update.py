@@ -304,34 +304,37 @@ def _write_stages(
     """
     embeddings.save(folder / "embeddings.parquet")
     shown = add_pictures(folder / "pictures", finished.folder / "pictures", origin, pixels)
-    old, array = origin >= 0, embeddings.array
+    old, compared = origin >= 0, embeddings.as_compared()
+    array = compared.array
     k = min(_NEAREST, int(old.sum()))
     to_old = Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     if not old.all():
         to_old = nearest(array[~old], array[old], k)
+    to_score = to_old
+    if compared is not embeddings and not old.all():  # oddness counts lengths, neighbours do not
+        to_score = nearest(embeddings.array[~old], embeddings.array[old], min(NEAREST, k))
     scores = np.empty(len(array), np.float32)
     scores[old] = finished.column("score")[origin[old]]
-    scores[~old] = score_of(to_old.distances[:, :NEAREST])
+    scores[~old] = score_of(to_score.distances[:, :NEAREST])
     ranked = rank_beside(scores, old, false_alarms=false_alarms)
-    beyond = ranked.p_values[~old] <= false_alarms
-    points, was = finished.files.points, finished.embeddings.array
+    was = finished.embeddings.as_compared().array
     result = compare_pictures(
         embeddings,
         shown,
         folder,
         false_alarms=false_alarms,
         ranked=ranked if apart else None,
-        earlier=read_earlier(finished.folder, points, was, origin),
+        earlier=read_earlier(finished.folder, finished.files.points, was, origin),
     )
     write_stage(folder, "compare", result)
-    placed = _place(finished, array, origin, to_old, beyond, read_neighbours(folder))
-    write_stage(folder, "map", placed)
-    write_stage(folder, "group", _group(finished, embeddings, origin, to_old, folder))
+    near, beyond = read_neighbours(folder), ranked.p_values[~old] <= false_alarms
+    write_stage(folder, "map", _place(finished, array, origin, to_old, beyond, near))
+    write_stage(folder, "group", _group(finished, compared, origin, to_old, folder))
     write_stage(folder, "labels", check_labels(embeddings, folder))
+    if apart or embeddings.splits is None:
+        compared = replace(compared, splits=np.where(old, OLD, NEW))
     worth = next(iter(finished.files.health.get("figures", [])), None)
-    named_parts = not apart and embeddings.splits is not None
-    split = embeddings if named_parts else replace(embeddings, splits=np.where(old, OLD, NEW))
-    describe_pictures(folder, split, shown, worth=worth)
+    describe_pictures(folder, compared, shown, worth=worth)
     _write_new(folder / "new.csv", embeddings, old, ranked, to_old)
     return {
         "run": str(finished.folder),

@@ -83,6 +83,7 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
         )
     if not folder.parent.is_dir():
         raise InputError(f"{option('out', folder)}: no folder {folder.parent}; make it first")
+    origin = origin_of(embeddings)
     with _new_folder(folder) as partial:
         ids, width = _take_in(embeddings, partial, 0, None)
         chosen: Kind = kind or kind_for(len(ids))  # type: ignore[assignment]
@@ -94,7 +95,8 @@ def build_index(embeddings: Path, folder: Path, kind: str | None = None) -> Inde
             "kind": chosen,
             "images": len(ids),
             "dimension": width,
-            "encoder_sha256": origin_of(embeddings).get("encoder_sha256"),
+            "encoder_sha256": origin.get("encoder_sha256"),
+            "neighbours": origin.get("neighbours", "L2"),
             "ids": ["ids-0.parquet"],
             "trained_on": trained_on,
             "effort": EFFORTS[chosen][0],
@@ -140,7 +142,7 @@ def _take_in(
     with (folder / VECTORS).open("r+b" if before else "wb") as file:
         file.truncate(before * 4 * (width or 0))  # what an interrupted addition left
         file.seek(0, os.SEEK_END)
-        for ids, array in batches(embeddings):
+        for ids, array in batches(embeddings, compared=True):
             width = width or array.shape[1]
             if array.shape[1] != width:
                 raise InputError(

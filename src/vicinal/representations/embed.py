@@ -115,15 +115,21 @@ def embed_parts(
             embed(network, part.images, preparation, device=place, progress=advance).array
             for part in parts
         ]
-    origin = {
-        "source": named(data),
-        "data_dir": None if data_dir is None else os.path.abspath(data_dir),
+    where = None if data_dir is None else os.path.abspath(data_dir)
+    origin = {"source": named(data), "data_dir": where} | made_with(encoder, preparation)
+    return from_parts(parts, np.concatenate(arrays), origin | _span(parts))
+
+
+def made_with(encoder: Path, preparation: Preparation) -> dict[str, Any]:
+    """What the origin of representations says of their encoder, its file and its preparation."""
+    compared = {} if preparation.neighbours == "L2" else {"neighbours": preparation.neighbours}
+    return {
         "size": preparation.size,
         "channels": preparation.channels,
+        **compared,
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder),
     }
-    return from_parts(parts, np.concatenate(arrays), origin | _span(parts))
 
 
 def from_parts(

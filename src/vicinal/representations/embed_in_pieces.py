@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 
 from vicinal import cores, images
 from vicinal.encoder.pretrained import encoder_file
-from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
+from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import write_csv
 from vicinal.images import Skipped, source_parts
@@ -42,7 +42,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.images.skipped import refuse_too_many
 from vicinal.images.sources import anywhere
 from vicinal.progress import tell
-from vicinal.representations.embed import embed, from_parts
+from vicinal.representations.embed import embed, from_parts, made_with
 from vicinal.representations.representations import claim, part_names, replacing_in, write_plan
 from vicinal.training.device import resolve_device
 
@@ -273,14 +273,8 @@ def _origin(
     source: str, encoder: Path, preparation: Preparation, max_pixels: int
 ) -> dict[str, Any]:
     """The source and the encoder of every part."""
-    return {
-        "source": images.named(source),
-        "max_pixels": max_pixels,
-        "size": preparation.size,
-        "channels": preparation.channels,
-        "encoder": str(encoder),
-        "encoder_sha256": fingerprint(encoder),
-    }
+    given = {"source": images.named(source), "max_pixels": max_pixels}
+    return given | made_with(encoder, preparation)
 
 
 def _here(listed: Sequence[Piece], arguments: Arguments) -> Iterator[EmbeddedPiece]:

@@ -19,7 +19,11 @@ from vicinal.representations.representations import Representations, batches
 
 
 def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, Index | None]:
-    """A set of embeddings and its index, if named, whose memory-mapped vectors it then has."""
+    """A set of embeddings and its index, if named, whose memory-mapped vectors it then has.
+
+    These are as `Representations.as_compared` has them, which the set's origin then does not ask
+    for any more.
+    """
     if index is None:
         return Representations.load(embeddings), None
     opened = Index.open(index)
@@ -39,7 +43,7 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, In
             f"{len(known):,}, not "
             f"the same ones; build one of that file, or add what is missing with {option('add')}"
         )
-    ids, array = next(batches(embeddings, rows=64))
+    ids, array = next(batches(embeddings, rows=64, compared=True))
     if array.shape[1] != opened.vectors.shape[1]:
         raise InputError(
             f"{option('index', index)}: rows of {opened.vectors.shape[1]} numbers, and "
@@ -54,7 +58,8 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, In
             "the same "
             "ids; build one of that file"
         )
-    return replace(known.take(rows), array=opened.vectors), opened
+    origin = {name: said for name, said in known.origin.items() if name != "neighbours"}
+    return replace(known.take(rows), array=opened.vectors, origin=origin), opened
 
 
 def check_one_encoder(one: Representations, other: Representations, names: tuple[str, str]) -> None:

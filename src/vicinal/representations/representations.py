@@ -21,6 +21,7 @@ from vicinal.files import read_json, replacing, write_parquet
 from vicinal.images import Skipped
 from vicinal.images.labels_and_parts import in_order
 from vicinal.progress import tell
+from vicinal.representations.neighbours import unit_length
 
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
@@ -82,6 +83,17 @@ class Representations:
         names = self.class_names or range(int(self.labels.max(initial=-1)) + 1)
         texts: NDArray[np.str_] = np.array([*map(str, names), ""], dtype=np.str_)[self.labels]
         return texts
+
+    def as_compared(self) -> Representations:
+        """The pictures as neighbours, maps and groups compare them, by L2.
+
+        Rows are of unit length, so that L2 ranks as cosine does, where ``origin`` says that
+        ``neighbours`` are found by ``cosine``, as it does of an encoder with patches beside it.
+        """
+        if self.origin.get("neighbours", "L2") == "L2":
+            return self
+        origin = {name: said for name, said in self.origin.items() if name != "neighbours"}
+        return replace(self, array=unit_length(self.array), origin=origin)
 
     def take(self, rows: NDArray[np.int64]) -> Representations:
         """The pictures at ``rows`` (K,) int64, in that order."""
@@ -268,15 +280,20 @@ def embedding_files(path: Path) -> list[Path]:
 
 
 def batches(
-    path: Path, rows: int = 16_384
+    path: Path, rows: int = 16_384, *, compared: bool = False
 ) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time."""
+    """Ids (B,) and representations (B, F) of a set, a few rows in memory at a time.
+
+    With ``compared`` they are as `Representations.as_compared` has them.
+    """
+    scaled = compared and origin_of(path).get("neighbours", "L2") != "L2"
     for file in embedding_files(path):
         name = "id" if "id" in _checked_names(file) else "path"
         with pq.ParquetFile(file) as opened:
             for batch in opened.iter_batches(rows, columns=[name, "representation"]):
                 table = pa.Table.from_batches([batch])
-                yield _texts(table, name), matrix(table.column("representation"), file)
+                array = matrix(table.column("representation"), file)
+                yield _texts(table, name), unit_length(array) if scaled else array
 
 
 def origin_of(path: Path) -> dict[str, Any]:

@@ -252,7 +252,10 @@ def _small(pictures: Tensor) -> NDArray[np.uint8]:
 
 
 def _axes(block: NDArray[np.float32]) -> Tensor:
-    """Principal axes (F, `KEPT`) over the fourth roots of their variances; 0 beyond the last."""
+    """Principal axes (F, `KEPT`) over the fourth roots of their variances; 0 beyond the last.
+
+    All are divided by one number more, which brings the block's mean square length to 1.
+    """
     axes = torch.zeros(block.shape[1], KEPT)
     if (block == block[0]).all():
         return axes
@@ -260,5 +263,6 @@ def _axes(block: NDArray[np.float32]) -> Tensor:
     variance = pca.explained_variance_
     used = variance > 1e-6 * variance[0]
     scaled = pca.components_[used] / variance[used, None] ** _POWER
+    scaled /= np.sqrt((variance[used] ** (1 - 2 * _POWER)).sum() * (len(block) - 1) / len(block))
     axes[:, : len(scaled)] = torch.from_numpy(scaled.T.astype(np.float32))
     return axes
