@@ -129,7 +129,8 @@ Ignore = Annotated[
     typer.Option(
         metavar="WORDS",
         help="Differences between pictures that should not count: any of colour, brightness, "
-        "flip, scale, blur, rotation, with commas between, or nothing. (default: the recipe's)",
+        "flip, scale, blur, rotation, with commas between, or nothing. (default: measured on the "
+        "pictures; with --recipe, the recipe's)",
     ),
 ]
 Minutes = Annotated[

@@ -18,6 +18,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
+from vicinal.training.differences import views_are_open
 from vicinal.training.log import check_log
 
 MINUTES = 8.0
@@ -79,8 +80,7 @@ class Request:
     @property
     def views_fit(self) -> bool:
         """Whether views are fitted to the pictures: nobody said what they should be."""
-        named = any(setting.strip().startswith("views.") for setting in self.settings)
-        return self.recipe is None and self.ignore is None and not named
+        return views_are_open(self.recipe, self.settings, self.ignore)
 
     @property
     def limit(self) -> float | None:

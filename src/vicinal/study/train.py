@@ -19,6 +19,7 @@ from vicinal.images import keep_skipped, load, named
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.progress import say
+from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
@@ -30,6 +31,7 @@ from vicinal.runs.run_folder import (
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
+from vicinal.training.differences import fitting, views_are_open
 from vicinal.training.log import check_log
 from vicinal.training.start import InitialWeights, read_initial_weights
 from vicinal.training.train_encoder import (
@@ -91,9 +93,8 @@ def train(
         data: As `vicinal.images.load` or `vicinal.images.stream_sources.open_stream` takes it.
         recipe: A shipped recipe's name or a file; None for that of ``start``, or the one that fits.
         settings: ``section.field=value`` overrides.
-        minutes: What the training may take; it ends sooner where more is not worth its time, see
-            `vicinal.training.budget`. None for all of the recipe's epochs.
-        ignore: Differences that should not count, see `vicinal.recipes.differences`.
+        minutes: What the training may take at most; None for all of the recipe's epochs.
+        ignore: Differences that should not count; None for `fitting`, or the named recipe's.
         start: A run, or an encoder's file, to begin with: its weights and its preparation, and
             the projector if its checkpoint is there. The optimiser begins afresh.
         limit: At most so many training images.
@@ -107,8 +108,7 @@ def train(
         reading: ``exclude`` and ``max_pixels``, as `vicinal.images.load` takes them.
 
     Raises:
-        InputError: If anything asked for cannot be used, or ``start`` has another encoder;
-            nothing is overwritten.
+        InputError: If anything cannot be used, or ``start`` has another encoder; nothing is lost.
     """
     check_minutes(minutes)
     check_log(log)
@@ -118,7 +118,9 @@ def train(
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
     initial = distributed.from_first(lambda: _initial(start, chosen))
+    reading["fits"] = start is None and views_are_open(recipe, settings, ignore)
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
+    chosen = source.recipe
     folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
     path = distributed.from_first(lambda: run or folder_of())
     asked = {"minutes": minutes, "start": initial and initial.fingerprint}
@@ -160,9 +162,13 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Images to train on, their fingerprints, and what of the source cannot be used."""
+    """Images to train on, their fingerprints, and what of the source cannot be used.
+
+    The recipe's views are fitted to them where that was asked for.
+    """
 
     data: TrainingData
+    recipe: Recipe
     fingerprints: dict[str, str]
     skipped: Callable[[], tuple[Skipped, ...]]
 
@@ -173,6 +179,8 @@ def _opened(
     limit: int | None,
     data_dir: Path | None,
     initial: InitialWeights | None,
+    *,
+    fits: bool,
     **reading: Any,
 ) -> _Source:
     size, interpolation = form_of(recipe)
@@ -184,13 +192,15 @@ def _opened(
         if initial is not None:
             initial.check_channels(data, stream.channels)
         streamed = data_of_stream(recipe, stream, initial)
-        return _Source(streamed, {"train": stream.fingerprint}, lambda: stream.skipped)
+        return _Source(streamed, recipe, {"train": stream.fingerprint}, lambda: stream.skipped)
     splits = load(data, seed=recipe.seed, limit=limit, **how)
     train, test = splits.train, splits.test
     if initial is not None:
         initial.check_channels(data, train.channels)
+    recipe = fitting(recipe, train.pixels) if fits else recipe
     return _Source(
         data_of_arrays(recipe, train.pixels, test.pixels, span=train.span, initial=initial),
+        recipe,
         {"train": train.fingerprint, "test": test.fingerprint},
         lambda: splits.skipped,
     )
@@ -238,6 +248,8 @@ def _introduce(
     environment["ranks"] = distributed.world_size()
     write_json(folder / "environment.json", environment)
     say(f"run folder {folder.path}, {engine.device}, {engine.precision}, {cores.said()}")
+    words = ", ".join(ignored(recipe.views)) or "none"
+    say(f"differences that will not count: {words}; choose others with {option('ignore')}")
     if initial is not None:
         say(f"begins with the encoder of {initial.file}, {initial.projector}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +24,14 @@ _LEAST = 40  # pictures, below which the accuracy would be chance
 _SIDE = 32
 _FILTERS = 64
 _BRIGHTNESS = 7  # the last features of a picture are of its brightness
+
+
+def views_are_open(
+    recipe: str | None, settings: Iterable[str], ignore: Sequence[str] | None
+) -> bool:
+    """Whether nobody said what views should be: no recipe, no word and no ``views.field``."""
+    named = any(setting.strip().startswith("views.") for setting in settings)
+    return recipe is None and ignore is None and not named
 
 
 @cores.shared()

@@ -1,0 +1,49 @@
+"""What `vicinal train` leaves alone when nobody says what should not count."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vicinal.recipes import read_recipe
+from vicinal.recipes.differences import ignored
+from vicinal.study.train import train
+
+QUICK = [
+    *("training.epochs=1", "training.batch_size=32", "training.warmup_epochs=0"),
+    *("encoder.widths=[4, 4, 4, 4]", "encoder.dimension=64", "encoder.patches=0"),
+    "projector.widths=[8, 8]",
+]
+
+
+@pytest.fixture(scope="module")
+def left_bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures whose left half is always the brighter one: a mirrored one is none of them."""
+    folder, rng = tmp_path_factory.mktemp("left"), np.random.default_rng(0)
+    for number in range(80):
+        pixels = rng.integers(0, 100, (24, 24, 3), np.uint8)
+        pixels[:, :12] += rng.integers(100, 150, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("asked", "flips"),
+    [
+        ({}, False),
+        ({"ignore": ["flip"]}, True),
+        ({"recipe": "photos"}, True),
+        ({"settings": ["views.blur=0"]}, True),
+    ],
+)
+def test_a_difference_that_can_be_told_counts_unless_somebody_says_otherwise(
+    left_bright: Path, tmp_path: Path, asked: dict, flips: bool
+) -> None:
+    settings = [*QUICK, *asked.pop("settings", [])]
+    told = train(str(left_bright), settings=settings, run=tmp_path / "run", device="cpu", **asked)
+    recipe = read_recipe(str(told.run / "recipe.toml"))
+    assert ("flip" in ignored(recipe.views)) == flips
+    if not asked:  # goes on with the same views
+        again = train(str(left_bright), settings=settings, run=told.run, device="cpu", resume=True)
+        assert again.encoder == told.encoder
