@@ -10,6 +10,7 @@ from vicinal.files import read_json, write_json
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import write_report
+from vicinal.runs.kinds import instead_of
 from vicinal.runs.run_folder import RunFolder, describe_environment, open_run, recipe_for
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
@@ -45,8 +46,8 @@ def test_a_run_of_another_command_is_named(resume: bool, tmp_path: Path) -> None
         (None, "no run here; give the folder of a finished study or explore"),
         ("train", "holds a run of `vicinal train`, an encoder; see what it makes of pictures"),
         ("choose", "holds a run of `vicinal choose`, an encoder"),
-        ("study", "that has not ended; go on with it by `vicinal study --resume`"),
-        ("explore", "holds a run of `vicinal explore` that has not ended"),
+        ("study", "not ended; go on with it by `vicinal study --data digits --run .* --resume`"),
+        ("explore", "not ended; go on with it by `vicinal explore digits --run .* --resume`"),
     ],
 )
 def test_what_has_no_report_is_said_to_be_what_it_is(
@@ -57,6 +58,15 @@ def test_what_has_no_report_is_said_to_be_what_it_is(
         open_run(tmp_path, identity, Recipe(), resume=False)
     with pytest.raises(InputError, match=message):
         write_report(tmp_path)
+
+
+def test_a_finished_run_that_has_lost_files_is_not_said_to_go_on(tmp_path: Path) -> None:
+    open_run(tmp_path, IDENTITY | {"verb": "explore"}, Recipe(), resume=False)
+    write_json(tmp_path / "explore.json", {})
+    said = instead_of(tmp_path, "explore")
+    assert said.startswith(
+        "holds a finished run of `vicinal explore`, some of whose files are gone"
+    )
 
 
 @pytest.mark.parametrize(
