@@ -273,6 +273,12 @@ def test_an_update_heeds_its_rate_and_says_what_is_skipped_now(
     assert (run / "explore.html").read_text("utf-8") != page
     (folder / "torn.jpg").unlink()
     assert explore(again).figures["data"]["skipped"] == 0
+    # As a kill between explore.json and the page leaves them.
+    page = (run / "explore.html").read_text("utf-8")
+    (run / "explore.html").write_text("old", "utf-8")
+    os.utime(run / "explore.html", ns=(0, 0))
+    explore(again)
+    assert (run / "explore.html").read_text("utf-8") == page
 
 
 def test_a_file_that_lost_its_time_has_not_changed(again: Request, decodes: list[int]) -> None:

@@ -63,10 +63,8 @@ def test_what_has_no_report_is_said_to_be_what_it_is(
 def test_a_finished_run_that_has_lost_files_is_not_said_to_go_on(tmp_path: Path) -> None:
     open_run(tmp_path, IDENTITY | {"verb": "explore"}, Recipe(), resume=False)
     write_json(tmp_path / "explore.json", {})
-    said = instead_of(tmp_path, "explore")
-    assert said.startswith(
-        "holds a finished run of `vicinal explore`, some of whose files are gone"
-    )
+    said = "holds a finished run of `vicinal explore`, some of whose files are gone"
+    assert instead_of(tmp_path, "explore").startswith(said)
 
 
 @pytest.mark.parametrize(

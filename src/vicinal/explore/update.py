@@ -179,10 +179,13 @@ def _data(listing: FileListing, parts: tuple[Part, ...], request: Request) -> di
 def _tell_skipped(finished: FinishedRun, data: dict[str, Any]) -> None:
     """Brings ``explore.json`` and the page up to date where no picture has changed."""
     figures, run = finished.figures, finished.folder
-    if figures["data"] | data == figures["data"]:
+    kept, page = run / "explore.json", run / "explore.html"
+    if figures["data"] | data != figures["data"]:
+        write_json(kept, figures | {"data": figures["data"] | data})
+    if len(finished.embeddings) > MOST_PICTURES:
         return
-    write_json(run / "explore.json", figures | {"data": figures["data"] | data})
-    if len(finished.embeddings) <= MOST_PICTURES:
+    # An update that was killed may have left a page that is older than what it should show.
+    if not page.is_file() or page.stat().st_mtime_ns < kept.stat().st_mtime_ns:
         write_explorer(run)
 
 
