@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vicinal.errors import InputError
+from vicinal.evaluations.leaks import holds_embeddings
 from vicinal.representations.representations import (
     Representations,
     batches,
@@ -27,6 +28,18 @@ PLAN = {"source": "x", "encoder_sha256": "e", "plan": "1", "finished": False, "p
 def some(count: int = 5, **more: Any) -> Representations:
     array = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
     return Representations(array, np.array([f"n{i}" for i in range(count)]), **more)
+
+
+def test_a_run_of_explore_stands_for_its_embeddings(tmp_path: Path) -> None:
+    some().save(tmp_path / "embeddings.parquet")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "duplicates.parquet")
+    with pytest.raises(InputError, match="needs columns representation and id"):
+        Representations.load(tmp_path)  # some folder
+    (tmp_path / "pictures").mkdir()  # thumbnails, which are not what is compared
+    assert not holds_embeddings(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    assert len(Representations.load(tmp_path)) == 5
+    assert holds_embeddings(tmp_path)
 
 
 def test_what_is_told_of_a_picture_is_what_there_is() -> None:

@@ -77,7 +77,10 @@ def _threads(number: int | None) -> None:
 
 EmbeddingsFile = Annotated[
     Path,
-    typer.Argument(metavar="EMBEDDINGS", help="What `vicinal embed` wrote, a file or a folder."),
+    typer.Argument(
+        metavar="EMBEDDINGS",
+        help="What `vicinal embed` wrote, a file or a folder, or a run of `explore`.",
+    ),
 ]
 Source = Annotated[
     str,

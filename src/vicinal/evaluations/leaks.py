@@ -22,7 +22,7 @@ from vicinal.images.skipped import BadPictureError
 from vicinal.progress import counted
 from vicinal.representations.embed import from_parts
 from vicinal.representations.neighbours import nearest
-from vicinal.representations.representations import PLAN, Representations
+from vicinal.representations.representations import PLAN, Representations, is_explored
 
 SIZE = 64
 """Height and width to which pictures are decoded."""
@@ -223,6 +223,8 @@ def read_pictures(
 
 def holds_embeddings(path: Path) -> bool:
     """Whether a path leads to embeddings rather than pictures."""
+    if is_explored(path):
+        return True
     if path.is_dir():
         files = sorted(path.glob("*.parquet"))
         if not files:

@@ -30,7 +30,7 @@ from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.representations.embed import embed_parts
-from vicinal.representations.representations import Representations
+from vicinal.representations.representations import EXPLORED, Representations
 from vicinal.runs.pictures import write_pictures
 from vicinal.runs.run_folder import (
     RunFolder,
@@ -164,7 +164,7 @@ def _stages(
             _stage(folder, "encoder", [own], lambda: _copy(start, own))
     given = None if request.encoder is None or own.is_file() else encoder_file(request.encoder)
     encoder = given or own
-    embedded = run / "embeddings.parquet"
+    embedded = run / EXPLORED
     _stage(folder, "embed", [embedded], lambda: _embed(parts, encoder, request, embedded))
     embeddings = Representations.load(embedded)
     pixels = ConcatenatedPixels([part.images.pixels for part in parts])

@@ -33,7 +33,7 @@ from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
 from vicinal.representations.neighbours import Neighbours, nearest
-from vicinal.representations.representations import Representations, concatenated
+from vicinal.representations.representations import EXPLORED, Representations, concatenated
 from vicinal.runs.kinds import instead_of
 from vicinal.runs.pictures import Pixels, add_pictures
 from vicinal.runs.run_folder import RunFolder, hold_run, say_seconds
@@ -80,9 +80,9 @@ def read_finished(run: Path) -> FinishedRun:
         InputError: If it is none, or its embeddings or its encoder are gone or are others.
     """
     files = read_explored(run)
-    if files.folder != run or not (run / "embeddings.parquet").is_file():
+    if files.folder != run or not (run / EXPLORED).is_file():
         raise InputError(f"{run}: {instead_of(run, 'explore')}")
-    embeddings = Representations.load(run / "embeddings.parquet")
+    embeddings = Representations.load(run / EXPLORED)
     if len(embeddings) != len(files):
         raise InputError(
             f"{run}: {len(embeddings):,} embeddings and {len(files):,} points; explore anew"
@@ -305,7 +305,7 @@ def _write_stages(
     ``origin`` (N,) is each picture's row in the finished run, -1 for a new one; ``pixels`` are
     those of the new ones.
     """
-    embeddings.save(folder / "embeddings.parquet")
+    embeddings.save(folder / EXPLORED)
     shown = add_pictures(folder / "pictures", finished.folder / "pictures", origin, pixels)
     old, compared = origin >= 0, embeddings.as_compared()
     array = compared.array

@@ -25,6 +25,8 @@ from vicinal.representations.neighbours import unit_length
 
 SIZES = ("width", "height")
 _TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
+EXPLORED = "embeddings.parquet"
+"""The file of a run of `vicinal explore`."""
 PLAN = "embed.json"
 """The file that names source and encoder of the parts, and says whether all are there."""
 
@@ -261,8 +263,15 @@ def check_unique(ids: NDArray[np.str_], path: Path) -> None:
         raise InputError(f"{path}: the id {twice!r} repeats; make ids unique")
 
 
+def is_explored(path: Path) -> bool:
+    """Whether a folder is a run of `vicinal explore` that has embedded its pictures."""
+    return (path / "run.json").is_file() and (path / EXPLORED).is_file()
+
+
 def embedding_files(path: Path) -> list[Path]:
-    """The parquet files of a set of embeddings: the file, or those in the folder, by name."""
+    """The parquet files of a set: the file, those in the folder by name, or an explore run's."""
+    if is_explored(path):
+        return [path / EXPLORED]
     if path.is_dir():
         if (path / PLAN).is_file() and not (plan := read_json(path / PLAN))["finished"]:
             there = len(list(path.glob("*.parquet")))
