@@ -37,7 +37,7 @@ def joined(pixels: np.ndarray, recipe: Recipe = RECIPE) -> tuple[nn.Module, nn.M
 
 
 @pytest.mark.parametrize("side", [32, 68])
-def test_both_blocks_on_their_axes_count_alike(side: int) -> None:
+def test_each_block_is_on_its_axes_and_the_networks_counts_half(side: int) -> None:
     pixels = pictures(40, side)
     encoder, network, made = joined(pixels)
     images = normalise(torch.from_numpy(pixels), made.mean, made.std)
@@ -45,13 +45,13 @@ def test_both_blocks_on_their_axes_count_alike(side: int) -> None:
         found = encoder(images).numpy()
         own = (network(images) + network(images.flip(3))).numpy() / 2
     assert found.shape == (40, 2 * KEPT) == (40, ENCODER.numbers)
-    for block in np.split(found, 2, axis=1):
-        np.testing.assert_allclose(np.square(block).sum(axis=1).mean(), 1, rtol=1e-3)
+    for block, length in zip(np.split(found, 2, axis=1), (0.5, 1), strict=True):
+        np.testing.assert_allclose(np.square(block).sum(axis=1).mean(), length, rtol=1e-3)
         assert np.ptp(np.linalg.norm(block, axis=1)) > 0.01  # odd pictures lie farther out
     # scikit-learn's axes, each number divided by the fourth root of its variance
     pca = PCA(39).fit(own)
     expected = pca.transform(own) / pca.explained_variance_**0.25
-    expected /= np.sqrt(np.square(expected).sum(axis=1).mean())
+    expected /= np.sqrt(2 * np.square(expected).sum(axis=1).mean())
     np.testing.assert_allclose(
         found[:, :KEPT] @ found[:, :KEPT].T, expected @ expected.T, atol=2e-3
     )

@@ -57,7 +57,7 @@ class WithPatches(nn.Module):
 
     Of the patch features the square roots count, which lets no strong response outweigh many
     others. Of each block (numbers − centre) · axes is left, k numbers. Over the pictures that the
-    axes come from both blocks have a mean square length of 1, so that both count alike. How far a
+    axes come from, the mean square length of the patches' block is twice the network's. How far a
     picture lies from the centre tells odd ones (by L2); neighbours are found by cosine. What does
     not differ from the centre is 0.
 

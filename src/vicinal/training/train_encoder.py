@@ -37,6 +37,9 @@ _EMBEDDED = 2 * 2 * COMPARED  # two views of each, by both networks
 _PICTURES = 5_000  # more make no better axes
 _AT_ONCE = 64
 _POWER = 0.25
+# The mean square of the network's block where that of the patches is 1: after few steps it is worth
+# less, and after many as much (docs/recipes.md).
+_NETWORK = 0.5
 """The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 _AXES = 1.2
 """How many times as long as the blocks of numbers it takes to find their axes too."""
@@ -176,7 +179,9 @@ def add_patches(
     ]
     blocks = [torch.cat(block).cpu() for block in zip(*parts, strict=True)]
     both.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
-    both.axes.copy_(torch.cat([_axes(block.numpy()) for block in blocks]))
+    lengths = (_NETWORK, 1.0)
+    axes = [_axes(block.numpy(), length) for block, length in zip(blocks, lengths, strict=True)]
+    both.axes.copy_(torch.cat(axes))
     return both
 
 
@@ -251,10 +256,10 @@ def _small(pictures: Tensor) -> NDArray[np.uint8]:
     return found
 
 
-def _axes(block: NDArray[np.float32]) -> Tensor:
+def _axes(block: NDArray[np.float32], length: float) -> Tensor:
     """Principal axes (F, `KEPT`) over the fourth roots of their variances; 0 beyond the last.
 
-    All are divided by one number more, which brings the block's mean square length to 1.
+    All are divided by one number more, which brings the block's mean square to ``length``.
     """
     axes = torch.zeros(block.shape[1], KEPT)
     if (block == block[0]).all():
@@ -263,6 +268,7 @@ def _axes(block: NDArray[np.float32]) -> Tensor:
     variance = pca.explained_variance_
     used = variance > 1e-6 * variance[0]
     scaled = pca.components_[used] / variance[used, None] ** _POWER
-    scaled /= np.sqrt((variance[used] ** (1 - 2 * _POWER)).sum() * (len(block) - 1) / len(block))
+    squares = (variance[used] ** (1 - 2 * _POWER)).sum() * (len(block) - 1) / len(block)
+    scaled *= np.sqrt(length / squares)
     axes[:, : len(scaled)] = torch.from_numpy(scaled.T.astype(np.float32))
     return axes
