@@ -1,6 +1,7 @@
 """Writes docs/results.md from run folders: python benchmarks/results.py RUN [RUN ...].
 
-A run's figures are copied from its results.json; nothing is computed here but the text.
+A run's figures are copied from its results.json; nothing is computed here but the text. A section
+takes the place of the one with its heading; others stay, since their runs may be gone.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def section(run: Path) -> str:
         f"- data: {data['train']:,} training images{limit} and {data['test']:,} test images of "
         f"{data['size']}×{data['size']}; anomalies: "
         + (f"{anomalies['count']:,} of {anomalies['name']}" if anomalies else "none"),
-        f"- training: {recipe['training']['epochs']} epochs (S5: {recipe['mined']['epochs']}), "
+        f"- training: {recipe['training']['epochs']} epochs ({_of_others(recipe)}), "
         f"seed {recipe['seed']}, {environment['precision']}",
         f"- {environment['started'][:10]}, commit {environment['commit']}, "
         f"{environment['processor']}, {environment['threads']} threads, "
@@ -65,6 +66,12 @@ def section(run: Path) -> str:
         + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_others(recipe: dict[str, Any]) -> str:
+    """How long S4 and S5 trained, where not as long as S1."""
+    without = recipe.get("no_variance", {}).get("epochs")
+    return (f"S4: {without}, " if without else "") + f"S5: {recipe['mined']['epochs']}"
 
 
 def _by_epochs(systems: dict[str, Any]) -> list[str]:
@@ -132,7 +139,12 @@ def _copy(data: dict[str, Any]) -> str:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("give one run folder or more")
-    text = "\n".join([HEADER, *(section(Path(name)) for name in sys.argv[1:])])
+    made = {
+        each.partition("\n")[0]: each for each in (section(Path(name)) for name in sys.argv[1:])
+    }
+    _, *earlier = PAGE.read_text("utf-8").split("\n## ")
+    there = {f"## {each.partition(chr(10))[0]}": f"## {each.rstrip()}\n" for each in earlier}
+    text = "\n".join([HEADER, *(there | made).values()])
     with replacing(PAGE) as partial:
         partial.write_text(text, "utf-8")
     print(PAGE)
