@@ -139,12 +139,11 @@ def _copy(data: dict[str, Any]) -> str:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("give one run folder or more")
-    made = {
-        each.partition("\n")[0]: each for each in (section(Path(name)) for name in sys.argv[1:])
-    }
     _, *earlier = PAGE.read_text("utf-8").split("\n## ")
-    there = {f"## {each.partition(chr(10))[0]}": f"## {each.rstrip()}\n" for each in earlier}
-    text = "\n".join([HEADER, *(there | made).values()])
+    sections = [f"## {each.rstrip()}\n" for each in earlier]
+    sections += [section(Path(name)) for name in sys.argv[1:]]
+    latest = {each.partition("\n")[0]: each for each in sections}  # by heading
+    text = "\n".join([HEADER, *latest.values()])
     with replacing(PAGE) as partial:
         partial.write_text(text, "utf-8")
     print(PAGE)
