@@ -59,21 +59,23 @@ def no_rivals() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def first(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Request, Path]:
+@pytest.fixture(scope="module", params=["L2", "cosine"])
+def first(
+    request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Request, Path]:
     """A folder of 60 photographs explored by an untrained encoder; don't write to either."""
     place = tmp_path_factory.mktemp("later")
     shutil.copytree(photos / "flower", place / "PHOTOS")
     torch.manual_seed(0)
     recipe = Encoder(backbone="small", widths=(8, 16), dimension=16)
     file = place / "encoder.safetensors"
-    preparation = Preparation(24, 3, (0.5,) * 3, (0.2,) * 3)
+    preparation = Preparation(24, 3, (0.5,) * 3, (0.2,) * 3, neighbours=request.param)
     network = build_encoder(recipe, channels=3, size=24)
     save_encoder(network, file, recipe=recipe, preparation=preparation)
     data = str(place / "PHOTOS")
-    request = Request(data, encoder=file, run=place / "run", data_dir=place / "data")
-    explore(request)
-    return request, place / "run"
+    asked = Request(data, encoder=file, run=place / "run", data_dir=place / "data")
+    explore(asked)
+    return asked, place / "run"
 
 
 @pytest.fixture
@@ -239,7 +241,8 @@ def test_an_update_finds_what_a_comparison_of_all_finds(again: Request, photos: 
     explore(again)
     assert pq.read_table(run / "parts" / "compared.parquet").num_rows
     new, ids = columns(run), Representations.load(run / "embeddings.parquet")
-    near, far = nearest_and_farthest(ids.array, ids.array, 10, exclude_self=True)
+    array = ids.as_compared().array
+    near, far = nearest_and_farthest(array, array, 10, exclude_self=True)
     assert new["neighbors"] == near.indices.tolist()
     assert new["distances"] == near.distances.tolist()
     assert new["farthest"] == far.indices[:, :5].tolist()
