@@ -30,7 +30,7 @@ from vicinal.explore import Request, explore, update
 from vicinal.files import read_rows
 from vicinal.images.store import Stored
 from vicinal.recipes.recipe import Encoder
-from vicinal.representations.neighbours import nearest, nearest_and_farthest
+from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
 from vicinal.representations.representations import Representations
 
 PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest")
@@ -59,23 +59,26 @@ def no_rivals() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["L2", "cosine"])
-def first(
-    request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Request, Path]:
+def untrained(place: Path, preparation: Preparation) -> Path:
+    """The file of an encoder that has learned nothing."""
+    torch.manual_seed(0)
+    recipe = Encoder(backbone="small", widths=(8, 16), dimension=16)
+    network = build_encoder(recipe, channels=3, size=24)
+    file = place / "encoder.safetensors"
+    save_encoder(network, file, recipe=recipe, preparation=preparation)
+    return file
+
+
+@pytest.fixture(scope="module")
+def first(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Request, Path]:
     """A folder of 60 photographs explored by an untrained encoder; don't write to either."""
     place = tmp_path_factory.mktemp("later")
     shutil.copytree(photos / "flower", place / "PHOTOS")
-    torch.manual_seed(0)
-    recipe = Encoder(backbone="small", widths=(8, 16), dimension=16)
-    file = place / "encoder.safetensors"
-    preparation = Preparation(24, 3, (0.5,) * 3, (0.2,) * 3, neighbours=request.param)
-    network = build_encoder(recipe, channels=3, size=24)
-    save_encoder(network, file, recipe=recipe, preparation=preparation)
+    file = untrained(place, Preparation(24, 3, (0.5,) * 3, (0.2,) * 3))
     data = str(place / "PHOTOS")
-    asked = Request(data, encoder=file, run=place / "run", data_dir=place / "data")
-    explore(asked)
-    return asked, place / "run"
+    request = Request(data, encoder=file, run=place / "run", data_dir=place / "data")
+    explore(request)
+    return request, place / "run"
 
 
 @pytest.fixture
@@ -241,8 +244,7 @@ def test_an_update_finds_what_a_comparison_of_all_finds(again: Request, photos: 
     explore(again)
     assert pq.read_table(run / "parts" / "compared.parquet").num_rows
     new, ids = columns(run), Representations.load(run / "embeddings.parquet")
-    array = ids.as_compared().array
-    near, far = nearest_and_farthest(array, array, 10, exclude_self=True)
+    near, far = nearest_and_farthest(ids.array, ids.array, 10, exclude_self=True)
     assert new["neighbors"] == near.indices.tolist()
     assert new["distances"] == near.distances.tolist()
     assert new["farthest"] == far.indices[:, :5].tolist()
@@ -368,3 +370,31 @@ def test_what_cannot_be_updated_is_one_line(again: Request, tmp_path: Path) -> N
     os.rename(run / "files.parquet", run / "gone")
     with pytest.raises(InputError, match="no files"):
         explore(again)
+
+
+def test_an_update_and_a_set_on_another_compare_as_the_encoder_asks(
+    photos: Path, tmp_path: Path
+) -> None:
+    preparation = Preparation(24, 3, (0.5,) * 3, (0.2,) * 3, neighbours="cosine")
+    encoder, (old, new) = untrained(tmp_path, preparation), (tmp_path / "OLD", tmp_path / "NEW")
+    for place, names in ((old, range(20)), (new, range(20, 24))):
+        place.mkdir()
+        for number in names:
+            shutil.copy(photos / "temple" / f"{number:02d}.jpg", place)
+    run, onto = tmp_path / "run", tmp_path / "onto"
+    data = tmp_path / "data"
+    explore(Request(str(old), encoder=encoder, run=run, data_dir=data))
+    explore(Request(str(new), onto=run, run=onto, data_dir=data))
+    rows = Representations.load(onto).array
+    scores = nearest(rows[20:], rows[:20], 2).distances.mean(axis=1)
+    np.testing.assert_allclose(columns(onto)["score"][20:], scores, rtol=1e-5)
+    for file in new.iterdir():
+        shutil.copy(file, old)
+    explore(Request(str(old), update=run, data_dir=data))
+    whole, found = Representations.load(run), columns(run)
+    unit = unit_length(whole.array)
+    by_cosine = nearest(unit, unit, 10, exclude_self=True)
+    assert found["neighbors"] == by_cosine.indices.tolist()
+    by_length = nearest(whole.array, whole.array, 2, exclude_self=True).distances.mean(axis=1)
+    alone = [row for row, group in enumerate(found["group"]) if group < 0]
+    np.testing.assert_allclose(np.array(found["score"])[alone], by_length[alone], rtol=1e-5)
