@@ -22,7 +22,7 @@ from vicinal.images.decoding import INTERPOLATIONS, Decoding
 from vicinal.images.opening import MOST_PIXELS
 from vicinal.recipes.recipe import Encoder
 
-COMPARED = ("L2", "cosine")
+NEIGHBOURS_BY = ("L2", "cosine")
 LARGEST = 4096
 """Pixels a side that an encoder's file may ask for."""
 
@@ -41,8 +41,8 @@ class Preparation:
     span: tuple[float, float] | None = None
     # whether representations are brought to unit length, so that L2 ranks as cosine does
     unit_length: bool = False
-    # by what neighbours, maps and groups compare representations, one of `COMPARED`; oddness is by
-    # L2 always
+    # by what neighbours, maps and groups compare representations, one of `NEIGHBOURS_BY`; oddness
+    # is by L2 always
     neighbours: str = "L2"
 
     def decoding(self, *, max_pixels: int = MOST_PIXELS, no_deep: str = "") -> Decoding:
@@ -176,7 +176,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         or not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers)
         or min(found.std) <= 0
         or found.interpolation not in INTERPOLATIONS
-        or found.neighbours not in COMPARED
+        or found.neighbours not in NEIGHBOURS_BY
         or (found.span is not None and len(found.span) != 2)
     ):
         raise ValueError("its preparation makes no sense")

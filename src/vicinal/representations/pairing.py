@@ -15,7 +15,7 @@ from vicinal.files import plain_cell
 from vicinal.images.csv_file import separator_of
 from vicinal.images.labels_and_parts import plain_name
 from vicinal.representations.index import Index
-from vicinal.representations.representations import Representations, batches
+from vicinal.representations.representations import Representations, batches, once_compared
 
 
 def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, Index | None]:
@@ -58,7 +58,7 @@ def load_with(embeddings: Path, index: Path | None) -> tuple[Representations, In
             "the same "
             "ids; build one of that file"
         )
-    origin = {name: said for name, said in known.origin.items() if name != "neighbours"}
+    origin = once_compared(known.origin)
     return replace(known.take(rows), array=opened.vectors, origin=origin), opened
 
 

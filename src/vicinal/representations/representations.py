@@ -94,8 +94,7 @@ class Representations:
         """
         if self.origin.get("neighbours", "L2") == "L2":
             return self
-        origin = {name: said for name, said in self.origin.items() if name != "neighbours"}
-        return replace(self, array=unit_length(self.array), origin=origin)
+        return replace(self, array=unit_length(self.array), origin=once_compared(self.origin))
 
     def take(self, rows: NDArray[np.int64]) -> Representations:
         """The pictures at ``rows`` (K,) int64, in that order."""
@@ -215,6 +214,11 @@ class Representations:
             sizes=_sizes(table),
             origin=_origin(metadata[0]),
         )
+
+
+def once_compared(origin: dict[str, Any]) -> dict[str, Any]:
+    """What an origin says of rows that are as they are compared, and stay so."""
+    return {name: said for name, said in origin.items() if name != "neighbours"}
 
 
 def concatenated(sets: Sequence[Representations], **changes: Any) -> Representations:

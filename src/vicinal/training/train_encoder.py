@@ -37,10 +37,10 @@ _EMBEDDED = 2 * 2 * COMPARED  # two views of each, by both networks
 _PICTURES = 5_000  # more make no better axes
 _AT_ONCE = 64
 _POWER = 0.25
+"""The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 # The mean square of the network's block where that of the patches is 1: after few steps it is worth
 # less, and after many as much (docs/recipes.md).
 _NETWORK = 0.5
-"""The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 _AXES = 1.2
 """How many times as long as the blocks of numbers it takes to find their axes too."""
 
