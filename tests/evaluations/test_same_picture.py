@@ -160,3 +160,43 @@ def test_pictures_that_change_by_degrees_are_not_all_one() -> None:
     near = differences(pictures, pictures, np.array([[row, row + 1] for row in range(29)]), True)
     assert (near < SAME).sum() > 15  # one by one they are called the same
     assert len(ends) < 15
+
+
+def plain_pictures() -> list[Image.Image]:
+    """Cards of colours, four of one grey, and gradients of slopes and directions of their own."""
+    shades = [(30, 30, 30), (90, 20, 20), (20, 90, 120), (200, 180, 140), (238, 238, 238)]
+    cards = [Image.new("RGB", (96, 96), shade) for shade in shades]
+    across, down = np.meshgrid(np.linspace(-1, 1, 96), np.linspace(-1, 1, 96))
+    gradients = []
+    for level, slope in ((100, 10), (100, 25), (160, 10), (160, 25)):
+        for turn in (0.2, 0.8, 1.4):
+            grey = level + slope * (np.cos(turn) * across + np.sin(turn) * down)
+            tinted = np.stack([grey, grey * 0.9, grey * 0.8], axis=2)
+            gradients.append(Image.fromarray(tinted.round().astype(np.uint8)))
+    return cards + gradients
+
+
+@pytest.mark.parametrize("change", ["recompressed", "resized", "mirrored"])
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_plain_pictures_are_the_same_where_their_levels_are(change: str, share: float) -> None:
+    pictures = plain_pictures()
+    copied = range(0, len(pictures), round(1 / share))
+    copies = [CHANGES[change](pictures[row]).convert("RGB") for row in copied]
+    found = find_leaks(small(pictures), small(copies))
+    assert sorted(found.pairs.tolist()) == [[row, at] for at, row in enumerate(copied)]
+    within = same_pictures(small(pictures))
+    assert within.pairs.tolist() == []
+    assert within.doubt is None
+
+
+def test_a_faint_print_is_the_same_recompressed_and_another_print_is_not() -> None:
+    rng = np.random.default_rng(0)
+    prints = []
+    for _ in range(12):
+        page = Image.new("RGB", (128, 128), (105, 58, 140))
+        for left, top in rng.integers(0, 110, (14, 2)).tolist():
+            ImageDraw.Draw(page).rectangle((left, top, left + 9, top + 9), outline=(150, 66, 160))
+        prints.append(page)
+    copies = [recompressed(page) for page in prints]
+    found = same_pictures(small(prints + copies))
+    assert found.pairs.tolist() == [[row, row + len(prints)] for row in range(len(prints))]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vicinal.encoder.saved import load_encoder
 from vicinal.recipes import read_recipe
 from vicinal.recipes.differences import ignored
 from vicinal.study.train import train
+from vicinal.training.differences import sized
 
 QUICK = [
     *("training.epochs=1", "training.batch_size=32", "training.warmup_epochs=0"),
@@ -47,3 +49,37 @@ def test_a_difference_that_can_be_told_counts_unless_somebody_says_otherwise(
     if not asked:  # goes on with the same views
         again = train(str(left_bright), settings=settings, run=told.run, device="cpu", resume=True)
         assert again.encoder == told.encoder
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [({}, 32), ({"settings": ["views.size=64"]}, 64), ({"recipe": "photos"}, 96)],
+)
+def test_small_pictures_are_seen_small_unless_somebody_says_otherwise(
+    left_bright: Path, tmp_path: Path, asked: dict, size: int
+) -> None:
+    settings = ["training.epochs=1", "projector.widths=[8, 8]", *asked.pop("settings", [])]
+    told = train(str(left_bright), settings=settings, run=tmp_path / "run", device="cpu", **asked)
+    recipe = read_recipe(str(told.run / "recipe.toml"))
+    _, preparation = load_encoder(told.encoder)
+    assert (recipe.views.size, preparation.size) == (size, size)
+
+
+@pytest.mark.parametrize(
+    ("sides", "size", "blur"),
+    [
+        ([(28, 28)] * 3, 32, 3),
+        ([(32, 20)] * 3 + [(900, 700)] * 2, 32, 3),  # most of them
+        ([(20, 33)] * 3, 64, 7),
+        ([(64, 64)] * 3, 64, 7),
+        ([(65, 20)] * 3, 96, 9),
+        ([(28, 28)] * 2 + [(900, 700)] * 3, 96, 9),
+    ],
+)
+def test_the_size_is_that_of_most_pictures(
+    sides: list[tuple[int, int]], size: int, blur: int
+) -> None:
+    views = sized(read_recipe("photos"), np.array(sides, np.int32)).views
+    assert (views.size, views.blur_kernel) == (size, blur)
+    assert sized(read_recipe("photos"), None) == read_recipe("photos")
+    assert sized(read_recipe("digits"), np.array(sides, np.int32)) == read_recipe("digits")

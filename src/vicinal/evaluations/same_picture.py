@@ -7,6 +7,9 @@ pair is then laid one over the other.
 Scale and place are found by least squares (Lucas & Kanade, IJCAI 1981), from the best of a few
 windows. What counts is how well fine structure agrees and how much is left over, on the whole and
 where most is left: two crops of one sky, or two icons that differ by a sign, agree in the large.
+Pictures whose levels are the same everywhere, straight or mirrored, are the same in any case. Plain
+ones, a grey card or a clear sky, are the same in no other: they have no fine structure, and whether
+one is a part of another, or was brightened, nobody could tell.
 """
 
 from __future__ import annotations
@@ -36,12 +39,15 @@ _ALIKE = 0.75  # least correlation of the coarse structure of the best windows
 _WHOLE_SAME = 0.9  # the same of whole pictures, where none is cropped
 _ROUGHLY = 0.7  # least correlation at half the size
 _OVERLAP = 0.65  # least share of a picture that lies within the other
-_FLAT = 0.5  # grey levels of fine structure below which there is nothing to compare
+_FLAT = 0.5  # grey levels of fine structure below which a picture is plain
+# Grey levels that make a difference of 1: of the whole's shade, about that, and in one field.
+_SHADE, _LEVELS, _IN_FIELD = 4, 2, 6
 _SCALES = (0.9, 0.8)  # windows of these, nine each, stand for crops
 _STARTS = 4
 _STEPS = ((16, 6), (SIDE, 5))  # pixels a side, and steps of least squares there
 _FURTHEST = 0.1  # halves of a side, of one step
 _SMOOTH, _WIDE = 0.8, 2.0  # pixels; fine structure is what lies between
+_PRINT = 0.5  # least correlation of the fine structure of pictures whose levels are the same
 _DARK, _BRIGHT = 4, 250  # beyond these brightness is cut off
 
 SAME = 0.75
@@ -159,7 +165,10 @@ def same_pictures(
         candidates.append(_candidates(other, left, cropped)[:, ::-1])
         if right is not None and cropped:
             candidates.append(_candidates(left, other, cropped))
-    pairs = _once(np.concatenate(candidates), len(other), right is None)
+    plain = _plain_pairs(left, other)
+    if earlier is not None:
+        plain = plain[earlier.fresh[plain].any(axis=1)]
+    pairs = _once(np.concatenate([*candidates, plain]), len(other), right is None)
     found = differences(left, other, pairs, cropped)
     if earlier is not None:
         pairs = np.concatenate([earlier.pairs, pairs])
@@ -209,6 +218,34 @@ def _holding(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bo
         rows = np.repeat(np.arange(len(queries)), best.shape[1])
         pairs.append(np.stack([rows, np.take_along_axis(indices, best, axis=1).ravel()], axis=1))
     return np.concatenate(pairs)
+
+
+def _plain_pairs(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Integers:
+    """Pairs (P, 2) of a plain picture of each set and one whose levels are near, or mirrored."""
+    ours, theirs = (np.flatnonzero(is_plain(pictures)) for pictures in (left, right))
+    k = min(NEAREST + 1, len(ours))  # each finds itself too
+    levels, queries = (_levels(part[rows]) for part, rows in ((left, ours), (right, theirs)))
+    pairs = [np.empty((0, 2), np.int64)]
+    for turned in (queries, queries[:, :, ::-1]) if k and len(theirs) else ():
+        near = nearest(turned.reshape(len(theirs), -1), levels.reshape(len(ours), -1), k)
+        pairs.append(np.stack([ours[near.indices.ravel()], np.repeat(theirs, k)], axis=1))
+    return np.concatenate(pairs)
+
+
+def is_plain(small: NDArray[np.uint8]) -> Flags:
+    """Which pictures (N, 32, 32, C) have no fine structure, (N,)."""
+    blocks = (small[start : start + _BLOCK] for start in range(0, max(len(small), 1), _BLOCK))
+    fine = (np.square(_fine(block.astype(np.float32))).mean(axis=(1, 2, 3)) for block in blocks)
+    found: Flags = np.concatenate(list(fine)) < _FLAT**2
+    return found
+
+
+def _levels(small: NDArray[np.uint8]) -> Floats:
+    """The levels of each field of pictures, (N, 8, 8, C)."""
+    count, side = len(small), SIDE // COARSE
+    fields = small.reshape(count, COARSE, side, COARSE, side, small.shape[3])
+    found: Floats = fields.mean(axis=(2, 4), dtype=np.float32)
+    return found
 
 
 def _once(pairs: Integers, count: int, same_set: bool) -> Integers:
@@ -285,13 +322,39 @@ def differences(
     for start in range(0, len(pairs), 4 * _BLOCK):  # most pairs go no further than this
         rows = np.arange(start, min(start + 4 * _BLOCK, len(pairs)))
         one, other = left[pairs[rows, 0]], right[pairs[rows, 1]]
+        plain = is_plain(one) & is_plain(other)
+        found[rows] = _by_levels(one, other, plain)
+        undecided = np.isinf(found[rows]) & ~plain
         score, mirrored, places = _begun(grey(one), grey(other), cropped)
-        near = np.flatnonzero(score[:, 0] > (_ALIKE if cropped else _WHOLE_SAME))
+        least = _ALIKE if cropped else _WHOLE_SAME
+        near = np.flatnonzero((score[:, 0] > least) & undecided)
         for part in np.split(near, range(_BLOCK, len(near), _BLOCK)):
             if len(part):
                 place = places[part], mirrored[part]
                 found[rows[part]] = _laid_over(one[part], other[part], *place)
     return found
+
+
+def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], plain: Flags) -> Floats:
+    """How different pictures (P, 32, 32, C) are, unmoved, in grey levels; infinite beyond `SAME`.
+
+    (P,). Shades of ``plain`` pictures that differ by a little more say nothing about other pairs.
+    The fine structure of others, a faint print, has to agree too, in so far as noise lets it.
+    """
+    ours, best = one.astype(np.float32), np.full(len(one), np.inf, np.float32)
+    for laid in (other, other[:, :, ::-1]):
+        left = ours - laid
+        shade = left.mean(axis=(1, 2), keepdims=True)
+        squares = np.square(left - shade).mean(axis=3)
+        whole, most = squares.mean(axis=(1, 2)), _by_field(squares).max(axis=(1, 2))
+        apart = np.sqrt(np.maximum(whole / _LEVELS**2, most / _IN_FIELD**2))
+        apart = np.maximum(apart, np.abs(shade).max(axis=(1, 2, 3)) / _SHADE)
+        apart[apart > SAME] = np.inf
+        near = np.flatnonzero(np.isfinite(apart) & ~plain)
+        fine, fine_other = (_fine(part[near].astype(np.float32)) for part in (ours, laid))
+        apart[near[_agreement(fine, fine_other, np.ones_like(fine[..., :1])) < _PRINT]] = np.inf
+        np.minimum(best, apart, out=best)
+    return best
 
 
 def resized(size: int, side: int) -> Floats:
@@ -505,6 +568,14 @@ def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
     found: Floats = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
     flat = np.minimum(*energy) < _FLAT**2 * count
     found[flat | (inside.mean(axis=(1, 2)) < _OVERLAP)] = np.inf
+    return found
+
+
+def _fine(pictures: Floats) -> Floats:
+    """The fine structure of pictures (P, 32, 32, C)."""
+    whole = np.ones_like(pictures[..., :1])
+    smooth = _smoothed(pictures, whole, _SMOOTH)
+    found: Floats = smooth - _smoothed(smooth, whole, _WIDE)
     return found
 
 

@@ -18,7 +18,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
-from vicinal.training.differences import views_are_open
+from vicinal.training.differences import size_is_open, views_are_open
 from vicinal.training.log import check_log
 
 MINUTES = 8.0
@@ -81,6 +81,11 @@ class Request:
     def views_fit(self) -> bool:
         """Whether views are fitted to the pictures: nobody said what they should be."""
         return views_are_open(self.recipe, self.settings, self.ignore)
+
+    @property
+    def size_fits(self) -> bool:
+        """Whether the size at which pictures are seen is fitted to theirs, likewise."""
+        return size_is_open(self.recipe, self.settings)
 
     @property
     def limit(self) -> float | None:

@@ -40,7 +40,7 @@ from vicinal.runs.run_folder import (
     run_stage,
 )
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.differences import fitting
+from vicinal.training.differences import fitting, sized
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 
@@ -119,6 +119,11 @@ def explore(request: Request) -> Explored:
     count = sum(len(part.images) for part in parts)
     if count < 2 and finished is None:
         raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
+    if recipe is not None and request.size_fits:
+        smaller = sized(recipe, parts[0].images.sizes)
+        if smaller != recipe:
+            recipe, listing = smaller, FileListing({})
+            parts = load_pictures(used, data, recipe, listing)
     if recipe is not None and request.views_fit:
         recipe = fitting(recipe, parts[0].images.pixels)
     try:

@@ -31,7 +31,7 @@ from vicinal.runs.run_folder import (
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
-from vicinal.training.differences import fitting, views_are_open
+from vicinal.training.differences import fitting, size_is_open, sized, views_are_open
 from vicinal.training.log import check_log
 from vicinal.training.start import InitialWeights, read_initial_weights
 from vicinal.training.train_encoder import (
@@ -119,6 +119,7 @@ def train(
     resume = resume or distributed.restarted()
     initial = distributed.from_first(lambda: _initial(start, chosen))
     reading["fits"] = start is None and views_are_open(recipe, settings, ignore)
+    reading["size_fits"] = start is None and size_is_open(recipe, settings)
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
     chosen = source.recipe
     folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
@@ -181,19 +182,24 @@ def _opened(
     initial: InitialWeights | None,
     *,
     fits: bool,
+    size_fits: bool,
     **reading: Any,
 ) -> _Source:
     size, interpolation = form_of(recipe)
-    how = {"size": size, "interpolation": interpolation, "data_dir": data_dir, **reading}
+    how = {"interpolation": interpolation, "data_dir": data_dir, **reading}
     if is_stream(data):
         if limit is not None:
             raise InputError(f"{option('limit', limit)}: a stream is read whole; leave it out")
-        stream = open_stream(data, test_images=recipe.training.test_images, **how)
+        stream = open_stream(data, test_images=recipe.training.test_images, size=size, **how)
         if initial is not None:
             initial.check_channels(data, stream.channels)
         streamed = data_of_stream(recipe, stream, initial)
         return _Source(streamed, recipe, {"train": stream.fingerprint}, lambda: stream.skipped)
-    splits = load(data, seed=recipe.seed, limit=limit, **how)
+    of_limit = partial(load, data, seed=recipe.seed, limit=limit, **how)
+    splits = of_limit(size=size)
+    smaller = sized(recipe, splits.train.sizes) if size_fits else recipe
+    if smaller != recipe:
+        recipe, splits = smaller, of_limit(size=smaller.views.size)
     train, test = splits.train, splits.test
     if initial is not None:
         initial.check_channels(data, train.channels)

@@ -22,6 +22,7 @@ same, since what it takes away is seldom what pictures are sorted by."""
 _PICTURES = 1_000
 _LEAST = 40  # pictures, below which the accuracy would be chance
 _SIDE = 32
+_SIZES = (32, 64)  # pixels a side
 _FILTERS = 64
 _BRIGHTNESS = 7  # the last features of a picture are of its brightness
 
@@ -32,6 +33,30 @@ def views_are_open(
     """Whether nobody said what views should be: no recipe, no word and no ``views.field``."""
     named = any(setting.strip().startswith("views.") for setting in settings)
     return recipe is None and ignore is None and not named
+
+
+def size_is_open(recipe: str | None, settings: Iterable[str]) -> bool:
+    """Whether nobody said at what size pictures are seen: no recipe, no field that it hangs on."""
+    hangs = ("views.size", "views.blur_kernel", "encoder.")
+    return recipe is None and not any(one.strip().startswith(hangs) for one in settings)
+
+
+def sized(recipe: Recipe, sizes: NDArray[np.int32] | None) -> Recipe:
+    """The recipe at 32 pixels a side, or 64, where most pictures have no more than that.
+
+    Enlarged, they would take several times as long and show nothing more.
+
+    Shapes: sizes (N, 2), width and height of the originals; None leaves the recipe as it is.
+    """
+    if sizes is None or not len(sizes):
+        return recipe
+    typical = int(np.median(sizes.max(axis=1)))
+    size = next((size for size in _SIZES if typical <= size < recipe.views.size), None)
+    if size is None:
+        return recipe
+    blur = max(3, size * recipe.views.blur_kernel // recipe.views.size | 1)
+    views = recipe.views.model_copy(update={"size": size, "blur_kernel": blur})
+    return recipe.model_copy(update={"views": views})
 
 
 @cores.shared()
