@@ -24,6 +24,19 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vicinal.evaluations.alignment import (
+    Flags,
+    Floats,
+    agreement,
+    centred,
+    mirrored_where,
+    moved,
+    pixel_centres,
+    registered,
+    resized,
+    sampling,
+    smoothed,
+)
 from vicinal.representations.neighbours import nearest
 
 SIDE = 32
@@ -45,7 +58,6 @@ _SHADE, _LEVELS, _IN_FIELD = 4, 2, 6
 _SCALES = (0.9, 0.8)  # windows of these, nine each, stand for crops
 _STARTS = 4
 _STEPS = ((16, 6), (SIDE, 5))  # pixels a side, and steps of least squares there
-_FURTHEST = 0.1  # halves of a side, of one step
 _SMOOTH, _WIDE = 0.8, 2.0  # pixels; fine structure is what lies between
 _PRINT = 0.5  # least correlation of the fine structure of pictures whose levels are the same
 _DARK, _BRIGHT = 4, 250  # beyond these brightness is cut off
@@ -69,9 +81,7 @@ _FALSE = 0.01
 _AGREED = 0.66  # least share of the pairs of a group that are the same: two of three
 _LESS, _ROUNDS = 0.8, 16  # by how much the limit of a group falls at a time, and how often
 
-Floats = NDArray[np.floating]  # float32 throughout
 Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 _WINDOWS = np.array(
     [(1.0, 0.0, 0.0)]
     + [(s, y, x) for s in _SCALES for y in (s - 1, 0, 1 - s) for x in (s - 1, 0, 1 - s)]
@@ -352,23 +362,9 @@ def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], plain: Flags) -
         apart[apart > SAME] = np.inf
         near = np.flatnonzero(np.isfinite(apart) & ~plain)
         fine, fine_other = (_fine(part[near].astype(np.float32)) for part in (ours, laid))
-        apart[near[_agreement(fine, fine_other, np.ones_like(fine[..., :1])) < _PRINT]] = np.inf
+        apart[near[agreement(fine, fine_other, np.ones_like(fine[..., :1])) < _PRINT]] = np.inf
         np.minimum(best, apart, out=best)
     return best
-
-
-def resized(size: int, side: int) -> Floats:
-    """Weights (side, size) of means over fields, or of interpolation to more."""
-    at = np.arange(size)
-    if size >= side:
-        ends = np.linspace(0, size, side + 1)[:, None]
-        weights = np.minimum(ends[1:], at + 1) - np.maximum(ends[:-1], at)
-    else:
-        place = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
-        weights = 1 - np.abs(place[:, None] - at)
-    weights = np.maximum(weights, 0)
-    found: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return found
 
 
 def grey(small: NDArray[np.uint8]) -> Floats:
@@ -397,7 +393,7 @@ def _begun(one: Floats, other: Floats, cropped: bool) -> tuple[Floats, Flags, Fl
 
     Returns:
         Correlations (P, 2), the best first; whether the other is mirrored there (P, 2); scales and
-        places (P, 2, 4) as `_registered` has them.
+        places (P, 2, 4) as `registered` has them.
     """
     ours, theirs = windows(one, cropped), windows(other, cropped)
     mirror = theirs.reshape(*theirs.shape[:2], COARSE, COARSE)[..., ::-1].reshape(theirs.shape)
@@ -423,32 +419,12 @@ def windows(pictures: Floats, cropped: bool) -> Floats:
     fields = resized(SIDE, COARSE)
     found = [unit(fields @ pictures @ fields.T)[:, None]]
     for scale in _SCALES if cropped else ():
-        places = [scale * _points(4 * COARSE) + place for place in (scale - 1, 0, 1 - scale)]
-        rows = np.concatenate([_sampling(place, SIDE)[0] for place in places])
+        places = [scale * pixel_centres(4 * COARSE) + place for place in (scale - 1, 0, 1 - scale)]
+        rows = np.concatenate([sampling(place, SIDE)[0] for place in places])
         rows = rows.reshape(3 * COARSE, 4, SIDE).mean(axis=1)
         block = (rows @ pictures @ rows.T).reshape(len(pictures), 3, COARSE, 3, COARSE)
         found.append(unit(np.moveaxis(block, 2, 3)).reshape(len(pictures), 9, -1))
     return np.concatenate(found, axis=1)
-
-
-def _points(side: int) -> Floats:
-    """Where the centres of pixels lie, (side,), between −1 and 1."""
-    found: Floats = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
-    return found
-
-
-def _sampling(places: Floats, side: int) -> tuple[Floats, Floats, Flags]:
-    """What a side of pixels has at ``places`` (…, n): weights (…, n, side) between neighbours.
-
-    Returns:
-        The weights, how they change with the place, and which places lie within, (…, n).
-    """
-    at = (places + 1) * side / 2 - 0.5
-    apart = np.clip(at, 0, side - 1)[..., None] - np.arange(side, dtype=np.float32)
-    weights = np.maximum(1 - np.abs(apart), 0).astype(np.float32)
-    inside = ((at > 0) & (at < side - 1))[..., None]
-    slopes = np.where((np.abs(apart) < 1) & inside, -np.sign(apart), 0) * (side / 2)
-    return weights, slopes.astype(np.float32), np.abs(places) <= 1.0001
 
 
 def _laid_over(
@@ -462,102 +438,36 @@ def _laid_over(
     best = np.full(len(one), -np.inf, np.float32)
     place, turned = places[:, 0].copy(), mirrored[:, 0].copy()
     for start in range(places.shape[1]):
-        flipped = _turned(rough_other, mirrored[:, start])
-        found = _registered(rough, flipped, places[:, start], steps)
-        laid, inside = _moved(flipped[..., None], found)
-        score = _agreement(rough[..., None], laid, inside[..., None].astype(np.float32))
+        flipped = mirrored_where(rough_other, mirrored[:, start])
+        found = registered(rough, flipped, places[:, start], steps)
+        laid, inside = moved(flipped[..., None], found)
+        score = agreement(rough[..., None], laid, inside[..., None].astype(np.float32))
         better = score > best
         best[better], place[better] = score[better], found[better]
         turned[better] = mirrored[better, start]
     found = np.full(len(one), np.inf, np.float32)
     near = np.flatnonzero(best > _ROUGHLY)
     if len(near):
-        place = _registered(ours[near], _turned(theirs[near], turned[near]), place[near], last)
-        laid, inside = _moved(_turned(other[near], turned[near]).astype(np.float32), place)
+        place = registered(
+            ours[near], mirrored_where(theirs[near], turned[near]), place[near], last
+        )
+        laid, inside = moved(mirrored_where(other[near], turned[near]).astype(np.float32), place)
         found[near] = _rest(one[near].astype(np.float32), laid, inside)
-    return found
-
-
-def _turned(pictures: NDArray[np.generic], mirrored: Flags) -> NDArray[Any]:
-    """Pictures (P, H, W, …), some of them mirrored."""
-    found = pictures.copy()
-    found[mirrored] = pictures[mirrored][:, :, ::-1]
-    return found
-
-
-def _registered(ours: Floats, theirs: Floats, places: Floats, steps: int) -> Floats:
-    """Scales and places (P, 4), down and across, at which theirs (P, n, n) looks most like ours.
-
-    At each step gain and offset are fitted first, then what is left over is explained by moves.
-    """
-    places, count = places.copy(), len(ours)
-    points = _points(ours.shape[1])
-    for _ in range(steps):
-        down, down_slopes, in_rows = _sampling(places[:, :1] * points + places[:, 1:2], len(points))
-        across, across_slopes, in_columns = _sampling(
-            places[:, 2:3] * points + places[:, 3:], len(points)
-        )
-        sideways = theirs @ across.transpose(0, 2, 1)
-        laid, by_row = down @ sideways, down_slopes @ sideways
-        by_column = down @ (theirs @ across_slopes.transpose(0, 2, 1))
-        inside = in_rows[:, :, None] & in_columns[:, None, :]
-        moves = [by_row * points[:, None], by_row, by_column * points, by_column]
-        terms = np.stack([*moves, laid, np.ones_like(laid)], axis=1) * inside[:, None]
-        terms = terms.reshape(count, 6, -1)
-        seen = (ours * inside).reshape(count, -1, 1)
-        brightness = terms[:, 4:]
-        square = brightness @ brightness.transpose(0, 2, 1) + np.float32(1e-3) * np.eye(
-            2, dtype="f"
-        )
-        gain = np.linalg.solve(square, brightness @ seen)
-        left = seen - brightness.transpose(0, 2, 1) @ gain
-        terms[:, :4] *= np.where(np.abs(gain[:, :1]) < 0.2, np.float32(0.2), gain[:, :1])
-        square = terms @ terms.transpose(0, 2, 1)
-        damped = square + (0.01 * square + np.float32(0.01)) * np.eye(6, dtype=np.float32)
-        step = np.linalg.solve(damped, terms @ left)[:, :4, 0]
-        places += np.clip(step, -_FURTHEST, _FURTHEST)
-        np.clip(places[:, ::2], 0.7, 1 / 0.7, out=places[:, ::2])
-        np.clip(places[:, 1::2], -0.45, 0.45, out=places[:, 1::2])
-    return places
-
-
-def _moved(theirs: Floats, places: Floats) -> tuple[Floats, Flags]:
-    """Pictures (P, n, n, C) at scales and places (P, 4), and which pixels (P, n, n) they reach."""
-    points = _points(theirs.shape[1])
-    down, _, in_rows = _sampling(places[:, :1] * points + places[:, 1:2], len(points))
-    across, _, in_columns = _sampling(places[:, 2:3] * points + places[:, 3:], len(points))
-    channels = np.moveaxis(theirs, 3, 1)
-    laid = down[:, None] @ channels @ across.transpose(0, 2, 1)[:, None]
-    return np.moveaxis(laid, 1, 3), in_rows[:, :, None] & in_columns[:, None, :]
-
-
-def _agreement(ours: Floats, theirs: Floats, weights: Floats) -> Floats:
-    """The correlation of pictures (P, n, n, C) where they overlap (P, n, n, 1), (P,)."""
-    one, other = _centred(ours, weights), _centred(theirs, weights)
-    both = np.square(one).sum(axis=(1, 2, 3)) * np.square(other).sum(axis=(1, 2, 3))
-    found: Floats = (one * other).sum(axis=(1, 2, 3)) / np.sqrt(both + np.float32(1e-3))
-    return found
-
-
-def _centred(pictures: Floats, weights: Floats) -> Floats:
-    """Pictures (P, n, n, C) without the mean of each channel, 0 where they have no weight."""
-    mean = (pictures * weights).sum(axis=(1, 2), keepdims=True)
-    found: Floats = (pictures - mean / weights.sum(axis=(1, 2), keepdims=True)) * weights
     return found
 
 
 def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
     """What pictures (P, 32, 32, C) that overlap ``inside`` (P, 32, 32) differ by, (P,)."""
     weights = inside[..., None].astype(np.float32)
-    ours, theirs = (_smoothed(part, weights, _SMOOTH) for part in (ours, theirs))
-    fine, fine_other = (part - _smoothed(part, weights, _WIDE) for part in (ours, theirs))
+    ours, theirs = (smoothed(part, weights, _SMOOTH) for part in (ours, theirs))
+    fine, fine_other = (part - smoothed(part, weights, _WIDE) for part in (ours, theirs))
     fine, fine_other = fine * weights, fine_other * weights
     count = weights.sum(axis=(1, 2, 3)) * ours.shape[3]
     energy = [np.square(part).sum(axis=(1, 2, 3)) for part in (fine, fine_other)]
     structure = (fine * fine_other).sum(axis=(1, 2, 3)) / np.sqrt(energy[0] * energy[1] + 1e-3)
     rest = np.full(len(ours), np.inf, np.float32)
     for one, other in ((ours, theirs), (theirs, ours)):
-        contrast = np.sqrt(np.square(_centred(other, weights)).sum(axis=(1, 2, 3)) / count) + 1
+        contrast = np.sqrt(np.square(centred(other, weights)).sum(axis=(1, 2, 3)) / count) + 1
         for predicted in _as_bright(one, other, weights):
             squares = np.square((predicted - other) * weights).sum(axis=3)
             whole = np.sqrt(squares.sum(axis=(1, 2)) / count) / contrast
@@ -574,8 +484,8 @@ def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
 def _fine(pictures: Floats) -> Floats:
     """The fine structure of pictures (P, 32, 32, C)."""
     whole = np.ones_like(pictures[..., :1])
-    smooth = _smoothed(pictures, whole, _SMOOTH)
-    found: Floats = smooth - _smoothed(smooth, whole, _WIDE)
+    smooth = smoothed(pictures, whole, _SMOOTH)
+    found: Floats = smooth - smoothed(smooth, whole, _WIDE)
     return found
 
 
@@ -597,19 +507,6 @@ def _signs(fine: Floats, other: Floats) -> Floats:
     energy = _by_field((np.square(fine) + np.square(other)).sum(axis=3)) / channels
     share = (rest * energy / np.square(energy + _NOISE)).reshape(len(fine), -1)
     found: Floats = np.sort(share, axis=1)[:, -_SIGN:].mean(axis=1)
-    return found
-
-
-def _smoothed(pictures: Floats, weights: Floats, width: float) -> Floats:
-    """Pictures (P, n, n, C) under a Gaussian, of the pixels with weights (P, n, n, 1) alone."""
-    at = np.arange(pictures.shape[1])
-    bell = np.exp(-np.square((at[:, None] - at) / np.float32(width)) / 2).astype(np.float32)
-    bell[bell < 1e-6] = 0  # numbers next to 0 take many times as long
-    sums, reached = (
-        np.moveaxis(bell @ np.ascontiguousarray(np.moveaxis(part, 3, 1)) @ bell, 1, 3)
-        for part in (pictures * weights, weights)
-    )
-    found: Floats = sums / np.maximum(reached, np.float32(1e-3))
     return found
 
 

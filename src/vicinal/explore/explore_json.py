@@ -89,7 +89,7 @@ def label_figures(embeddings: Representations) -> dict[str, Any]:
 
 def _differences(request: Request, recipe: Recipe) -> dict[str, Any]:
     """Which differences views made, whether that was measured here, and which of them count."""
-    words, measured = list(ignored(recipe.views)), request.views_fit
+    words, measured = list(ignored(recipe.views)), "views" in request.fits
     counts = [word for word in MEASURED if measured and word not in words]
     return {"ignores": words, "measured": measured, "counts": counts}
 

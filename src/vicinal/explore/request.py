@@ -18,7 +18,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
-from vicinal.training.differences import size_is_open, views_are_open
+from vicinal.training.differences import left_open
 from vicinal.training.log import check_log
 
 MINUTES = 8.0
@@ -78,14 +78,9 @@ class Request:
         return FALSE_ALARMS if self.false_alarms is None else self.false_alarms
 
     @property
-    def views_fit(self) -> bool:
-        """Whether views are fitted to the pictures: nobody said what they should be."""
-        return views_are_open(self.recipe, self.settings, self.ignore)
-
-    @property
-    def size_fits(self) -> bool:
-        """Whether the size at which pictures are seen is fitted to theirs, likewise."""
-        return size_is_open(self.recipe, self.settings)
+    def fits(self) -> frozenset[str]:
+        """What is fitted to the pictures, for nobody said it: ``views`` and ``size``."""
+        return left_open(self.recipe, self.settings, self.ignore)
 
     @property
     def limit(self) -> float | None:

@@ -119,12 +119,12 @@ def explore(request: Request) -> Explored:
     count = sum(len(part.images) for part in parts)
     if count < 2 and finished is None:
         raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
-    if recipe is not None and request.size_fits:
+    if recipe is not None and "size" in request.fits:
         smaller = sized(recipe, parts[0].images.sizes)
         if smaller != recipe:
             recipe, listing = smaller, FileListing({})
             parts = load_pictures(used, data, recipe, listing)
-    if recipe is not None and request.views_fit:
+    if recipe is not None and "views" in request.fits:
         recipe = fitting(recipe, parts[0].images.pixels)
     try:
         with open_run(path, identity_of(used, data, parts), recipe, resume=request.resume) as run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from vicinal.runs.run_folder import (
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
-from vicinal.training.differences import fitting, size_is_open, sized, views_are_open
+from vicinal.training.differences import fitting, left_open, sized
 from vicinal.training.log import check_log
 from vicinal.training.start import InitialWeights, read_initial_weights
 from vicinal.training.train_encoder import (
@@ -118,8 +118,7 @@ def train(
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
     initial = distributed.from_first(lambda: _initial(start, chosen))
-    reading["fits"] = start is None and views_are_open(recipe, settings, ignore)
-    reading["size_fits"] = start is None and size_is_open(recipe, settings)
+    reading["fits"] = left_open(recipe, settings, ignore) if start is None else ()
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
     chosen = source.recipe
     folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
@@ -181,8 +180,7 @@ def _opened(
     data_dir: Path | None,
     initial: InitialWeights | None,
     *,
-    fits: bool,
-    size_fits: bool,
+    fits: Collection[str],
     **reading: Any,
 ) -> _Source:
     size, interpolation = form_of(recipe)
@@ -197,13 +195,13 @@ def _opened(
         return _Source(streamed, recipe, {"train": stream.fingerprint}, lambda: stream.skipped)
     of_limit = partial(load, data, seed=recipe.seed, limit=limit, **how)
     splits = of_limit(size=size)
-    smaller = sized(recipe, splits.train.sizes) if size_fits else recipe
+    smaller = sized(recipe, splits.train.sizes) if "size" in fits else recipe
     if smaller != recipe:
         recipe, splits = smaller, of_limit(size=smaller.views.size)
     train, test = splits.train, splits.test
     if initial is not None:
         initial.check_channels(data, train.channels)
-    recipe = fitting(recipe, train.pixels) if fits else recipe
+    recipe = fitting(recipe, train.pixels) if "views" in fits else recipe
     return _Source(
         data_of_arrays(recipe, train.pixels, test.pixels, span=train.span, initial=initial),
         recipe,

@@ -27,18 +27,16 @@ _FILTERS = 64
 _BRIGHTNESS = 7  # the last features of a picture are of its brightness
 
 
-def views_are_open(
+def left_open(
     recipe: str | None, settings: Iterable[str], ignore: Sequence[str] | None
-) -> bool:
-    """Whether nobody said what views should be: no recipe, no word and no ``views.field``."""
-    named = any(setting.strip().startswith("views.") for setting in settings)
-    return recipe is None and ignore is None and not named
-
-
-def size_is_open(recipe: str | None, settings: Iterable[str]) -> bool:
-    """Whether nobody said at what size pictures are seen: no recipe, no field that it hangs on."""
+) -> frozenset[str]:
+    """What nobody said and the pictures can: ``views``, by `fitting`, and ``size``, by `sized`."""
+    fields = tuple(setting.strip() for setting in settings)
+    says_views = ignore is not None or any(one.startswith("views.") for one in fields)
     hangs = ("views.size", "views.blur_kernel", "encoder.")
-    return recipe is None and not any(one.strip().startswith(hangs) for one in settings)
+    says_size = any(one.startswith(hangs) for one in fields)
+    said = {"views": says_views, "size": says_size}
+    return frozenset(name for name, says in said.items() if recipe is None and not says)
 
 
 def sized(recipe: Recipe, sizes: NDArray[np.int32] | None) -> Recipe:
