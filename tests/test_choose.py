@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
-from vicinal.evaluations.collapse import alpha_req
 from vicinal.files import read_json
 from vicinal.study import choose as verb
 from vicinal.study.choose import choose
@@ -83,11 +81,3 @@ def test_a_setting_does_not_name_the_objective() -> None:
 def test_one_objective_is_no_choice() -> None:
     with pytest.raises(InputError, match="give two or more"):
         choose("digits", minutes=1, objectives=("tcr",))
-
-
-@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
-def test_alpha_req_of_a_power_law(exponent: float) -> None:
-    spectrum = np.arange(1, 65) ** -exponent
-    assert alpha_req(spectrum) == pytest.approx(exponent)
-    assert alpha_req(np.concatenate([spectrum, np.zeros(9)])) == pytest.approx(exponent)
-    assert alpha_req(np.zeros(4)) == 0

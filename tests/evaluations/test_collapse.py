@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.errors import InputError
-from vicinal.evaluations.collapse import collapse
+from vicinal.evaluations.collapse import alpha_req, collapse
 
 
 def gaussian(count: int, dimensions: int, seed: int = 0) -> np.ndarray:
@@ -89,3 +89,16 @@ def test_refuses_what_it_cannot_measure():
         collapse(np.full((4, 4), np.nan, np.float32))
     with pytest.raises(InputError, match=r"\(N, F\)"):
         collapse(np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_alpha_req_of_a_power_law(exponent):
+    spectrum = np.arange(1, 65) ** -exponent
+    assert alpha_req(spectrum) == pytest.approx(exponent)
+    assert alpha_req(np.concatenate([spectrum, np.zeros(9)])) == pytest.approx(exponent)
+    assert alpha_req(spectrum * 1e-9) == pytest.approx(exponent)  # whatever the scale
+    rounding = spectrum[0] * np.finfo(np.float32).eps
+    assert alpha_req(np.append(spectrum, [rounding, rounding / 2])) == pytest.approx(exponent)
+    assert alpha_req(spectrum[:2]) == pytest.approx(exponent)
+    assert alpha_req(spectrum[:1]) == 0
+    assert alpha_req(np.zeros(4)) == 0

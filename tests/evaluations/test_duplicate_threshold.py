@@ -5,7 +5,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from vicinal.evaluations.duplicates import Duplicates, find_duplicates
+from vicinal.evaluations.duplicates import (
+    Duplicates,
+    _Law,
+    _most,
+    _within_gap,
+    find_duplicates,
+)
 from vicinal.representations.representations import Representations
 
 Floats = NDArray[np.float32]
@@ -72,3 +78,35 @@ def test_a_threshold_that_is_not_sure_says_so() -> None:
     assert "tight groups" in str(found(tight).warning())
     whole, _ = copied(array, np.ones(300, np.int64), 0.01)
     assert found(whole).warning() is None
+
+
+def test_a_threshold_moves_into_a_gap_that_chance_explains() -> None:
+    """Behind the gap lie as many pairs as five times what chance has there, or fewer."""
+    apart = np.array([2.0, 2.2, 2.5, 8.0, 9.0])
+    middle = np.sqrt(2.5 * 8.0)
+    moved, chance = _within_gap(10.0, 1.0, 2.0, apart)
+    assert moved == pytest.approx(middle)
+    assert chance == pytest.approx((middle / 10) ** 2)
+    assert _within_gap(10.0, 0.1, 2.0, apart) == (10.0, 0.1)  # chance explains none of them
+    even = np.array([4.0, 5.0, 6.0, 7.0, 8.0])
+    assert _within_gap(10.0, 1.0, 2.0, even) == (10.0, 1.0)  # there is no gap
+    assert _within_gap(10.0, 1.0, 2.0, np.array([4.0, 6.0])) == (10.0, 1.0)  # 1.5 times: none yet
+    assert _within_gap(0.5, 1.0, 2.0, apart) == (0.5, 1.0)  # nothing is so near
+    first = _within_gap(10.0, 9.0, 1.0, np.array([1.0, 2.0, 2.1, 9.0]))
+    assert first[0] == pytest.approx(np.sqrt(2.0))  # into the first of two gaps
+
+
+def test_as_many_pairs_are_allowed_as_are_a_hundredth_of_those_found() -> None:
+    # One pair by chance up to 1, growing as the square; 400 pairs at .3 and 100 at .9.
+    law = _Law(share=1 / (1000 * 999 / 2), at=1.0, slope=2.0)
+    apart = np.concatenate([np.full(400, 0.3), np.full(100, 0.9), np.full(50, 2.0)])
+    distance, chance = _most(law, apart, 1000)
+    assert (distance, chance) == (
+        1.0,
+        pytest.approx(1.0),
+    )  # 500 found allow 5 by chance: all up to where it holds
+    distance, chance = _most(law, apart[:20], 1000)
+    assert chance == pytest.approx(0.2)
+    assert distance == pytest.approx(0.2**0.5)
+    distance, chance = _most(law, np.array([0.5, 0.6]), 1000)
+    assert (distance, chance) == (pytest.approx(0.1**0.5), 0.1)  # a tenth of a pair at least

@@ -1,6 +1,7 @@
 """Copies between two sets, and between the parts of one, by the public command."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from commands import refused
 from vicinal.cli import main
 from vicinal.errors import InputError
-from vicinal.evaluations.leaks import leaks_between, leaks_within, read_pictures
+from vicinal.evaluations.leaks import Pictures, leaks_between, leaks_within, read_pictures
 from vicinal.representations.representations import Representations
 
 
@@ -104,3 +105,46 @@ def test_a_threshold_on_pictures_says_that_it_needs_embeddings(tmp_path: Path) -
     assert "gone.parquet: no such file" in line
     line = refused("similar", "list.csv", "a", cwd=tmp_path)
     assert "give embeddings, which `vicinal embed` makes" in line
+
+
+def test_the_training_part_teaches_wherever_it_stands() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(256, size=(12, 32, 32, 3), dtype=np.uint8)
+    small[10] = small[1]
+    splits = np.array(["test"] * 4 + ["train"] * 8)
+    ids = np.arange(12).astype(np.str_)
+    held = Representations(np.eye(12, dtype=np.float32), ids, splits=splits)
+    found = leaks_within(Pictures(held, small, False))
+    assert found is not None
+    assert found.train.embeddings.ids.tolist() == ids[4:].tolist()
+    assert found.test.embeddings.ids[found.leaks.leaked].tolist() == ["1"]
+    others = replace(held, splits=np.array(["b"] * 4 + ["a"] * 8))  # then the first one does
+    found = leaks_within(Pictures(others, small, False))
+    assert found is not None
+    assert found.train.embeddings.ids.tolist() == ids[:4].tolist()
+    assert found.test.embeddings.ids[found.leaks.leaked].tolist() == ["10"]
+
+
+def test_pictures_behind_embeddings_are_seen_as_pictures_are(tmp_path: Path) -> None:
+    """Whole, wide and high ones too, in colour; of a file that is gone, nothing."""
+    photo = Image.fromarray(load_sample_image("china.jpg"))
+    (tmp_path / "photos").mkdir()
+    sizes = ((300, 100), (90, 200), (150, 150))
+    for number, size in enumerate(sizes):
+        photo.crop((100, 100, 100 + size[0], 100 + size[1])).save(
+            tmp_path / "photos" / f"{number}.png"
+        )
+    pictures = read_pictures(str(tmp_path / "photos"), data_dir=tmp_path / "cache")
+    paths = pictures.embeddings.paths
+    assert paths is not None
+    held = Representations(np.eye(3, dtype=np.float32), pictures.embeddings.ids, paths=paths)
+    held.save(tmp_path / "held.parquet")
+    behind = read_pictures(str(tmp_path / "held.parquet"))
+    assert (behind.why, behind.encoded) == (None, True)
+    np.testing.assert_array_equal(behind.small, pictures.small)
+    left_out = read_pictures(str(tmp_path / "photos"), data_dir=tmp_path, exclude=["1.*"])
+    assert left_out.embeddings.ids.tolist() == ["0.png", "2.png"]
+    (tmp_path / "photos" / "1.png").unlink()
+    gone = read_pictures(str(tmp_path / "held.parquet"))
+    assert gone.small is None
+    assert "1.png cannot be read, so the representations alone were compared" in str(gone.why)

@@ -7,6 +7,7 @@ import openTSNE
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
@@ -16,10 +17,12 @@ from vicinal.evaluations.maps import (
     centroids_on_map,
     class_agreement,
     pca_map,
+    placed_by_pca,
+    placed_by_tsne,
     trustworthiness,
     tsne_map,
 )
-from vicinal.representations.neighbours import nearest
+from vicinal.representations.neighbours import Neighbours, nearest
 
 Array = NDArray[np.float32]
 
@@ -237,3 +240,33 @@ def test_exact_tsne_starts_and_steps_as_opentsne_does(monkeypatch: pytest.Monkey
         "device": "cpu:0",
         "random_state": 5,
     }
+
+
+def test_a_placed_map_is_as_trustworthy_as_one_made_anew() -> None:
+    digits = load_digits().data.astype(np.float32)[:900]
+    old, new = digits[:800], digits[800:]
+    points = tsne_map(old)
+    placed = placed_by_tsne(points, nearest(new, old, 15))
+    both = trustworthiness(digits, np.concatenate([points, placed])).value
+    assert both > trustworthiness(digits, tsne_map(digits)).value - 0.02
+    linear = pca_map(old).points
+    np.testing.assert_allclose(placed_by_pca(linear, old, old), linear, atol=1e-4)
+
+
+@pytest.mark.parametrize("barnes_hut", [10_000, 0])
+def test_each_new_image_is_placed_by_itself(
+    barnes_hut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps, "_BARNES_HUT", barnes_hut)
+    digits = load_digits().data.astype(np.float32)[:420]
+    old, new = digits[:400], digits[400:]
+    points = tsne_map(old) + np.float32(7)  # a map need not lie about 0
+    found = nearest(new, old, 15)
+    placed = placed_by_tsne(points, found)
+    assert placed.dtype == np.float32
+    np.testing.assert_array_equal(placed, placed_by_tsne(points, found))
+    few = placed_by_tsne(points, Neighbours(found.indices[:3], found.distances[:3]))
+    # By the interpolated method the grid hangs on where the others are.
+    np.testing.assert_allclose(few, placed[:3], atol=1e-3 if barnes_hut else 1.0)
+    apart = np.linalg.norm(placed[:, None] - points[found.indices], axis=2).min(axis=1)
+    assert np.median(apart) < 0.05 * np.ptp(points)

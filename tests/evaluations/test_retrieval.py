@@ -1,13 +1,21 @@
 import colorsys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.metrics import pairwise_distances
 
 from vicinal.errors import InputError
-from vicinal.evaluations.retrieval import colour_gap, one_query_per_class, retrieve
+from vicinal.evaluations.retrieval import (
+    colour_gap,
+    one_query_per_class,
+    retrieve,
+    similar,
+    write_grid,
+)
 from vicinal.representations.representations import Representations
 
 CLASSES = ("a", "b", "c")
@@ -122,6 +130,97 @@ def test_chance_of_hubness_is_that_of_random_choice() -> None:
     )  # fmt: skip
     skew = scipy.stats.binom(300, 4 / 100).stats(moments="s")
     assert found.nearest.hubness.chance == pytest.approx(float(skew))
+
+
+def test_chance_of_hubness_leaves_an_image_itself_out() -> None:
+    """Each of the others draws k of all but itself: 59 trials of 4 / 59."""
+    some = images(np.random.default_rng(0).random((60, 2)))
+    found = retrieve(some, some, k=4, shown=np.array([0]), exclude_self=True)
+    skew = scipy.stats.binom(59, 4 / 59).stats(moments="s")
+    assert found.nearest.hubness.chance == pytest.approx(float(skew))
+    assert found.nearest.hubness.to_json() | {"value": 0, "chance": 0} == {
+        "name": "nearest_hubness",
+        "value": 0,
+        "low": None,
+        "high": None,
+        "better": "lower",
+        "chance": 0,
+        "n": 60,
+        "seed": None,
+        "interval": None,
+    }
+    assert found.farthest.hubness.name == "farthest_hubness"
+
+
+def test_a_query_of_all_images_leaves_nothing_to_chance() -> None:
+    some = images(np.random.default_rng(0).random((5, 2)))
+    found = retrieve(some, some, k=5, shown=np.array([3]))
+    assert found.nearest.hubness.chance == 0
+    assert found.shown.tolist() == [3]
+    assert found.query_ids.tolist() == ["test/3"]
+
+
+def test_a_class_with_one_query_has_its_precision() -> None:
+    array = np.array([[0.0], [1.0], [10.0], [11.0]])
+    found = retrieve(
+        images(array[[0, 3]], np.array([0, 1])),
+        images(array, np.array([0, 0, 1, 0])),
+        k=2,
+        shown=np.array([0, 1]),
+    )
+    assert found.nearest.precision_per_class is not None
+    assert found.nearest.precision_per_class[:2].tolist() == [1.0, 0.5]
+    assert np.isnan(found.nearest.precision_per_class[2])
+
+
+def photographs(folder: Path) -> Representations:
+    """Three pictures, twice as wide as high, in colours of their own."""
+    folder.mkdir()
+    paths = []
+    for number, colour in enumerate(((200, 0, 0), (0, 200, 0), (0, 0, 200))):
+        picture = np.zeros((40, 80, 3), np.uint8)
+        picture[:, 20:60] = colour  # the middle square; at the sides black
+        paths.append(str(folder / f"{number}.png"))
+        Image.fromarray(picture).save(paths[-1])
+    ids = np.array(["0.png", "1.png", "2.png"])
+    return Representations(np.eye(3, dtype=np.float32), ids, paths=np.array(paths))
+
+
+def test_a_grid_shows_each_picture_over_its_caption(tmp_path: Path) -> None:
+    held = photographs(tmp_path / "photos")
+    write_grid(tmp_path / "grid.png", held, 2, [0, 1], ["query", "Ḁ日本", "b"])
+    sheet = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    assert sheet.shape == (128 + 16 + 2 * 4, 3 * (128 + 4) + 4, 3)
+    for place, colour in enumerate(((0, 0, 200), (200, 0, 0), (0, 200, 0))):
+        tile = sheet[4:132, 4 + 132 * place :][:, :128]
+        assert (
+            np.abs(tile[:, 4:-4].astype(int) - colour).max() <= 2
+        )  # cropped to the middle, not padded
+        below = sheet[134:150, 4 + 132 * place :][:, :128]
+        assert (below < 128).any()
+    assert (sheet[2, 60] == (255, 0, 0)).all()  # a red frame about the query
+    assert (sheet[2, 200] == 255).all()
+    write_grid(tmp_path / "grid.png", held, Path(held.paths[1]), [0], ["from a file", "a"])
+    sheet = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    assert np.abs(sheet[70, 70].astype(int) - (0, 200, 0)).max() <= 2
+    with pytest.raises(ValueError, match="zip"):
+        write_grid(tmp_path / "grid.png", held, 0, [1], ["one caption too few"])
+    bare = Representations(held.array, held.ids)
+    with pytest.raises(InputError, match="grid: the embeddings say neither paths nor a source"):
+        write_grid(tmp_path / "grid.png", bare, 0, [1], ["a", "b"])
+
+
+def test_what_is_nowhere_is_named_with_what_is_like_it(tmp_path: Path) -> None:
+    held = photographs(tmp_path / "photos")
+    with pytest.raises(InputError, match=r"^2.pn: neither an id .*; did you mean 2.png\?$"):
+        similar(held, "2.pn")
+    with pytest.raises(InputError, match=r"^xyz: neither an id .*; ids look like 0.png$"):
+        similar(held, "xyz")
+    (tmp_path / "other.png").write_bytes((tmp_path / "photos" / "0.png").read_bytes())
+    with pytest.raises(InputError, match="name the encoder's run by encoder"):
+        similar(held, str(tmp_path / "other.png"))
+    assert similar(held, held.paths[1], k=2).query == "1.png"
+    assert similar(held, "1.png", k=2).listed(held)[0]["rank"] == 1
 
 
 def test_without_labels_there_are_pictures_and_no_precision() -> None:

@@ -8,7 +8,15 @@ from sklearn.datasets import load_digits
 
 from vicinal.errors import InputError
 from vicinal.evaluations import two_sets
-from vicinal.evaluations.two_sets import new_images, two_sample
+from vicinal.evaluations.score import Score
+from vicinal.evaluations.two_sets import (
+    Comparison,
+    New,
+    TwoSample,
+    new_images,
+    two_sample,
+)
+from vicinal.representations.representations import Representations
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 ARRAY = IMAGES.astype(np.float32)
@@ -85,3 +93,28 @@ def test_what_cannot_be_compared_is_refused(one: np.ndarray, other: np.ndarray, 
         two_sample(one, other)
     with pytest.raises(InputError, match="at least 3 known"):
         new_images(ARRAY, ARRAY[:2])
+
+
+@pytest.mark.parametrize(("p_value", "said"), [(0.05, "not alike"), (0.051, "no difference found")])
+def test_what_is_found_in_a_few_lines(p_value: float, said: str) -> None:
+    a, b = (
+        Representations(rows, np.arange(len(rows)).astype(np.str_)) for rows in (ARRAY[:30], ARRAY)
+    )
+    told_apart = Score("told_apart", 0.625, 0.0, 1.0, "lower", 0.5, 90)
+    flagged = np.full(len(ARRAY), 0.5)
+    flagged[:7] = 0.01
+    new = New(np.zeros(1797, np.float32), np.ones(1797), flagged, np.zeros(1797, np.int64))
+    few = New(np.zeros(30, np.float32), np.ones(30), np.ones(30), np.zeros(30, np.int64))
+    test = TwoSample(p_value, 0.1, told_apart, (30, 60), 499)
+    lines = Comparison(test, (a, b), ("x", "y"), (few, new), 0.01).summary()
+    assert lines[0] == (
+        f"{said}: p = {p_value} (499 permutations of 30 and 60 pictures); a classifier tells them "
+        "apart with AUROC 0.625 (0.5: not at all, 1: always)"
+    )
+    assert lines[1] == (
+        "no picture of B can be flagged at a rate of 0.01: A has only 30 pictures, enough for "
+        "0.032 or more"
+    )
+    assert lines[2] == ("0 of 30 pictures of A are like nothing in B; 0 would be by chance")
+    lines = Comparison(test, (b, b), ("x", "y"), (new, new), 0.01).summary()
+    assert lines[1] == ("7 of 1,797 pictures of B are like nothing in A; 18 would be by chance")

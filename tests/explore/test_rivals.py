@@ -19,17 +19,6 @@ def pixels(photos: Path) -> np.ndarray:
     return load_parts(f"folder:{photos}", Decoding(32))[0].images.pixels
 
 
-def test_views_are_pictures_and_follow_the_seed(pixels: np.ndarray) -> None:
-    first, second = views_of(pixels[:6])
-    assert first.shape == second.shape == (6, 32, 32, 3)
-    assert first.dtype == np.uint8
-    assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(views_of(pixels[:6])[1], second)
-    # A view is of its own picture: nearer to it than to the others, on average.
-    gaps = np.abs(first.astype(float)[:, None] - pixels[None, :6]).mean(axis=(2, 3, 4))
-    assert np.diag(gaps).mean() < gaps.mean()
-
-
 def test_every_rival_is_asked_for_the_same_views(pixels: np.ndarray, tmp_path: Path) -> None:
     settings = Encoder(backbone="plain", widths=(8, 8), dimension=64)
     network = build_encoder(settings, channels=3, size=32)

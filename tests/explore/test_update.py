@@ -19,13 +19,6 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import conformal_p_values
-from vicinal.evaluations.maps import (
-    pca_map,
-    placed_by_pca,
-    placed_by_tsne,
-    trustworthiness,
-    tsne_map,
-)
 from vicinal.explore import Request, explore, update
 from vicinal.files import read_rows
 from vicinal.images.store import Stored
@@ -141,17 +134,6 @@ def test_what_lies_beyond_is_beside_its_nearest(
     neighbour = points["neighbors"][60][0]
     at = np.stack([points["tsne_x"], points["tsne_y"]], axis=1)
     assert np.linalg.norm(at[60] - at[neighbour]) < 0.05 * np.ptp(at)
-
-
-def test_a_placed_map_is_as_trustworthy_as_one_made_anew() -> None:
-    digits = load_digits().data.astype(np.float32)[:900]
-    old, new = digits[:800], digits[800:]
-    points = tsne_map(old)
-    placed = placed_by_tsne(points, nearest(new, old, 15))
-    both = trustworthiness(digits, np.concatenate([points, placed])).value
-    assert both > trustworthiness(digits, tsne_map(digits)).value - 0.02
-    linear = pca_map(old).points
-    np.testing.assert_allclose(placed_by_pca(linear, old, old), linear, atol=1e-4)
 
 
 def test_p_values_against_the_old_set_are_uniform() -> None:

@@ -1,5 +1,6 @@
 """The objectives beside VICReg: float64 references written from the papers, and known values."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -48,9 +49,9 @@ def drawn(n: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return base * scale + 0.3, other * scale
 
 
-def own(name: str, z_a: Tensor, z_b: Tensor, *settings: str) -> Terms:
+def own(name: str, z_a: Tensor, z_b: Tensor, *settings: str, rows: int | None = None) -> Terms:
     objective = override(Recipe(), [f"objective.name={name}", *settings]).objective
-    return of_recipe(z_a, z_b, objective, None, *directions(objective, z_a.shape[1], 0))
+    return of_recipe(z_a, z_b, objective, rows, *directions(objective, z_a.shape[1], 0))
 
 
 # References: plain, slow, and by autograd.
@@ -409,3 +410,51 @@ def test_a_share_above_one_is_refused_where_it_is_one() -> None:
     override(Recipe(), ["objective.sigreg.weight=10", "objective.sigreg.convention=eb_jepa"])
     with pytest.raises(InputError, match=r"objective\.name"):
         override(Recipe(), ["objective.name=byol"])
+
+
+@pytest.mark.parametrize(("n", "d"), SIZES)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_one_rank_of_one_finds_what_no_rank_finds(name: str, n: int, d: int) -> None:
+    """With ``rows`` the way of many ranks is taken, and the whole batch is this rank's."""
+    alone, ranked = ([z.requires_grad_() for z in drawn(n, d)] for _ in range(2))
+    found, expected = own(name, *ranked, rows=n), own(name, *alone)
+    assert found.total.item() == pytest.approx(expected.total.item(), rel=1e-12)
+    assert found.parts.keys() == expected.parts.keys()
+    for part, value in expected.parts.items():
+        assert found.parts[part].item() == pytest.approx(value.item(), rel=1e-9)
+    for mine, theirs in zip(
+        torch.autograd.grad(found.total, ranked),
+        torch.autograd.grad(expected.total, alone),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_a_module_without_slices_has_no_state_and_slices_have_defaults() -> None:
+    a, b = drawn(9, 6)
+    assert BarlowLoss().get_extra_state() == 0
+    module = SIGRegLoss()
+    assert module.get_extra_state() == 0
+    expected = sigreg(a, b, slices(6, 256, 0, 0)).total
+    assert module(a, b).item() == pytest.approx(expected.item())
+    assert module.get_extra_state() == 1
+    expected = sigreg(a, b, slices(6, 256, 0, 1)).total
+    assert module(a, b).item() == pytest.approx(expected.item())
+    with pytest.raises(InputError, match=r"has no 'lambda': it has \[.*'slices', 'seed'\]"):
+        SIGRegLoss(**{"lambda": 1})
+    with pytest.raises(InputError) as refused:
+        BarlowLoss(slices=3)
+    assert "'seed'" not in str(refused.value)
+
+
+def test_defaults_are_those_that_are_published() -> None:
+    defaults = {
+        barlow: {"redundancy": 0.0051, "epsilon": 1e-5},
+        sigreg: {"weight": 0.05, "convention": "lejepa"},
+        visreg: {"weight": 0.6, "epsilon": 1e-4},
+        ntxent: {"temperature": None, "uniformity": 1.0, "decoupled": False},
+        tcr: {"rate": 1.0, "alignment": 200.0, "distortion": 0.2},
+    }
+    for function, expected in defaults.items():
+        known = inspect.signature(function).parameters
+        assert {name: known[name].default for name in expected} == expected

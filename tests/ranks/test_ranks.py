@@ -18,7 +18,6 @@ from torch import Tensor, nn
 import forked
 from vicinal import distributed
 from vicinal.objectives import OBJECTIVES, directions, of_recipe, vicreg
-from vicinal.objectives.vicreg import gathers
 from vicinal.recipes.recipe import Objective
 from vicinal.training.device import meeting
 
@@ -192,13 +191,6 @@ def test_shares_are_every_row_once() -> None:
             assert [i for s in shares for i in range(s.start, s.stop)] == list(range(rows))
             sizes = [s.stop - s.start for s in shares]
             assert max(sizes) - min(sizes) <= 1
-
-
-def test_the_cheaper_exchange_is_chosen() -> None:
-    assert gathers(256, 2048, 8)  # 0.5 M numbers against 4 M
-    assert not gathers(4096, 512, 8)
-    assert not gathers(512, 512, 8)  # ZZᵀ is not the smaller product
-    assert gathers(511, 512, 8)
 
 
 def rows(run: Path) -> list[dict[str, str]]:

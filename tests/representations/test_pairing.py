@@ -28,3 +28,40 @@ def test_a_csv_without_a_column_label_is_refused(tmp_path: Path) -> None:
     file.write_text("id,class\na,cat\n", "utf-8")
     with pytest.raises(InputError, match=r"needs columns id \(or path\) and label"):
         read_labels(file, pictures)
+
+
+def test_pictures_are_named_by_id_or_by_path_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = np.array([str(tmp_path / "photos" / name) for name in ("a.png", "b.png")])
+    held = Representations(np.eye(2, dtype=np.float32), np.array(["a.png", "b.png"]), paths=paths)
+    file = tmp_path / "labels.csv"
+    for text in ("id,label\nb.png,dog\n", f"path,label\n{paths[1]},dog\n"):
+        file.write_text(text, "utf-8")
+        assert read_labels(file, held) == {1: "dog"}
+    file.write_text("path,label\nphotos/b.png,dog\nphotos/a.png,\n", "utf-8")
+    assert read_labels(file, held) == {1: "dog"}  # an empty label is none
+    file.write_text("id,label\nphotos/b.png,dog\n", "utf-8")
+    with pytest.raises(InputError, match=r"line 2: no picture 'photos/b.png' .* like 'a.png'"):
+        read_labels(file, held)
+    file.write_text("id\nb.png\n", "utf-8")
+    assert read_labels(file, held, needed=False) == {1: ""}
+    file.write_text("id,label\nb.png,dog\nb.png,cat\n", "utf-8")
+    with pytest.raises(InputError, match=r"line 3: 'b.png' has two labels; keep one"):
+        read_labels(file, held)
+    file.write_bytes(b"id,label\n\xff,dog\n")
+    with pytest.raises(InputError, match="no CSV in UTF-8"):
+        read_labels(file, held)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_labels(tmp_path / "nowhere.csv", held)
+    without = Representations(held.array, held.ids)
+    file.write_text("path,label\nb.png,dog\n", "utf-8")
+    with pytest.raises(InputError, match="names paths, but the embeddings have none"):
+        read_labels(file, without)
+
+
+def test_a_cell_may_hold_several_lines(tmp_path: Path) -> None:
+    held = Representations(np.eye(2, dtype=np.float32), np.array(["a\r\nb", "c"]))
+    (tmp_path / "labels.csv").write_bytes(b'id,label\r\n"a\r\nb",dog\r\nc,cat\r\n')
+    assert read_labels(tmp_path / "labels.csv", held) == {0: "dog", 1: "cat"}
