@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.files import read_json
+from vicinal.recipes import read_recipe
+from vicinal.recipes.differences import ignored
 from vicinal.study import choose as verb
 from vicinal.study.choose import choose
 
@@ -60,6 +64,28 @@ def test_the_worse_half_goes_and_one_is_kept(
     assert read_json(found.run / "choose.json")["objective"] == found.objective
     logged = found.run.glob("round-*/*/events.out.tfevents.*")
     assert len({events.parent for events in logged}) == 6
+
+
+def test_small_pictures_are_measured_as_they_are_trained_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(60):
+        pixels = rng.integers(0, 100, (24, 24, 3), np.uint8)
+        pixels[:, :12] += 100  # a mirrored one is told from these
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    found = choose(
+        str(tmp_path / "photos"),
+        minutes=0.02,
+        objectives=("vicreg", "tcr"),
+        settings=["training.batch_size=16", "projector.widths=[16, 16]"],
+        run=tmp_path / "run",
+        device="cpu",
+    )
+    for file in (tmp_path / "run").glob("**/recipe.toml"):
+        recipe = read_recipe(str(file))
+        assert recipe.views.size == 32
+        assert "flip" not in ignored(recipe.views)
+    assert load_encoder(found.run / "encoder.safetensors")[1].size == 32
 
 
 def test_rounds_have_equal_time() -> None:

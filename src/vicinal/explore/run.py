@@ -40,7 +40,7 @@ from vicinal.runs.run_folder import (
     run_stage,
 )
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.differences import fitting, sized
+from vicinal.training.differences import fitted
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 
@@ -114,18 +114,19 @@ def explore(request: Request) -> Explored:
     used = request if finished is None else replace(request, encoder=finished.encoder)
     recipe = recipe_of(request, data, path)
     engine = open_engine(request.device, "auto" if recipe is None else recipe.training.precision)
-    listing = FileListing({})
-    parts = load_pictures(used, data, recipe, listing)
+    listings: list[FileListing] = []
+
+    def read(recipe: Recipe | None) -> tuple[Part, ...]:
+        listings.append(FileListing({}))
+        return load_pictures(used, data, recipe, listings[-1])
+
+    if recipe is None:
+        parts = read(None)
+    else:
+        recipe, parts = fitted(recipe, request.fits, read, lambda parts: parts[0].images)
     count = sum(len(part.images) for part in parts)
     if count < 2 and finished is None:
         raise InputError(f"{request.data}: {count} picture; exploring needs 2 or more")
-    if recipe is not None and "size" in request.fits:
-        smaller = sized(recipe, parts[0].images.sizes)
-        if smaller != recipe:
-            recipe, listing = smaller, FileListing({})
-            parts = load_pictures(used, data, recipe, listing)
-    if recipe is not None and "views" in request.fits:
-        recipe = fitting(recipe, parts[0].images.pixels)
     try:
         with open_run(path, identity_of(used, data, parts), recipe, resume=request.resume) as run:
             say(_opening(path, parts, recipe, request, engine))
@@ -136,7 +137,7 @@ def explore(request: Request) -> Explored:
                 _stage(run, "onto", onto, lambda: add_onto(run, finished, parts, used))
             else:
                 if not (path / FILES).is_file():  # a run that goes on has them
-                    write_files(path, listing)
+                    write_files(path, listings[-1])
                 _stages(run, parts, recipe, request, engine)
             if read_json(run / "explore.json")["data"]["count"] <= MOST_PICTURES:
                 write_explorer(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ from vicinal.encoder.pretrained import form_of
 from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, write_json
-from vicinal.images import load, named
+from vicinal.images import ImageSet, load, named
 from vicinal.images.stream_sources import is_stream
 from vicinal.objectives import OBJECTIVES
 from vicinal.progress import say
+from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe
 from vicinal.study.objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import resolve_device
+from vicinal.training.differences import fitted, left_open
 from vicinal.training.log import check_log
 
 LEAST = 0.02
@@ -89,9 +91,8 @@ def choose(
     began = time.monotonic()
     chosen = resolve_recipe(data, recipe, settings)
     path = run or default_folder(data, chosen.name, resume=resume, prefix="choose-")
-    size, interpolation = form_of(chosen)
     how: dict[str, Any] = {"limit": limit, "data_dir": data_dir, **reading}
-    images = load(data, size=size, seed=chosen.seed, interpolation=interpolation, **how).train
+    chosen, images = _fitted(data, chosen, left_open(recipe, settings, None), **how)
     asked = {"verb": "choose", "data": named(data), "limit": limit, "minutes": minutes}
     identity = asked | {"objectives": list(objectives), "train": images.fingerprint}
 
@@ -139,6 +140,18 @@ def choose(
         keep()
     _warn(table)
     return Choice(path, order[0], table)
+
+
+def _fitted(
+    data: str, recipe: Recipe, fits: Collection[str], **how: Any
+) -> tuple[Recipe, ImageSet]:
+    """The recipe as each training will fit it, and the pictures that it is fitted to."""
+
+    def read(recipe: Recipe) -> ImageSet:
+        size, interpolation = form_of(recipe)
+        return load(data, size=size, seed=recipe.seed, interpolation=interpolation, **how).train
+
+    return fitted(recipe, fits, read, lambda images: images)
 
 
 def _check(

@@ -16,6 +16,7 @@ from vicinal.errors import InputError, option
 from vicinal.evaluations.own_view import keep_better, read_kept
 from vicinal.files import read_rows, write_json
 from vicinal.images import keep_skipped, load, named
+from vicinal.images.image_set import Splits
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.progress import say
@@ -31,7 +32,7 @@ from vicinal.runs.run_folder import (
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
-from vicinal.training.differences import fitting, left_open, sized
+from vicinal.training.differences import fitted, left_open
 from vicinal.training.log import check_log
 from vicinal.training.start import InitialWeights, read_initial_weights
 from vicinal.training.train_encoder import (
@@ -193,15 +194,14 @@ def _opened(
             initial.check_channels(data, stream.channels)
         streamed = data_of_stream(recipe, stream, initial)
         return _Source(streamed, recipe, {"train": stream.fingerprint}, lambda: stream.skipped)
-    of_limit = partial(load, data, seed=recipe.seed, limit=limit, **how)
-    splits = of_limit(size=size)
-    smaller = sized(recipe, splits.train.sizes) if "size" in fits else recipe
-    if smaller != recipe:
-        recipe, splits = smaller, of_limit(size=smaller.views.size)
+
+    def read(recipe: Recipe) -> Splits:
+        return load(data, size=form_of(recipe)[0], seed=recipe.seed, limit=limit, **how)
+
+    recipe, splits = fitted(recipe, fits, read, lambda splits: splits.train)
     train, test = splits.train, splits.test
     if initial is not None:
         initial.check_channels(data, train.channels)
-    recipe = fitting(recipe, train.pixels) if "views" in fits else recipe
     return _Source(
         data_of_arrays(recipe, train.pixels, test.pixels, span=train.span, initial=initial),
         recipe,

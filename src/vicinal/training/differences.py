@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 
 from vicinal import cores
 from vicinal.encoder.patches import PatchFilters, fit_patches, patch_features
+from vicinal.images.image_set import ImageSet
 from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.views import Augment
+
+T = TypeVar("T")
 
 VISIBLE = 0.7
 """The accuracy from which on a difference is visible, and so counts; 0.5 is chance."""
@@ -37,6 +41,30 @@ def left_open(
     says_size = any(one.startswith(hangs) for one in fields)
     said = {"views": says_views, "size": says_size}
     return frozenset(name for name, says in said.items() if recipe is None and not says)
+
+
+def fitted(
+    recipe: Recipe,
+    fits: Collection[str],
+    read: Callable[[Recipe], T],
+    pictures: Callable[[T], ImageSet],
+) -> tuple[Recipe, T]:
+    """The recipe as it fits the pictures, and the pictures as it takes them.
+
+    Args:
+        recipe: The recipe that fits pictures of this kind in general.
+        fits: What may be fitted, see `left_open`.
+        read: Reads the pictures as a recipe takes them.
+        pictures: Those of what was read that are trained on.
+    """
+    found = read(recipe)
+    if "size" in fits:
+        smaller = sized(recipe, pictures(found).sizes)
+        if smaller != recipe:
+            recipe, found = smaller, read(smaller)
+    if "views" in fits:
+        recipe = fitting(recipe, pictures(found).pixels)
+    return recipe, found
 
 
 def sized(recipe: Recipe, sizes: NDArray[np.int32] | None) -> Recipe:
