@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from vicinal.errors import InputError
-from vicinal.evaluations.wrong_labels import wrong_labels
+from vicinal.evaluations.wrong_labels import judged_by_classifier, wrong_labels
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 ARRAY = IMAGES.astype(np.float32)
@@ -87,3 +87,28 @@ def test_what_cannot_be_judged_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         wrong_labels(array, classes)
+
+
+def test_the_doubt_is_that_of_its_definition() -> None:
+    given, _ = flipped("alike")
+    rows = np.random.default_rng(0).permutation(len(LABELS))[:300]
+    array, labels = ARRAY[rows], given[rows]
+    found = wrong_labels(array, labels, k=7)
+    shares = judged_by_classifier(array, labels, 0)
+    unit = array.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    for place in range(0, 300, 7):
+        row = found.rows[place]
+        near = [n for n in np.argsort(-unit @ unit[row], kind="stable") if n != row][:7]
+        prior = [(labels == c).mean() for c in range(10)]
+        votes = [(sum(labels[near] == c) + 2 * prior[c]) / 9 for c in range(10)]
+        q = [(2 * shares[row, c] + votes[c]) / 3 for c in range(10)]
+        best = max((c for c in range(10) if c != labels[row]), key=lambda c: q[c])
+        ahead = q[best] - q[labels[row]]
+        doubt = -np.log(q[labels[row]] + 1e-3) * ahead if ahead > 0 else ahead
+        assert found.scores[place] == pytest.approx(doubt, rel=1e-5, abs=1e-6)
+        assert found.suggested[place] == best
+        assert found.confidence[place] == pytest.approx(shares[row, best])
+        assert found.given_confidence[place] == pytest.approx(shares[row, labels[row]])
+    assert found.scores.min() >= -1
+    assert (found.scores > 0).any()

@@ -32,6 +32,7 @@ LEAST = 5
 _FOLDS = 5
 _AXES = 256  # principal axes that the classifier sees: more take minutes of a thousand pictures
 _PENALTIES = PENALTIES[:3]
+_CLASSIFIER = 2 / 3  # its weight beside the neighbours
 _PRIOR = 2  # neighbours' votes that are shared out as the classes are, so that none has nothing
 _SLACK = 1e-3  # a probability that is not told from 0
 
@@ -48,7 +49,8 @@ class WrongLabels(Answer):
 
     Attributes:
         rows: Array (M,) int64, the pictures that were judged, the most doubtful label first.
-        scores: Array (M,) float64, the doubt, from 0 up, see `wrong_labels`.
+        scores: Array (M,) float64, the doubt, from −1 up, above 0 where another class is likelier
+            than the label, see `wrong_labels`.
         given: Array (M,) int64, their labels.
         suggested: Array (M,) int64, the other class that gets most.
         confidence: Array (M,) float64, the suggested class's probability by the classifier that
@@ -137,10 +139,10 @@ def wrong_labels(
     """Holds each label against an out-of-fold classifier and the k nearest labelled pictures.
 
     The classifier is that of `label_probe` on 256 principal axes, fitted five times, each time
-    without a fifth of the pictures. A class c gets q_c, the mean of its probability and of its
-    share of the neighbours. The doubt in a label y is −log q_y · (1 − H(q) / log C), with H the
-    entropy and C the number of classes: how unlikely the label is, and how sure it is of that.
-    docs/benchmarks.md holds it beside cleanlab's scores.
+    without a fifth of the pictures. A class c gets q_c, two parts of its probability and one of
+    its share of the neighbours. The doubt in a label y is how far another class is ahead,
+    d = max of q_c over c ≠ y less q_y, times −log q_y, how unlikely the label is; d alone where
+    none is ahead. docs/benchmarks.md holds it beside cleanlab's scores.
 
     Args:
         array: Representations (N, F) float32.
@@ -164,11 +166,12 @@ def wrong_labels(
     prior = np.bincount(given) / len(given)
     votes = (counted + _PRIOR * prior) / (near.shape[1] + _PRIOR)
     every = np.arange(len(judged))
-    both = (shares + votes) / 2
-    unsure = -(both * np.log(both)).sum(axis=1) / np.log(len(names))
-    scores = -np.log(both[every, given] + _SLACK) * (1 - unsure)
+    both = _CLASSIFIER * shares + (1 - _CLASSIFIER) * votes
+    label = both[every, given].copy()
     both[every, given] = -1
     suggested = both.argmax(axis=1)
+    ahead = both[every, suggested] - label
+    scores = np.where(ahead > 0, -np.log(label + _SLACK) * ahead, ahead)
     typical = np.array([shares[given == c, c].mean() for c in range(len(names))])
     confidence, trusted = shares[every, suggested], shares[every, given]
     contradicted = (
@@ -254,5 +257,5 @@ def doubt_labels(
     names, classes = np.unique(texts, return_inverse=True)
     if names[0] == "":
         names, classes = names[1:], classes - 1
-    found = wrong_labels(embeddings.array, classes, k=k, seed=seed)
+    found = wrong_labels(embeddings.as_compared().array, classes, k=k, seed=seed)
     return replace(found, class_names=tuple(names.tolist()))

@@ -1,4 +1,4 @@
-"""Finds the differences that views may make: those that are not visible among the pictures."""
+"""Fits a recipe to pictures: their size, and the differences that are not visible among them."""
 
 from __future__ import annotations
 
