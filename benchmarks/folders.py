@@ -40,7 +40,7 @@ from vicinal.recipes import read_recipe
 from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.runs.run_folder import recipe_for
 
-SIDE = 128  # pixels that pictures are read at; each encoder scales them to its own
+SIDE, SMALL = 128, 32  # pixels that pictures are read at; each encoder scales them to its own
 Pixels = NDArray[np.uint8]
 Array = NDArray[np.float32]
 Embed = Callable[[Pixels], Array]
@@ -48,7 +48,7 @@ Embed = Callable[[Pixels], Array]
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A folder's pictures (N, 128, 128, C).
+    """A folder's pictures (N, S, S, C), S = 128, or 32 where most are no larger.
 
     Attributes:
         name: One of `SETS`, with the limit.
@@ -71,6 +71,10 @@ def pictures(name: str, limit: int, cache: Path) -> Pictures:
     """Reads a folder, written first if it is not there."""
     place = folder(name, limit, cache)
     parts = load_parts(f"folder:{place}", Decoding(SIDE), data_dir=cache / "decoded")
+    sizes = parts[0].images.sizes
+    assert sizes is not None
+    if np.median(sizes.max(axis=1)) <= SMALL:  # enlarged and made small again they would be blurred
+        parts = load_parts(f"folder:{place}", Decoding(SMALL), data_dir=cache / "decoded")
     train = parts[0].images
     assert train.labels is not None
     test, odd = train.pixels[:0], np.zeros(0, np.bool_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
@@ -54,7 +55,22 @@ def say(line: str) -> None:
     )
 
 
+_TOLD = ContextVar("told", default=False)
+
+
+@contextmanager
+def told_before() -> Iterator[None]:
+    """Within it `tell` says nothing: the same pictures are read again."""
+    token = _TOLD.set(True)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
 def tell(notes: Iterable[str]) -> None:
     """Says each note once, each on one line."""
+    if _TOLD.get():
+        return
     for note in dict.fromkeys(notes):
         say(on_one_line(note))

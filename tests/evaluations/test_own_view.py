@@ -82,6 +82,7 @@ def test_lidar_counts_directions_that_tell_pictures_apart() -> None:
         (lambda: own_view(normal(4, 2) * np.nan, normal(4, 2)), "own view"),
         (lambda: neighbour_stability(normal(4, 2), normal(4, 2), k=4), "k=4"),
         (lambda: lidar(normal(4, 1, 2)), "LiDAR needs"),
+        (lambda: lidar(normal(4, 2, 2), delta=0.0), "delta above 0"),
     ],
 )
 def test_what_cannot_be_is_one_line(measure, said: str) -> None:

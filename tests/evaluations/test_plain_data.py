@@ -146,9 +146,11 @@ def test_leaks_by_vectors_pair_each_with_its_nearest_of_the_other_set() -> None:
     rng = np.random.default_rng(0)
     array = rng.normal(size=(40, 16)).astype(np.float32)
     copies = array[[0, 7, 39, 7]]
+    first = rng.normal(size=(20, 16)).astype(np.float32)
+    first[5] = first[0]  # a pair of the other set alone
     one, other = (
         Representations(rows, np.arange(len(rows)).astype(np.str_))
-        for rows in (array, np.concatenate([rng.normal(size=(20, 16)).astype(np.float32), copies]))
+        for rows in (array, np.concatenate([first, copies]))
     )
     found = leaks_between(Pictures(one, None, True), Pictures(other, None, True)).leaks
     assert sorted(found.pairs.tolist()) == [[0, 20], [7, 21], [7, 23], [39, 22]]

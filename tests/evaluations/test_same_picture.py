@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 
+from vicinal.evaluations.alignment import resized
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.leaks import find_leaks
 from vicinal.evaluations.same_picture import (
@@ -200,3 +202,47 @@ def test_a_faint_print_is_the_same_recompressed_and_another_print_is_not() -> No
     copies = [recompressed(page) for page in prints]
     found = same_pictures(small(prints + copies))
     assert found.pairs.tolist() == [[row, row + len(prints)] for row in range(len(prints))]
+
+
+@pytest.mark.parametrize("side", [5, 8, 20, 31, 32, 33, 50, 100])
+def test_a_side_is_interpolated_or_averaged(side: int) -> None:
+    """Enlarged as torch does, between the centres of pixels; made small by means over fields."""
+    line = np.random.default_rng(0).uniform(0, 255, side).astype(np.float32)
+    found = resized(side, 32) @ line
+    if side < 32:
+        given = torch.from_numpy(line)[None, None]
+        expected = torch.nn.functional.interpolate(
+            given, 32, mode="linear", align_corners=False
+        ).numpy()[0, 0]
+    else:
+        fine = np.repeat(line, 32)  # 32 parts of each pixel, of which a field has `side`
+        expected = fine.reshape(32, side).mean(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_difference_in_one_field_counts_though_the_rest_agrees() -> None:
+    photo = Image.fromarray(load_sample_image("flower.jpg")).crop((200, 100, 264, 164))
+    changed = photo.copy()
+    ImageDraw.Draw(changed).rectangle((8, 8, 15, 15), fill="white")
+    pair = np.array([[0, 1]])
+    pictures = small([photo, changed])
+    assert differences(pictures[:1], pictures[1:], np.array([[0, 0]]), False)[0] > SAME
+    assert same_pictures(pictures).pairs.tolist() != pair.tolist()
+    brighter = ImageEnhance.Brightness(photo).enhance(1.6)  # cut off at white, and at black
+    both = small([photo, brighter])
+    assert differences(both[:1], both[1:], np.array([[0, 0]]), False)[0] <= SAME
+
+
+@pytest.mark.parametrize("side", [200, 400])
+def test_white_pages_with_a_small_sign_are_other_pages(side: int) -> None:
+    pages = [Image.new("RGB", (side, side), "white")]
+    font = ImageFont.load_default(size=26)
+    for text in ("A", "B", "7", "X", "-", "."):
+        page = pages[0].copy()
+        ImageDraw.Draw(page).text((side // 2, side // 2), text, font=font, fill="black")
+        pages.append(page)
+    means = np.concatenate([made_small(np.asarray(page)[None]) for page in pages])
+    assert same_pictures(means).pairs.tolist() == []
+    copies = np.concatenate([made_small(np.asarray(recompressed(page))[None]) for page in pages])
+    found = find_leaks(means, copies)
+    assert all(a == b for a, b in found.pairs.tolist())

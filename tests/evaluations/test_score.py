@@ -4,6 +4,7 @@ Expected values are counted by hand: 12 training images of three classes (4 each
 images, of which class 0 has 4.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -220,6 +221,10 @@ def test_defaults() -> None:
     assert some == trustworthiness(many.array, points, at_most=30, seed=0)
     classes = np.arange(60) % 3
     assert class_agreement(points, classes) == class_agreement(points, classes, k=10)
+    known = inspect.signature(trustworthiness).parameters
+    assert (known["k"].default, known["at_most"].default) == (10, 2_000)
+    assert inspect.signature(cluster).parameters["k"].default == 10
+    assert short_probe(TRAIN, TEST, epochs=1, batch_size=1).accuracy.n == len(TEST)
 
 
 def test_conformal_p_values_are_shares_of_the_calibration() -> None:

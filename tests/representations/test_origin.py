@@ -11,7 +11,7 @@ from vicinal.encoder.saved import Preparation
 from vicinal.errors import InputError
 from vicinal.images import Part
 from vicinal.images.image_set import ImageSet
-from vicinal.representations.embed import embed, from_parts, made_with
+from vicinal.representations.embed import _span, embed, from_parts, made_with
 from vicinal.representations.embed_in_pieces import _reach, _refused
 from vicinal.representations.representations import Representations
 
@@ -72,3 +72,11 @@ def test_an_address_where_nobody_listens_is_refused_with_the_reason() -> None:
     _reach("anyscale://somewhere/else:1")
     assert "no reason given" in str(_refused("127.0.0.1:1", "  \n"))
     assert str(_refused("a:1", "first.\nsecond")).count("second") == 0
+
+
+def test_the_span_of_deep_pictures_is_that_of_the_part_that_has_any() -> None:
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    plain = Part(None, ImageSet("a", pixels, np.array(["a"])), None)
+    deep = Part(None, ImageSet("b", pixels, np.array(["b"]), span=(7, 4095)), None)
+    assert _span([plain, deep]) == _span([deep, plain]) == {"span": [7, 4095]}
+    assert _span([plain]) == {}

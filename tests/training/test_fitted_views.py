@@ -56,13 +56,18 @@ def test_a_difference_that_can_be_told_counts_unless_somebody_says_otherwise(
     [({}, 32), ({"settings": ["views.size=64"]}, 64), ({"recipe": "photos"}, 96)],
 )
 def test_small_pictures_are_seen_small_unless_somebody_says_otherwise(
-    left_bright: Path, tmp_path: Path, asked: dict, size: int
+    left_bright: Path,
+    tmp_path: Path,
+    asked: dict,
+    size: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = ["training.epochs=1", "projector.widths=[8, 8]", *asked.pop("settings", [])]
     told = train(str(left_bright), settings=settings, run=tmp_path / "run", device="cpu", **asked)
     recipe = read_recipe(str(told.run / "recipe.toml"))
     _, preparation = load_encoder(told.encoder)
     assert (recipe.views.size, preparation.size) == (size, size)
+    assert capsys.readouterr().err.count("no labels") == 1  # though they were read twice
 
 
 @pytest.mark.parametrize(

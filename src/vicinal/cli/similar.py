@@ -18,7 +18,7 @@ def similar(
     k: Annotated[int, typer.Option("--k", help="How many.")] = 10,
     farthest: Annotated[bool, typer.Option("--farthest", help="The least similar ones.")] = False,
     encoder: Annotated[
-        Path | None, typer.Option(help="The run that made the file, for a picture not in it.")
+        Path | None, typer.Option(help="The run that made it, for a picture not in it.")
     ] = None,
     index: IndexFolder = None,
     grid: Annotated[Path | None, typer.Option(help="Draw the pictures into this PNG.")] = None,
@@ -36,8 +36,12 @@ def similar(
     from vicinal.evaluations.retrieval import similar as find
     from vicinal.evaluations.retrieval import write_grid
     from vicinal.representations.pairing import load_with
+    from vicinal.representations.representations import is_explored
 
     whole, opened = load_with(embeddings, index)
+    if encoder is None and is_explored(embeddings):
+        own = embeddings / "encoder.safetensors"
+        encoder = own if own.is_file() else None
     found = find(whole, query, k=k, farthest=farthest, encoder=encoder, index=opened)
     if grid is not None:
         shown = Path(query) if found.row is None else found.row

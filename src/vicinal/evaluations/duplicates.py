@@ -248,7 +248,7 @@ class Duplicates(Answer):
     def summary(self) -> list[str]:
         """What was found, in a line."""
         usual = "" if self.typical is None else f"; to the nearest it is usually {self.typical:.4g}"
-        how = "the same by their pixels"
+        how = "the same by their pixels, seen at 32×32"
         if not self.by_pixels:
             how = f"at most {self.threshold:.4g} apart{usual}"
         return [f"{len(self.pairs):,} pairs in {len(self.groups):,} groups, {how}"]

@@ -320,7 +320,7 @@ def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> R
         raise InputError(f"{query}: neither an id in the file nor a picture{hint}")
     if encoder is None:
         raise InputError(
-            f"{query}: not in the file, so it must be encoded; name the encoder's run by "
+            f"{query}: not among the embeddings, so it must be encoded; name the encoder's run by "
             f"{option('encoder')}"
         )
     file = encoder_file(encoder)

@@ -9,7 +9,8 @@ windows. What counts is how well fine structure agrees and how much is left over
 where most is left: two crops of one sky, or two icons that differ by a sign, agree in the large.
 Pictures whose levels are the same everywhere, straight or mirrored, are the same in any case. Plain
 ones, a grey card or a clear sky, are the same in no other: they have no fine structure, and whether
-one is a part of another, or was brightened, nobody could tell.
+one is a part of another, or was brightened, nobody could tell. What 32 × 32 pixels do not show, a
+word on a page, is not told apart.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ _ALIKE = 0.75  # least correlation of the coarse structure of the best windows
 _WHOLE_SAME = 0.9  # the same of whole pictures, where none is cropped
 _ROUGHLY = 0.7  # least correlation at half the size
 _OVERLAP = 0.65  # least share of a picture that lies within the other
-_FLAT = 0.5  # grey levels of fine structure below which a picture is plain
-# Grey levels that make a difference of 1: of the whole's shade, about that, and in one field.
-_SHADE, _LEVELS, _IN_FIELD = 4, 2, 6
+_PLAIN, _FAINT = 0.5, 3  # grey levels of fine structure, up to which a picture is plain, or faint
+# Grey levels that make a difference of 1: of the whole's shade, about that, in one pixel of a plain
+# picture, where a sign may be all that there is, and in one field of a faint print.
+_SHADE, _LEVELS, _IN_PIXEL, _IN_FIELD = 4, 2, 4, 6
 _SCALES = (0.9, 0.8)  # windows of these, nine each, stand for crops
 _STARTS = 4
 _STEPS = ((16, 6), (SIDE, 5))  # pixels a side, and steps of least squares there
@@ -232,7 +234,7 @@ def _holding(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bo
 
 def _plain_pairs(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Integers:
     """Pairs (P, 2) of a plain picture of each set and one whose levels are near, or mirrored."""
-    ours, theirs = (np.flatnonzero(is_plain(pictures)) for pictures in (left, right))
+    ours, theirs = (np.flatnonzero(fine_levels(pictures) < _PLAIN) for pictures in (left, right))
     k = min(NEAREST + 1, len(ours))  # each finds itself too
     levels, queries = (_levels(part[rows]) for part, rows in ((left, ours), (right, theirs)))
     pairs = [np.empty((0, 2), np.int64)]
@@ -242,11 +244,11 @@ def _plain_pairs(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Integers:
     return np.concatenate(pairs)
 
 
-def is_plain(small: NDArray[np.uint8]) -> Flags:
-    """Which pictures (N, 32, 32, C) have no fine structure, (N,)."""
+def fine_levels(small: NDArray[np.uint8]) -> Floats:
+    """Grey levels (root mean square) of the fine structure of pictures (N, 32, 32, C), (N,)."""
     blocks = (small[start : start + _BLOCK] for start in range(0, max(len(small), 1), _BLOCK))
     fine = (np.square(_fine(block.astype(np.float32))).mean(axis=(1, 2, 3)) for block in blocks)
-    found: Flags = np.concatenate(list(fine)) < _FLAT**2
+    found: Floats = np.sqrt(np.concatenate(list(fine)))
     return found
 
 
@@ -332,8 +334,9 @@ def differences(
     for start in range(0, len(pairs), 4 * _BLOCK):  # most pairs go no further than this
         rows = np.arange(start, min(start + 4 * _BLOCK, len(pairs)))
         one, other = left[pairs[rows, 0]], right[pairs[rows, 1]]
-        plain = is_plain(one) & is_plain(other)
-        found[rows] = _by_levels(one, other, plain)
+        most = np.maximum(fine_levels(one), fine_levels(other))
+        plain = most < _PLAIN
+        found[rows] = _by_levels(one, other, most)
         undecided = np.isinf(found[rows]) & ~plain
         score, mirrored, places = _begun(grey(one), grey(other), cropped)
         least = _ALIKE if cropped else _WHOLE_SAME
@@ -345,24 +348,30 @@ def differences(
     return found
 
 
-def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], plain: Flags) -> Floats:
+def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats) -> Floats:
     """How different pictures (P, 32, 32, C) are, unmoved, in grey levels; infinite beyond `SAME`.
 
-    (P,). Shades of ``plain`` pictures that differ by a little more say nothing about other pairs.
-    The fine structure of others, a faint print, has to agree too, in so far as noise lets it.
+    (P,). Shades of plain pictures that differ by a little more say nothing about other pairs. What
+    ``fine`` structure (P,) a faint print has must agree too, in so far as noise lets it; where it
+    is more than that, levels do not decide.
     """
     ours, best = one.astype(np.float32), np.full(len(one), np.inf, np.float32)
     for laid in (other, other[:, :, ::-1]):
         left = ours - laid
         shade = left.mean(axis=(1, 2), keepdims=True)
         squares = np.square(left - shade).mean(axis=3)
-        whole, most = squares.mean(axis=(1, 2)), _by_field(squares).max(axis=(1, 2))
-        apart = np.sqrt(np.maximum(whole / _LEVELS**2, most / _IN_FIELD**2))
+        in_pixel = squares.max(axis=(1, 2)) / _IN_PIXEL**2
+        in_field = _by_field(squares).max(axis=(1, 2)) / _IN_FIELD**2
+        whole = squares.mean(axis=(1, 2)) / _LEVELS**2
+        apart = np.sqrt(np.maximum(whole, np.where(fine < _PLAIN, in_pixel, in_field)))
         apart = np.maximum(apart, np.abs(shade).max(axis=(1, 2, 3)) / _SHADE)
         apart[apart > SAME] = np.inf
-        near = np.flatnonzero(np.isfinite(apart) & ~plain)
-        fine, fine_other = (_fine(part[near].astype(np.float32)) for part in (ours, laid))
-        apart[near[agreement(fine, fine_other, np.ones_like(fine[..., :1])) < _PRINT]] = np.inf
+        apart[fine > _FAINT] = np.inf
+        near = np.flatnonzero(np.isfinite(apart) & (fine >= _PLAIN))
+        prints = [_fine(part[near].astype(np.float32)) for part in (ours, laid)]
+        apart[near[agreement(prints[0], prints[1], np.ones_like(prints[0][..., :1])) < _PRINT]] = (
+            np.inf
+        )
         np.minimum(best, apart, out=best)
     return best
 
@@ -476,7 +485,7 @@ def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
     gain = np.sqrt((energy[1] + 1) / (energy[0] + 1))[:, None, None, None]
     signs = _signs(fine * np.sqrt(gain), fine_other / np.sqrt(gain)) / _SIGNS
     found: Floats = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
-    flat = np.minimum(*energy) < _FLAT**2 * count
+    flat = np.minimum(*energy) < _PLAIN**2 * count
     found[flat | (inside.mean(axis=(1, 2)) < _OVERLAP)] = np.inf
     return found
 

@@ -121,7 +121,8 @@ class WrongLabels(Answer):
         """What was found, in a line or two."""
         lines = [
             f"{int(self.contradicted.sum()):,} of {len(self.rows):,} labels are contradicted by "
-            "their neighbours and by a classifier that was fitted without them; it agrees with "
+            "most of their neighbours and clearly by a classifier that was fitted without them; it "
+            "agrees with "
             f"{self.accuracy.value:.1%} of all labels (always the largest class: "
             f"{self.accuracy.chance:.1%})"
         ]

@@ -166,30 +166,19 @@ def regularisers(
     product where autograd would take two.
     """
     n, dimensions = rows or len(z), z.shape[1]
-    wide = dimensions > n if rows is None else gathers(n, dimensions, world_size())
+    wide = dimensions > n if rows is None else gathers(n, dimensions)
     spread, redundancy = _Regularisers.apply(z, target_std, epsilon, rows, wide)
     return spread, redundancy
 
 
-EXCHANGE = 1000
-"""Multiplications that a rank does while it exchanges one number: 25 GMAC/s beside 25 M numbers/s
-over 1 Gbit/s Ethernet, 25 TMAC/s beside 25 G numbers/s over a GPU's own links."""
+def gathers(rows: int, dimensions: int) -> bool:
+    """Whether ranks gather rows, or else add up D×D sums: whichever costs a rank less.
 
-
-def gathers(rows: int, dimensions: int, world: int) -> bool:
-    """Whether to gather rows, or else to add up D×D sums: whichever costs a rank less.
-
-        gather   EXCHANGE·n·D·(W−1)/W + 2·n²·D/W                if n < D
-        reduce   EXCHANGE·2·D²·(W−1)/W + 2·n·D²/W
-
-    counted in multiplications, forward and backward; a ring's all-reduce moves every number
-    twice. For n ≥ D it is never gathered: ZZᵀ would be the larger product, and its norm less the
-    diagonal's would lose digits.
+    Of W ranks, gathering moves n·D·(W−1)/W numbers and multiplies 2·n²·D/W; adding up moves
+    2·D²·(W−1)/W, for a ring's all-reduce moves every number twice, and multiplies 2·n·D²/W. So for
+    n < D gathering is less of both. For n ≥ D ZZᵀ's norm less its diagonal's would lose digits.
     """
-    moved = EXCHANGE * dimensions * (world - 1) / world
-    gather = moved * rows + 2 * rows**2 * dimensions / world
-    reduce = moved * 2 * dimensions + 2 * rows * dimensions**2 / world
-    return rows < dimensions and gather <= reduce
+    return rows < dimensions
 
 
 class _Regularisers(torch.autograd.Function):

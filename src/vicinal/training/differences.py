@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vicinal import cores
 from vicinal.encoder.patches import PatchFilters, fit_patches, patch_features
 from vicinal.images.image_set import ImageSet
+from vicinal.progress import told_before
 from vicinal.recipes.differences import OFF, ignored, ignoring
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.views import Augment
@@ -61,7 +62,8 @@ def fitted(
     if "size" in fits:
         smaller = sized(recipe, pictures(found).sizes)
         if smaller != recipe:
-            recipe, found = smaller, read(smaller)
+            with told_before():
+                recipe, found = smaller, read(smaller)
     if "views" in fits:
         recipe = fitting(recipe, pictures(found).pixels)
     return recipe, found
