@@ -3,6 +3,7 @@
 import json
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ from vicinal.cli import main
 from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
+from vicinal.images.skipped import Skipped
 from vicinal.recipes.recipe import Encoder
 from vicinal.representations.embed import embed_source
-from vicinal.representations.embed_in_pieces import PieceEmbedder, embed_pieces, pieces
+from vicinal.representations.embed_in_pieces import (
+    EmbeddedFolder,
+    PieceEmbedder,
+    embed_pieces,
+    pieces,
+)
 from vicinal.representations.representations import Representations
 
 SIZE = 8
@@ -301,6 +308,36 @@ def test_only_parts_of_mended_pictures_are_made_anew(encoder: Path, tmp_path: Pa
     embed_pieces(f"folder:{folder}", encoder, str(out), piece_images=3)
     after = [file.stat().st_mtime_ns for file in sorted(out.glob("part-*"))]
     assert [a != b for a, b in zip(before, after, strict=True)] == [True, False, False, False]
+
+
+def test_ray_gives_pieces_and_gets_what_was_written(encoder: Path, tmp_path: Path) -> None:
+    """As Ray Data calls the embedder; a part that is there and of the same is not made again."""
+    folder = photos(tmp_path / "photos", 20)
+    listed, _ = pieces(f"folder:{folder}", SIZE, 7, data_dir=tmp_path, exclude=())
+    origin = {"source": f"folder:{folder}", "max_pixels": 10**8}
+    out = tmp_path / "out"
+    out.mkdir()
+    made = PieceEmbedder(encoder.read_bytes(), origin, str(out), "cpu", None)
+    first = made({"piece": listed})["part"]
+    assert [part.images for part in first] == [len(piece.pictures) for piece in listed]
+    files = sorted(out.glob("*.parquet"))
+    assert len(files) == len(listed) > 1
+    before = [file.stat().st_mtime_ns for file in files]
+    again = made({"piece": listed})["part"]
+    assert [vars(part) for part in again] == [vars(part) for part in first]
+    assert [file.stat().st_mtime_ns for file in files] == before
+    other = PieceEmbedder(
+        encoder.read_bytes(), origin | {"source": "folder:other"}, str(out), "cpu", None
+    )
+    assert other.written(listed[0]) is None  # made of something else
+    changed = replace(listed[0], pictures=listed[1].pictures)
+    assert made.written(changed) is None  # of other pictures
+    meta = json.loads(pq.read_schema(files[0]).metadata[b"vicinal"])
+    assert meta == origin | {"pictures": listed[0].stamp, "skipped": []}
+    whole = EmbeddedFolder(str(out), 12, 4, 2, ())
+    assert whole.summary() == f"12 images, 4 numbers each, 2 files: {out}"
+    left = replace(whole, skipped=(Skipped("a.png", "broken"),))
+    assert left.summary().endswith(f"{out}; 1 left out, see skipped.csv")
 
 
 @pytest.mark.parametrize(

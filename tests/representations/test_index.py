@@ -278,15 +278,23 @@ def test_wrong_pairings_are_one_line(
         return said
 
     other = save(tmp_path / "other.parquet", array, origin={"encoder_sha256": "other"})
-    assert "another encoder" in refused("similar", other, "n1", *by)
+    named = f"--index {folder / 'flat'}: "
+    said = f"{named}made with another encoder than {other}; build one of that file"
+    assert said in refused("similar", other, "n1", *by)
     fewer = save(tmp_path / "fewer.parquet", array[:-1])
-    assert "3,000 images and" in refused("duplicates", fewer, *by)
+    said = (
+        f"{named}holds 3,000 images and {fewer} 2,999, not the same ones; build one of that file, "
+        "or add what is missing with --add"
+    )
+    assert said in refused("duplicates", fewer, *by)
     renamed = save(tmp_path / "renamed.parquet", array, "m")
     assert "not the same ones" in refused("anomalies", renamed, *by)
     changed = save(tmp_path / "changed.parquet", array + 1)
-    assert "other representations" in refused("anomalies", changed, *by)
+    said = f"{named}other representations than those in {changed}, under the same ids; build one"
+    assert said in refused("anomalies", changed, *by)
     narrow = save(tmp_path / "narrow.parquet", array[:, :8])
-    assert "8 in" in refused("anomalies", narrow, *by)
+    said = f"{named}rows of 16 numbers, and 8 in {narrow}; build one of that file"
+    assert said in refused("anomalies", narrow, *by)
     assert "no index there" in refused("anomalies", changed, "--index", tmp_path)
     assert "ids are in the index already" in refused("index", fewer, "--add", folder / "flat")
     assert "another encoder" in refused("index", other, "--add", folder / "flat")

@@ -337,14 +337,14 @@ def differences(
         most = np.maximum(fine_levels(one), fine_levels(other))
         plain = most < _PLAIN
         found[rows] = _by_levels(one, other, most)
-        undecided = np.isinf(found[rows]) & ~plain
         score, mirrored, places = _begun(grey(one), grey(other), cropped)
         least = _ALIKE if cropped else _WHOLE_SAME
-        near = np.flatnonzero((score[:, 0] > least) & undecided)
+        near = np.flatnonzero((score[:, 0] > least) & ~plain)
         for part in np.split(near, range(_BLOCK, len(near), _BLOCK)):
             if len(part):
                 place = places[part], mirrored[part]
-                found[rows[part]] = _laid_over(one[part], other[part], *place)
+                laid = _laid_over(one[part], other[part], *place)
+                found[rows[part]] = np.minimum(found[rows[part]], laid)
     return found
 
 
