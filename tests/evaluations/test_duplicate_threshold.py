@@ -101,10 +101,8 @@ def test_as_many_pairs_are_allowed_as_are_a_hundredth_of_those_found() -> None:
     law = _Law(share=1 / (1000 * 999 / 2), at=1.0, slope=2.0)
     apart = np.concatenate([np.full(400, 0.3), np.full(100, 0.9), np.full(50, 2.0)])
     distance, chance = _most(law, apart, 1000)
-    assert (distance, chance) == (
-        1.0,
-        pytest.approx(1.0),
-    )  # 500 found allow 5 by chance: all up to where it holds
+    # 500 found allow 5 by chance: all up to where the law holds.
+    assert (distance, chance) == (1.0, pytest.approx(1.0))
     distance, chance = _most(law, apart[:20], 1000)
     assert chance == pytest.approx(0.2)
     assert distance == pytest.approx(0.2**0.5)

@@ -193,9 +193,8 @@ def test_a_grid_shows_each_picture_over_its_caption(tmp_path: Path) -> None:
     assert sheet.shape == (128 + 16 + 2 * 4, 3 * (128 + 4) + 4, 3)
     for place, colour in enumerate(((0, 0, 200), (200, 0, 0), (0, 200, 0))):
         tile = sheet[4:132, 4 + 132 * place :][:, :128]
-        assert (
-            np.abs(tile[:, 4:-4].astype(int) - colour).max() <= 2
-        )  # cropped to the middle, not padded
+        middle = tile[:, 4:-4].astype(int)  # cropped to it, not padded
+        assert np.abs(middle - colour).max() <= 2
         below = sheet[134:150, 4 + 132 * place :][:, :128]
         assert (below < 128).any()
     assert (sheet[2, 60] == (255, 0, 0)).all()  # a red frame about the query

@@ -224,10 +224,9 @@ def test_a_difference_in_one_field_counts_though_the_rest_agrees() -> None:
     photo = Image.fromarray(load_sample_image("flower.jpg")).crop((200, 100, 264, 164))
     changed = photo.copy()
     ImageDraw.Draw(changed).rectangle((8, 8, 15, 15), fill="white")
-    pair = np.array([[0, 1]])
     pictures = small([photo, changed])
     assert differences(pictures[:1], pictures[1:], np.array([[0, 0]]), False)[0] > SAME
-    assert same_pictures(pictures).pairs.tolist() != pair.tolist()
+    assert same_pictures(pictures).pairs.tolist() == []
     brighter = ImageEnhance.Brightness(photo).enhance(1.6)  # cut off at white, and at black
     both = small([photo, brighter])
     assert differences(both[:1], both[1:], np.array([[0, 0]]), False)[0] <= SAME

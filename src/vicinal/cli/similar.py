@@ -36,12 +36,12 @@ def similar(
     from vicinal.evaluations.retrieval import similar as find
     from vicinal.evaluations.retrieval import write_grid
     from vicinal.representations.pairing import load_with
-    from vicinal.representations.representations import is_explored
+    from vicinal.representations.representations import encoder_of, is_explored
 
     whole, opened = load_with(embeddings, index)
     if encoder is None and is_explored(embeddings):
-        own = embeddings / "encoder.safetensors"
-        encoder = own if own.is_file() else None
+        made_by = encoder_of(embeddings, whole)
+        encoder = made_by if made_by.is_file() else None
     found = find(whole, query, k=k, farthest=farthest, encoder=encoder, index=opened)
     if grid is not None:
         shown = Path(query) if found.row is None else found.row

@@ -15,7 +15,7 @@ from vicinal import cores
 from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.probe import converged_probe
-from vicinal.evaluations.same_picture import first_equal, made_small, same_pictures
+from vicinal.evaluations.same_picture import field_levels, first_equal, made_small, same_pictures
 from vicinal.files import as_path, read_json
 from vicinal.images import MOST_PIXELS, SOURCES, decoding, load_parts, named
 from vicinal.images.skipped import BadPictureError
@@ -26,7 +26,6 @@ from vicinal.representations.representations import PLAN, Representations, is_ex
 
 SIZE = 64
 """Height and width to which pictures are decoded."""
-_FIELDS = 8  # a side of what stands for the representation of pictures without an encoder
 _NEAR = 4
 
 
@@ -216,8 +215,7 @@ def read_pictures(
     how = decoding.Decoding(SIZE, 3, whole=True, max_pixels=max_pixels)
     parts = load_parts(source, how, data_dir=data_dir, exclude=exclude)
     small = np.concatenate([made_small(part.images.pixels) for part in parts])
-    fields = small.reshape(len(small), _FIELDS, 4, _FIELDS, 4, 3).mean(axis=(2, 4)) / 255
-    array = fields.reshape(len(small), -1).astype(np.float32)
+    array = (field_levels(small) / np.float32(255)).reshape(len(small), -1)
     return Pictures(from_parts(parts, array, {"source": named(source)}), small, False)
 
 

@@ -236,7 +236,7 @@ def _plain_pairs(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Integers:
     """Pairs (P, 2) of a plain picture of each set and one whose levels are near, or mirrored."""
     ours, theirs = (np.flatnonzero(fine_levels(pictures) < _PLAIN) for pictures in (left, right))
     k = min(NEAREST + 1, len(ours))  # each finds itself too
-    levels, queries = (_levels(part[rows]) for part, rows in ((left, ours), (right, theirs)))
+    levels, queries = (field_levels(part[rows]) for part, rows in ((left, ours), (right, theirs)))
     pairs = [np.empty((0, 2), np.int64)]
     for turned in (queries, queries[:, :, ::-1]) if k and len(theirs) else ():
         near = nearest(turned.reshape(len(theirs), -1), levels.reshape(len(ours), -1), k)
@@ -252,7 +252,7 @@ def fine_levels(small: NDArray[np.uint8]) -> Floats:
     return found
 
 
-def _levels(small: NDArray[np.uint8]) -> Floats:
+def field_levels(small: NDArray[np.uint8]) -> Floats:
     """The levels of each field of pictures, (N, 8, 8, C)."""
     count, side = len(small), SIDE // COARSE
     fields = small.reshape(count, COARSE, side, COARSE, side, small.shape[3])
@@ -331,15 +331,18 @@ def differences(
 ) -> Floats:
     """How different the pictures of each pair (P, 2) are, (P,); infinite for surely others."""
     found = np.full(len(pairs), np.inf, np.float32)
+    fine = np.zeros(len(pairs), np.float32)  # the more of either
+    for pictures, column in ((left, pairs[:, 0]), (right, pairs[:, 1])):
+        used, number = np.unique(column, return_inverse=True)  # each is in many pairs
+        np.maximum(fine, fine_levels(pictures[used])[number], out=fine)
     for start in range(0, len(pairs), 4 * _BLOCK):  # most pairs go no further than this
         rows = np.arange(start, min(start + 4 * _BLOCK, len(pairs)))
         one, other = left[pairs[rows, 0]], right[pairs[rows, 1]]
-        most = np.maximum(fine_levels(one), fine_levels(other))
-        plain = most < _PLAIN
-        found[rows] = _by_levels(one, other, most)
+        faint = np.flatnonzero(fine[rows] <= _FAINT)
+        found[rows[faint]] = _by_levels(one[faint], other[faint], fine[rows[faint]])
         score, mirrored, places = _begun(grey(one), grey(other), cropped)
         least = _ALIKE if cropped else _WHOLE_SAME
-        near = np.flatnonzero((score[:, 0] > least) & ~plain)
+        near = np.flatnonzero((score[:, 0] > least) & (fine[rows] >= _PLAIN))
         for part in np.split(near, range(_BLOCK, len(near), _BLOCK)):
             if len(part):
                 place = places[part], mirrored[part]
@@ -349,11 +352,11 @@ def differences(
 
 
 def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats) -> Floats:
-    """How different pictures (P, 32, 32, C) are, unmoved, in grey levels; infinite beyond `SAME`.
+    """How different plain pictures and faint prints (P, 32, 32, C) are, in grey levels, (P,).
 
-    (P,). Shades of plain pictures that differ by a little more say nothing about other pairs. What
-    ``fine`` structure (P,) a faint print has must agree too, in so far as noise lets it; where it
-    is more than that, levels do not decide.
+    They are not moved. Infinite beyond `SAME`: shades of plain pictures that differ by a bit more
+    say nothing about other pairs. What ``fine`` structure (P,) a print has must agree too, as far
+    as noise lets it.
     """
     ours, best = one.astype(np.float32), np.full(len(one), np.inf, np.float32)
     for laid in (other, other[:, :, ::-1]):
@@ -366,12 +369,10 @@ def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats) -
         apart = np.sqrt(np.maximum(whole, np.where(fine < _PLAIN, in_pixel, in_field)))
         apart = np.maximum(apart, np.abs(shade).max(axis=(1, 2, 3)) / _SHADE)
         apart[apart > SAME] = np.inf
-        apart[fine > _FAINT] = np.inf
         near = np.flatnonzero(np.isfinite(apart) & (fine >= _PLAIN))
-        prints = [_fine(part[near].astype(np.float32)) for part in (ours, laid)]
-        apart[near[agreement(prints[0], prints[1], np.ones_like(prints[0][..., :1])) < _PRINT]] = (
-            np.inf
-        )
+        mine, print_of_other = (_fine(part[near].astype(np.float32)) for part in (ours, laid))
+        agree = agreement(mine, print_of_other, np.ones_like(mine[..., :1]))
+        apart[near[agree < _PRINT]] = np.inf
         np.minimum(best, apart, out=best)
     return best
 

@@ -33,7 +33,12 @@ from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import ExploreRun, read_explored
 from vicinal.representations.embed import embed_parts
 from vicinal.representations.neighbours import Neighbours, nearest
-from vicinal.representations.representations import EXPLORED, Representations, concatenated
+from vicinal.representations.representations import (
+    EXPLORED,
+    Representations,
+    concatenated,
+    encoder_of,
+)
 from vicinal.runs.kinds import instead_of
 from vicinal.runs.pictures import Pixels, add_pictures
 from vicinal.runs.run_folder import RunFolder, hold_run, say_seconds
@@ -87,8 +92,7 @@ def read_finished(run: Path) -> FinishedRun:
         raise InputError(
             f"{run}: {len(embeddings):,} embeddings and {len(files):,} points; explore anew"
         )
-    own = run / "encoder.safetensors"
-    encoder = own if own.is_file() else Path(embeddings.origin.get("encoder", own))
+    encoder = encoder_of(run, embeddings)
     if not encoder.is_file():
         raise InputError(f"{run}: its encoder, {encoder}, is gone; explore its pictures anew")
     if fingerprint(encoder) != embeddings.origin.get("encoder_sha256"):

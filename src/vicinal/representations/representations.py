@@ -272,6 +272,12 @@ def is_explored(path: Path) -> bool:
     return (path / "run.json").is_file() and (path / EXPLORED).is_file()
 
 
+def encoder_of(run: Path, embeddings: Representations) -> Path:
+    """The encoder's file of a run of `vicinal explore`: its own, else the one that it was given."""
+    own = run / "encoder.safetensors"
+    return own if own.is_file() else Path(embeddings.origin.get("encoder", own))
+
+
 def embedding_files(path: Path) -> list[Path]:
     """The parquet files of a set: the file, those in the folder by name, or an explore run's."""
     if is_explored(path):
