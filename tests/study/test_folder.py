@@ -31,6 +31,14 @@ def test_a_folder_with_a_run_is_never_overwritten(tmp_path: Path) -> None:
     assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
+def test_going_on_where_no_run_is_says_that_one_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for expected in (f"{tmp_path / 'run'}: no run there to go on with; a new one begins\n", ""):
+        open_run(tmp_path / "run", IDENTITY, Recipe(), resume=True)
+        assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_of_another_command_is_named(resume: bool, tmp_path: Path) -> None:
     open_run(tmp_path / "run", IDENTITY | {"verb": "train"}, Recipe(), resume=False)

@@ -125,6 +125,8 @@ def _opened(
     if (path / "run.json").is_file():
         _check_held(run, identity, resume=resume)
     else:
+        if resume:
+            say(f"{path}: no run there to go on with; a new one begins")
         write_json(path / "run.json", identity)  # first: it is what makes the folder a run's
     if recipe is not None and not (path / "recipe.toml").is_file():
         with replacing(path / "recipe.toml") as partial:
