@@ -75,6 +75,51 @@ def test_the_second_block_is_that_of_the_patches() -> None:
     )
 
 
+def test_coarse_patches_are_those_of_the_picture_at_half_its_size() -> None:
+    pixels, recipe = pictures(40), override(RECIPE, ["encoder.coarse_patches=true"])
+    encoder, _, made = joined(pixels, recipe)
+    assert isinstance(encoder, WithPatches)
+    assert encoder.coarse is not None
+    halved = pixels.reshape(40, 16, 2, 16, 2, 3).astype(np.float64).mean((2, 4))
+    raw = []
+    for filters, seen, weight in ((encoder.filters, pixels, 1), (encoder.coarse, halved, 0.7)):
+        both = (torch.from_numpy(side / 255).float() for side in (seen, seen[:, :, ::-1].copy()))
+        with torch.no_grad():
+            found = sum(filters(one.movedim(3, 1)) for one in both) / 2
+        raw.append(weight * np.sqrt(found.numpy()))
+    block = np.concatenate(raw, axis=1)
+    with torch.no_grad():
+        found = encoder(normalise(torch.from_numpy(pixels), made.mean, made.std)).numpy()[:, KEPT:]
+    pca = PCA(39).fit(block)
+    expected = pca.transform(block) / pca.explained_variance_**0.25
+    expected /= np.sqrt(np.square(expected).sum(axis=1).mean())
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-3)
+    # filters are whitened patches of the halved pictures, drawn after those of the whole
+    rng = np.random.RandomState(recipe.seed)
+    rng.permutation(40)
+    fit_patches(pixels, 6, rng)
+    whole = halved.round().astype(np.uint8)
+    expected = fit_patches(whole, 6, rng, 6)
+    torch.testing.assert_close(encoder.coarse.filters, expected.filters)
+
+
+@pytest.mark.parametrize(("side", "coarse"), [(32, True), (8, True), (6, False)])
+def test_a_file_has_coarse_patches_where_the_picture_is_large_enough(
+    side: int, coarse: bool, tmp_path: Path
+) -> None:
+    recipe = override(RECIPE, ["encoder.coarse_patches=true", "encoder.backbone=small"])
+    pixels = np.random.default_rng(0).integers(0, 256, (20, side, side, 3), np.uint8)
+    encoder, _, made = joined(pixels, recipe)
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(encoder, file, recipe=recipe.encoder, preparation=made)
+    loaded, _ = load_encoder(file)
+    assert isinstance(loaded, WithPatches)
+    assert (loaded.coarse is not None) == coarse
+    images = torch.rand(3, 3, side, side)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), encoder(images))
+
+
 def test_mirror_images_count_as_one_where_views_flip_alone() -> None:
     pixels, turned = pictures(10), override(RECIPE, ["views.flip=0"])
     for recipe, same in ((RECIPE, True), (turned, False)):

@@ -17,6 +17,7 @@ _THRESHOLD = 0.25  # taken from a response before it is rectified
 _AT_ONCE = 32  # pictures; the responses of more leave the cache
 LEAST_SIDE = 4
 """Pixels a side below which a picture has no quarters of patches."""
+_COARSE = 0.7  # what features of the picture at half its size count beside those of all of it
 
 
 class PatchFilters(nn.Module):
@@ -56,7 +57,8 @@ class WithPatches(nn.Module):
     """A trained network's numbers beside patch features: images (B, C, S, S) to (B, 2·k) float32.
 
     Of the patch features the square roots count, which lets no strong response outweigh many
-    others. Of each block (numbers − centre) · axes is left, k numbers. Over the pictures that the
+    others. With ``coarse`` filters there are features of the picture at half its size too, times
+    0.7. Of each block (numbers − centre) · axes is left, k numbers. Over the pictures that the
     axes come from, the mean square length of the patches' block is twice the network's. How far a
     picture lies from the centre tells odd ones (by L2); neighbours are found by cosine. What does
     not differ from the centre is 0.
@@ -78,13 +80,15 @@ class WithPatches(nn.Module):
         dimension: int,
         *,
         mirrored: bool,
+        coarse: PatchFilters | None = None,
         unit_blocks: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.filters, self.mirrored = network, filters, mirrored
-        self.unit_blocks = unit_blocks
+        self.network, self.filters, self.coarse = network, filters, coarse
+        self.mirrored, self.unit_blocks = mirrored, unit_blocks
         self.shrink, self.dimension = size // seen_side(size), dimension
-        count, channels = filters.filters.shape[:2]
+        channels = filters.filters.shape[1]
+        count = sum(len(some.offsets) for some in (filters, coarse) if some is not None)
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
         self.register_buffer("centres", torch.zeros(dimension + 8 * count))
@@ -112,10 +116,16 @@ class WithPatches(nn.Module):
     def _patches(self, both: list[Tensor]) -> Tensor:
         pictures = [image.float() * self.std + self.mean for image in both]
         small = [functional.avg_pool2d(picture, self.shrink) for picture in pictures]
-        return torch.stack([self.filters(picture) for picture in small]).mean(0).sqrt()
+        fine = torch.stack([self.filters(picture) for picture in small]).mean(0).sqrt()
+        if self.coarse is None:
+            return fine
+        halves = [self.coarse(functional.avg_pool2d(picture, 2)) for picture in small]
+        return torch.cat([fine, _COARSE * torch.stack(halves).mean(0).sqrt()], 1)
 
 
-def fit_patches(pixels: NDArray[np.uint8], count: int, rng: np.random.RandomState) -> PatchFilters:
+def fit_patches(
+    pixels: NDArray[np.uint8], count: int, rng: np.random.RandomState, side: int | None = None
+) -> PatchFilters:
     """Filters from random patches of the pictures, each contrast-normalised and ZCA-whitened.
 
     Coates, Ng, Lee, An Analysis of Single-Layer Networks in Unsupervised Feature Learning,
@@ -123,19 +133,20 @@ def fit_patches(pixels: NDArray[np.uint8], count: int, rng: np.random.RandomStat
     quarters; Coates, Ng, The Importance of Encoding Versus Training, ICML 2011, for random
     patches as filters and rectified responses of both signs; Thiry et al., The Unreasonable
     Effectiveness of Patches in Deep Convolutional Kernels Methods, ICLR 2021, who show how far
-    whitened patches alone go. A patch's side is 6/32 of the picture's, 3 pixels at least.
+    whitened patches alone go. A patch's side is 6/32 of the picture's, 3 pixels at least, where
+    none is given.
 
     Shapes: pixels (N, S, S, C) uint8.
     """
-    patches = _normalised(_drawn(pixels, patch_side(pixels.shape[1]), rng))
+    side = side or patch_side(pixels.shape[1])
+    patches = _normalised(_drawn(pixels, side, rng))
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True))
     whitening = (vectors / np.sqrt(np.maximum(values, 0) + _WHITENING)) @ vectors.T
     chosen = (patches[rng.randint(len(patches), size=count)] - mean) @ whitening
     lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
     filters = chosen / np.maximum(lengths, 1e-12) @ whitening
-    side, channels = patch_side(pixels.shape[1]), pixels.shape[3]
-    shaped = torch.from_numpy(filters.reshape(count, channels, side, side))
+    shaped = torch.from_numpy(filters.reshape(count, pixels.shape[3], side, side))
     return PatchFilters(shaped, torch.from_numpy(filters @ mean))
 
 

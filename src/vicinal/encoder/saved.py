@@ -65,9 +65,11 @@ def save_encoder(
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
-        public = public.model_copy(update={"mirrored": encoder.mirrored})
+        there = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
+        public = public.model_copy(update=there)
         preparation = replace(preparation, neighbours="L2" if encoder.unit_blocks else "cosine")
     parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
+    parts["coarse_patches"] = joined and public.coarse_patches
     absent = {name for name, there in parts.items() if not there}
     metadata = {
         "encoder": public.model_dump_json(exclude=absent),
@@ -129,13 +131,14 @@ def _built(recipe: Encoder, preparation: Preparation) -> nn.Module:
         return network
     side = patch_side(seen_side(size))
     filters = torch.zeros(recipe.patches, channels, side, side)
-    patches = PatchFilters(filters, torch.zeros(len(filters)))
+    fine, coarse = (PatchFilters(filters, torch.zeros(len(filters))) for _ in range(2))
     return WithPatches(
         network,
-        patches,
+        fine,
         size,
         recipe.dimension,
         mirrored=recipe.mirrored,
+        coarse=coarse if recipe.coarse_patches else None,
         unit_blocks=preparation.neighbours == "L2",
     )
 

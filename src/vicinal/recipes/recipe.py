@@ -95,6 +95,8 @@ class Encoder(Section):
     patches: Annotated[int, Field(ge=0)] = 0
     """Filters, whitened patches of the images, whose responses join the trained network's numbers
     when the training has ended; 0 for none. The representation has 2 · 256 dimensions then."""
+    coarse_patches: bool = False
+    """Whether as many patches of the images at half their size join too."""
     mirrored: bool = True
     """Whether, where patches join, an image counts as its mirror image does: their mean is taken,
     if views flip."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal import cores, distributed
-from vicinal.encoder.patches import WithPatches, fit_patches, seen_side
+from vicinal.encoder.patches import WithPatches, fit_patches, patch_side, seen_side
 from vicinal.encoder.pretrained import open_start, preparation_for
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.images.decoding import Span
@@ -224,10 +224,19 @@ def _beside(
 ) -> WithPatches:
     """The network and filters from the pictures, whose axes are still to be found."""
     device = next(network.parameters()).device
-    filters = fit_patches(_small(pictures), recipe.encoder.patches, rng)
-    mirrored = recipe.encoder.mirrored and recipe.views.flip > 0
-    width = recipe.encoder.dimension
-    both = WithPatches(network, filters, preparation.size, width, mirrored=mirrored).eval()
+    made, seen = recipe.encoder, seen_side(pictures.shape[1])
+    small, side = _shrunk(pictures, pictures.shape[1] // seen), patch_side(seen)
+    filters, coarse = fit_patches(small, made.patches, rng), None
+    if made.coarse_patches and seen // 2 > side:  # else responses have no quarters
+        coarse = fit_patches(_shrunk(torch.from_numpy(small), 2), made.patches, rng, side)
+    both = WithPatches(
+        network,
+        filters,
+        preparation.size,
+        made.dimension,
+        mirrored=made.mirrored and recipe.views.flip > 0,
+        coarse=coarse,
+    ).eval()
     both.mean[:, 0, 0], both.std[:, 0, 0] = torch.tensor([preparation.mean, preparation.std])
     return both.to(device)
 
@@ -245,14 +254,13 @@ def _prepared(pictures: Tensor, network: nn.Module, preparation: Preparation) ->
     )
 
 
-def _small(pictures: Tensor) -> NDArray[np.uint8]:
-    """Pictures (N, S, S, C) uint8 as patches see them."""
-    shrink = pictures.shape[1] // seen_side(pictures.shape[1])
+def _shrunk(pictures: Tensor, by: int) -> NDArray[np.uint8]:
+    """Pictures (N, S, S, C) uint8 at S // ``by`` pixels a side, each the mean of a square."""
     parts = [
-        functional.avg_pool2d(part.movedim(3, 1).float(), shrink).round_().byte().movedim(1, 3)
+        functional.avg_pool2d(part.movedim(3, 1).float(), by).round_().byte().movedim(1, 3)
         for part in torch.split(pictures, _AT_ONCE)
     ]
-    found: NDArray[np.uint8] = torch.cat(parts).numpy()
+    found: NDArray[np.uint8] = torch.cat(parts).contiguous().numpy()
     return found
 
 
