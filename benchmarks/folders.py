@@ -3,8 +3,9 @@
 python benchmarks/folders.py [--limit 5000] [--folders clipart,icons] [--encoders pixels,ours:2]
     [--recipe photos] [--cache FOLDER]
 
-Encoders: pixels, untrained, patches, pretrained, ours:E (E epochs) and ours:Mmin (what
-`vicinal explore --minutes M` trains). What is made is kept in the cache, so that a further
+Encoders: pixels, untrained, patches, pretrained (seen at 128 pixels; pretrained:224 at its own),
+ours:E (E epochs), ours:Mmin (what `vicinal explore --minutes M` trains) and started:Mmin (the
+same with `--start pretrained`). What is made is kept in the cache, so that a further
 encoder or folder costs only itself.
 """
 
@@ -89,15 +90,15 @@ def pictures(name: str, limit: int, cache: Path) -> Pictures:
 def fitted(encoder: str, of: Pictures, recipe: str, cache: Path) -> Embed:
     """What turns pictures into representations, learned from the folder if it learns at all."""
     kind, _, how_long = encoder.partition(":")
-    if kind == "ours" and how_long.endswith("min"):
-        return _explored(of, recipe, float(how_long.removesuffix("min")), cache)
+    if how_long.endswith("min"):
+        return _explored(of, recipe, kind, float(how_long.removesuffix("min")), cache)
     if kind == "ours":
         return _trained(of, recipe, int(how_long), cache)
     return {
         "pixels": lambda: lambda pixels: _flat(_square(pixels, 32)),
         "patches": lambda: PatchFeatures().fit(of.train).transform,
         "untrained": lambda: _untrained(of, recipe),
-        "pretrained": _pretrained,
+        "pretrained": lambda: _pretrained(int(how_long or SIDE)),
     }[kind]()
 
 
@@ -129,14 +130,14 @@ def _untrained(of: Pictures, recipe: str) -> Embed:
     return _by(network, Preparation(size, channels, mean, std))
 
 
-def _pretrained() -> Embed:
-    """The network of the extra ``pretrained``, at 128 pixels: 224 take three times as long."""
+def _pretrained(size: int) -> Embed:
+    """The network of the extra ``pretrained``; 224 pixels take three times as long as 128."""
     try:
         start = open_start(PRETRAINED)
     except InputError as error:
         raise MissingError(str(error)) from None
     network = start.network().to(memory_format=torch.channels_last)
-    return _by(network, replace(start.preparation, size=SIDE))
+    return _by(network, replace(start.preparation, size=size))
 
 
 def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
@@ -147,11 +148,14 @@ def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
     return _by(*load_encoder(kept))
 
 
-def _explored(of: Pictures, recipe: str, minutes: float, cache: Path) -> Embed:
-    run = cache / "runs" / f"{of.name}-{recipe}-{minutes:g}"
+def _explored(of: Pictures, recipe: str, kind: str, minutes: float, cache: Path) -> Embed:
+    run = cache / "runs" / f"{of.name}-{recipe}-{kind}-{minutes:g}"
     # Unnamed, the recipe is what a user gets, its views fitted to the pictures.
     named = None if recipe == recipe_for(str(of.where)) else recipe
-    explore(Request(str(of.where), recipe=named, minutes=minutes, run=run, resume=run.is_dir()))
+    asked = Request(str(of.where), recipe=named, minutes=minutes, run=run, resume=run.is_dir())
+    if kind == "started":
+        asked = replace(asked, recipe=None, settings=(f"encoder.start={PRETRAINED}",))
+    explore(asked)
     return _by(*load_encoder(run / "encoder.safetensors"))
 
 
@@ -159,7 +163,7 @@ def representations(
     encoder: str, of: Pictures, recipe: str, cache: Path
 ) -> tuple[Array, Array, float]:
     """Of train and test, and the processor's seconds that they took, from the cache or made."""
-    made_by = f"{encoder}-{recipe}" if encoder.startswith(("ours", "untrained")) else encoder
+    made_by = f"{encoder}-{recipe}" if encoder.startswith(("ours", "started", "untrained")) else encoder
     kept = cache / "representations" / f"{of.name}-{made_by}.npz"
     if not kept.is_file():
         began = time.process_time()

@@ -94,7 +94,7 @@ def test_training_goes_on_and_the_page_says_what_was_kept(
     assert json.dumps("own_view") in (found.run / "explore.html").read_text("utf-8")
     network, preparation = load_encoder(found.run / "encoder.safetensors")
     assert preparation.size == 160
-    assert network(torch.rand(1, 3, 160, 160)).shape == (1, 256)
+    assert network(torch.rand(1, 3, 160, 160)).shape == (1, 512)  # with patches beside it
 
 
 def test_a_folder_of_that_name_is_what_is_meant(

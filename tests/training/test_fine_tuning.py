@@ -12,15 +12,17 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 from vicinal import ImageSet
+from vicinal.encoder.patches import WithPatches
 from vicinal.encoder.pretrained import initial_encoder, open_start, preparation_for, with_start
-from vicinal.encoder.saved import Preparation
+from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.evaluations import own_view
 from vicinal.evaluations.own_view import keep_better, kept_sentence, measured, read_kept
 from vicinal.recipes import override, read_recipe
-from vicinal.recipes.recipe import Recipe
+from vicinal.recipes.recipe import KEPT, Recipe
 from vicinal.training import train_encoder as train_module
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
+from vicinal.views import normalise
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
 QUICK = (
@@ -31,6 +33,7 @@ QUICK = (
     "training.batch_size=8",
     "training.precision=float32",
     "training.warmup_epochs=0",
+    "encoder.patches=4",
 )
 
 
@@ -63,7 +66,8 @@ def engine() -> Engine:
 
 def learned(recipe: Recipe, images: ImageSet, folder: Path, engine: Engine) -> torch.nn.Module:
     folder.mkdir()
-    return train_encoder(data_of_arrays(recipe, images.pixels), recipe, folder, engine)
+    alone = override(recipe, ["encoder.patches=0"])
+    return train_encoder(data_of_arrays(alone, images.pixels), alone, folder, engine)
 
 
 def moved(recipe: Recipe, network: torch.nn.Module, name: str) -> float:
@@ -82,6 +86,32 @@ def test_it_starts_from_the_weights_and_holds_their_statistics(
     network = learned(free, images, tmp_path / "free", engine)
     assert moved(recipe, network, "conv_stem.weight") > 2 * 6 * rate
     assert moved(recipe, network, "bn1.running_mean") > 0
+
+
+def test_patches_of_the_pictures_stand_beside_the_network_that_counts_double(
+    recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
+) -> None:
+    still = override(recipe, ["training.learning_rate=1e-12"])
+    data = data_of_arrays(still, images.pixels)
+    encoder = train_encoder(data, still, tmp_path, engine)
+    loaded, preparation = load_encoder(tmp_path / "encoder.safetensors")
+    assert isinstance(encoder, WithPatches)
+    assert isinstance(loaded, WithPatches)
+    own = open_start(recipe.encoder.start)
+    # Rows at unit length would not say how far a picture lies from the middle.
+    assert preparation == replace(own.preparation, unit_length=False, neighbours="cosine")
+    seen = normalise(torch.from_numpy(images.pixels), preparation.mean, preparation.std)
+    with torch.no_grad():
+        found, plain = loaded(seen), own.network()(seen)
+        assert torch.equal(found, encoder(seen))
+    length = found[:, :KEPT].square().sum(1).mean(), found[:, KEPT:].square().sum(1).mean()
+    np.testing.assert_allclose(length, (2, 1), rtol=1e-3)
+    # The network sees a picture as it is, and patches see it and its mirror image.
+    centred = (plain - loaded.centres[:256]) @ loaded.axes[:256]
+    torch.testing.assert_close(found[:, :KEPT], centred, rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        apart = (loaded(seen) - loaded(seen.flip(3))).abs()
+    assert apart[:, :KEPT].max() > 1e-2 > 10 * apart[:, KEPT:].max()
 
 
 def test_images_are_prepared_as_the_network_has_it(recipe: Recipe, images: ImageSet) -> None:

@@ -80,12 +80,14 @@ class WithPatches(nn.Module):
         dimension: int,
         *,
         mirrored: bool,
+        network_mirrored: bool = True,
         coarse: PatchFilters | None = None,
         unit_blocks: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.filters, self.coarse = network, filters, coarse
         self.mirrored, self.unit_blocks = mirrored, unit_blocks
+        self.network_mirrored = mirrored and network_mirrored
         self.shrink, self.dimension = size // seen_side(size), dimension
         channels = filters.filters.shape[1]
         count = sum(len(some.offsets) for some in (filters, coarse) if some is not None)
@@ -107,7 +109,8 @@ class WithPatches(nn.Module):
     def blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers (B, F) and (B, 8·n) float32 that are brought to their axes."""
         both = [images, images.flip(3)] if self.mirrored else [images]
-        own = torch.stack([self.network(image).float() for image in both]).mean(0)
+        seen = both if self.network_mirrored else [images]
+        own = torch.stack([self.network(image).float() for image in seen]).mean(0)
         if torch.is_autocast_enabled(images.device.type):  # a patch's variance needs float32
             with torch.autocast(images.device.type, enabled=False):
                 return own, self._patches(both)

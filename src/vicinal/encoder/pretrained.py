@@ -105,7 +105,9 @@ def with_start(recipe: Recipe) -> Recipe:
     """The recipe with the backbone and the dimension of its start, if it has one."""
     if not recipe.encoder.start:
         return recipe
-    return recipe.model_copy(update={"encoder": open_start(recipe.encoder.start).encoder})
+    own = open_start(recipe.encoder.start).encoder
+    taken = {name: getattr(own, name) for name in ("backbone", "dimension")}
+    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=taken)})
 
 
 def form_of(recipe: Recipe) -> tuple[int, str]:

@@ -138,6 +138,7 @@ def _built(recipe: Encoder, preparation: Preparation) -> nn.Module:
         size,
         recipe.dimension,
         mirrored=recipe.mirrored,
+        network_mirrored=not recipe.start,
         coarse=coarse if recipe.coarse_patches else None,
         unit_blocks=preparation.neighbours == "L2",
     )

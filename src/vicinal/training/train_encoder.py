@@ -35,12 +35,13 @@ COMPARED = 500
 """Pictures that a `Choice` compares two networks on, at most."""
 _EMBEDDED = 2 * 2 * COMPARED  # two views of each, by both networks
 _PICTURES = 5_000  # more make no better axes
+_FEWER = 2_000  # for a network of others, which takes ten times as long for a picture
 _AT_ONCE = 64
 _POWER = 0.25
 """The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 # The mean square of the network's block where that of the patches is 1: after few steps it is worth
-# less, and after many as much (docs/recipes.md).
-_NETWORK = 0.5
+# less, and after many as much; a network that went on from weights is worth more (docs/recipes.md).
+_NETWORK, _STARTED = 0.5, 2.0
 _AXES = 1.2
 """How many times as long as the blocks of numbers it takes to find their axes too."""
 
@@ -67,6 +68,8 @@ def data_of_arrays(
         preparation = initial.prepared(span)
     else:
         preparation = preparation_for(train, recipe.encoder, span)
+    if recipe.encoder.patches:  # their own lengths are what tells odd pictures
+        preparation = replace(preparation, unit_length=False)
     pairs = _pairs(recipe, preparation)
     held_out = train[:1] if test is None else test
     return TrainingData(ArrayBatches(train, pairs), ArrayBatches(held_out, pairs), preparation)
@@ -179,7 +182,7 @@ def add_patches(
     ]
     blocks = [torch.cat(block).cpu() for block in zip(*parts, strict=True)]
     both.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
-    lengths = (_NETWORK, 1.0)
+    lengths = (_STARTED if recipe.encoder.start else _NETWORK, 1.0)
     axes = [_axes(block.numpy(), length) for block, length in zip(blocks, lengths, strict=True)]
     both.axes.copy_(torch.cat(axes))
     return both
@@ -235,6 +238,7 @@ def _beside(
         preparation.size,
         made.dimension,
         mirrored=made.mirrored and recipe.views.flip > 0,
+        network_mirrored=not made.start,
         coarse=coarse,
     ).eval()
     both.mean[:, 0, 0], both.std[:, 0, 0] = torch.tensor([preparation.mean, preparation.std])
@@ -244,7 +248,8 @@ def _beside(
 def _drawn(pixels: NDArray[np.uint8], recipe: Recipe) -> tuple[Tensor, np.random.RandomState]:
     """The pictures (n, S, S, C) uint8 by which axes are found, and what draws their patches."""
     rng = np.random.RandomState(recipe.seed)
-    drawn = np.sort(rng.permutation(len(pixels))[:_PICTURES])
+    most = _FEWER if recipe.encoder.start else _PICTURES
+    drawn = np.sort(rng.permutation(len(pixels))[:most])
     return torch.from_numpy(np.ascontiguousarray(pixels[drawn])), rng
 
 
