@@ -235,9 +235,7 @@ def options(description: str | None, names: Iterable[str]) -> argparse.Namespace
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--limit", type=int, default=5000)
     parser.add_argument("--folders", default=",".join(names))
-    parser.add_argument(
-        "--encoders", default="pixels,untrained,patches,pretrained,ours:2,ours:8min"
-    )
+    parser.add_argument("--encoders", default=ENCODERS)
     parser.add_argument("--recipe", default="photos")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/vicinal-folders")
     return parser.parse_args()

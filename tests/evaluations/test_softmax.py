@@ -110,12 +110,13 @@ def images(count: int, labels: NDArray[np.int64]) -> Representations:
 
 
 @pytest.mark.parametrize(
-    ("holdout", "few", "folds", "turns"), [(0.25, 200, 4, 4), (0.9, 200, 2, 2), (0.25, 10, 4, 1)]
+    ("holdout", "enough", "folds", "turns"),
+    [(0.25, 200, 4, 4), (0.9, 200, 2, 2), (0.25, 12, 4, 1), (0.25, 13, 4, 2), (0.25, 25, 4, 3)],
 )
-def test_every_fold_is_held_out_in_turn_where_one_holds_few(
-    holdout: float, few: int, folds: int, turns: int, monkeypatch: pytest.MonkeyPatch
+def test_folds_are_held_out_in_turn_until_they_held_enough(
+    holdout: float, enough: int, folds: int, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_FEW_HELD_OUT", few)
+    monkeypatch.setattr(probe, "_HELD_OUT", enough)
     labels = np.sort(np.arange(48) % 3)
     told: list[tuple[float, Any, Any, float]] = []
     fit = probe.fit_softmax

@@ -31,7 +31,7 @@ GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 FEW_LABEL_REGULARISATION = 1e-2
 """Fixed, for a handful of labels cannot choose it; on the five-a-class digits its tenth
 and its tenfold differ from it by less than the spread between draws."""
-_FEW_HELD_OUT = 200  # so few images choose poorly, then every fold is held out in turn
+_HELD_OUT = 200  # fewer images choose poorly: folds are held out in turn until it is so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +158,8 @@ def converged_probe(
 
     Minimises mean cross-entropy + ½·w·‖W‖² (biases free) by L-BFGS until no component of the
     preconditioned gradient exceeds 1e-5. ``w`` is the value of ``grid`` that is right most
-    often on a stratified held-out part of ``train`` (on every such part in turn where one
-    holds fewer than 200 images), the strongest on a tie; then all of ``train`` is fitted.
+    often on a stratified held-out part of ``train`` (on further such parts in turn until 200
+    images were held out), the strongest on a tie; then all of ``train`` is fitted.
     Test images choose nothing. Standardising makes it blind to the scale of each dimension.
 
     Args:
@@ -260,7 +260,7 @@ def _choose(
     folds = max(2, round(1 / holdout))
     fold = stratified_folds(targets, folds, seed)
     right = np.zeros(len(penalties), np.int64)
-    for held_out in range(folds if len(targets) < folds * _FEW_HELD_OUT else 1):
+    for held_out in range(min(folds, -(-folds * _HELD_OUT // len(targets)))):
         counted = fold != held_out
         weights = None
         for i, penalty in enumerate(penalties):  # from the strongest, each starting at the last
