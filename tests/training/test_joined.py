@@ -148,8 +148,9 @@ def test_its_file_is_whole_and_a_training_goes_on_from_its_network(tmp_path: Pat
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded(images), encoder(images))
-    start = read_initial_weights(file, RECIPE)
-    assert {name.removeprefix("0.") for name in start.weights} == set(network.state_dict())
+    for recipe in (RECIPE, override(RECIPE, ["encoder.coarse_patches=true"])):
+        start = read_initial_weights(file, recipe)
+        assert {name.removeprefix("0.") for name in start.weights} == set(network.state_dict())
 
 
 def test_a_file_of_an_earlier_version_has_blocks_of_unit_length(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
 
 def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
     """Refuses a recipe whose encoder is another."""
-    for name, value in held.model_dump(exclude={"patches", "mirrored"}).items():
+    beside = {"patches", "coarse_patches", "mirrored"}  # they are found anew
+    for name, value in held.model_dump(exclude=beside).items():
         other = getattr(wanted, name)
         if value != other:
             raise InputError(
