@@ -163,7 +163,8 @@ def representations(
     encoder: str, of: Pictures, recipe: str, cache: Path
 ) -> tuple[Array, Array, float]:
     """Of train and test, and the processor's seconds that they took, from the cache or made."""
-    made_by = f"{encoder}-{recipe}" if encoder.startswith(("ours", "started", "untrained")) else encoder
+    by_recipe = encoder.startswith(("ours", "started", "untrained"))
+    made_by = f"{encoder}-{recipe}" if by_recipe else encoder
     kept = cache / "representations" / f"{of.name}-{made_by}.npz"
     if not kept.is_file():
         began = time.process_time()

@@ -13,6 +13,9 @@ import pytest
 
 import forked
 from vicinal.evaluations.anomalies import anomaly_scores
+from vicinal.explore import run as run_module
+from vicinal.files import write_json
+from vicinal.recipes import override, read_recipe
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.representations.representations import Representations
 
@@ -119,6 +122,25 @@ def test_two_epochs_are_not_called_good(run: tuple[Path, dict[str, Any]]) -> Non
     assert told["summary"].startswith(("No better than ", "Not clearly better than "))
     assert "(--minutes 30)" in told["summary"]
     assert "patch features" in told["figures"][0]["shown"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "start", "advice"),
+    [
+        (None, "", "train longer (--minutes 30) or try --encoder pretrained"),
+        (99, "", "train longer (--minutes 30) or try --encoder pretrained"),
+        (100, "", "all steps of the recipe were taken, so try --start pretrained"),
+        (99, "pretrained", "train longer (--minutes 30) or leave --start out, which"),
+        (100, "pretrained", "all steps of the recipe were taken, so leave --start out, which"),
+    ],
+)
+def test_more_minutes_are_advised_where_they_cut_a_training_short(
+    steps: int | None, start: str, advice: str, tmp_path: Path
+) -> None:
+    if steps is not None:
+        write_json(tmp_path / "minutes.json", {"steps": steps, "most_steps": 100})
+    recipe = override(read_recipe("photos"), [f"encoder.start={start}"])
+    assert run_module._advice(tmp_path, recipe).startswith(advice)
 
 
 def test_an_encoder_that_is_there_trains_nothing(

@@ -186,7 +186,7 @@ def _stages(
     stage_of_columns("map", lambda: map_pictures(compared.array, read_neighbours(run)))
     stage_of_columns("group", lambda: group_pictures(compared, run))
     stage_of_columns("labels", lambda: check_labels(embeddings, run))
-    advice = _ADVICE_TRAINED if recipe is not None else _ADVICE_GIVEN
+    advice = _ADVICE_GIVEN if recipe is None else _advice(run, recipe)
     _stage(
         folder,
         "points",
@@ -208,8 +208,20 @@ def _note_environment(run: Path, recipe: Recipe | None, engine: Engine) -> None:
         write_json(run / "environment.json", environment)
 
 
-_ADVICE_TRAINED = "train longer (--minutes 30) or try --encoder pretrained"
 _ADVICE_GIVEN = "try another --encoder, or leave it out to train one on these pictures"
+
+
+def _advice(run: Path, recipe: Recipe) -> str:
+    """What to do where the trained encoder is no better; minutes help only what they cut short."""
+    spent = run / "minutes.json"
+    record = read_json(spent) if spent.is_file() else None
+    ended = record is not None and record["steps"] >= record["most_steps"]
+    if recipe.encoder.start:
+        other = "leave --start out, which trains one on these pictures alone"
+    else:
+        other = "try --start pretrained" if ended else "try --encoder pretrained"
+    how = "all steps of the recipe were taken, so" if ended else "train longer (--minutes 30) or"
+    return f"{how} {other}"
 
 
 def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[], None]) -> None:
