@@ -36,6 +36,14 @@ def joined(pixels: np.ndarray, recipe: Recipe = RECIPE) -> tuple[nn.Module, nn.M
     return add_patches(network, pixels, recipe, made), network, made
 
 
+def on_axes(block: np.ndarray, length: float) -> np.ndarray:
+    """Products (N, N) of a block on scikit-learn's axes, over the fourth roots of the variances."""
+    pca = PCA(len(block) - 1).fit(block)
+    found = pca.transform(block) / pca.explained_variance_**0.25
+    found *= np.sqrt(length / np.square(found).sum(axis=1).mean())
+    return np.asarray(found @ found.T)
+
+
 @pytest.mark.parametrize("side", [32, 68])
 def test_each_block_is_on_its_axes_and_the_networks_counts_half(side: int) -> None:
     pixels = pictures(40, side)
@@ -48,13 +56,7 @@ def test_each_block_is_on_its_axes_and_the_networks_counts_half(side: int) -> No
     for block, length in zip(np.split(found, 2, axis=1), (0.5, 1), strict=True):
         np.testing.assert_allclose(np.square(block).sum(axis=1).mean(), length, rtol=1e-3)
         assert np.ptp(np.linalg.norm(block, axis=1)) > 0.01  # odd pictures lie farther out
-    # scikit-learn's axes, each number divided by the fourth root of its variance
-    pca = PCA(39).fit(own)
-    expected = pca.transform(own) / pca.explained_variance_**0.25
-    expected /= np.sqrt(2 * np.square(expected).sum(axis=1).mean())
-    np.testing.assert_allclose(
-        found[:, :KEPT] @ found[:, :KEPT].T, expected @ expected.T, atol=2e-3
-    )
+    np.testing.assert_allclose(found[:, :KEPT] @ found[:, :KEPT].T, on_axes(own, 0.5), atol=2e-3)
 
 
 def test_the_second_block_is_that_of_the_patches() -> None:
@@ -65,10 +67,7 @@ def test_the_second_block_is_that_of_the_patches() -> None:
     raw = np.sqrt(sum(patch_features(encoder.filters, one) for one in both) / 2)
     with torch.no_grad():
         found = encoder(normalise(torch.from_numpy(pixels), made.mean, made.std)).numpy()[:, KEPT:]
-    pca = PCA(39).fit(raw)
-    expected = pca.transform(raw) / pca.explained_variance_**0.25
-    expected /= np.sqrt(np.square(expected).sum(axis=1).mean())
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-3)
+    np.testing.assert_allclose(found @ found.T, on_axes(raw, 1), atol=2e-3)
     assert (
         encoder.filters.filters.shape
         == fit_patches(pixels, 6, np.random.RandomState(0)).filters.shape
@@ -87,20 +86,16 @@ def test_coarse_patches_are_those_of_the_picture_at_half_its_size() -> None:
         with torch.no_grad():
             found = sum(filters(one.movedim(3, 1)) for one in both) / 2
         raw.append(weight * np.sqrt(found.numpy()))
-    block = np.concatenate(raw, axis=1)
     with torch.no_grad():
         found = encoder(normalise(torch.from_numpy(pixels), made.mean, made.std)).numpy()[:, KEPT:]
-    pca = PCA(39).fit(block)
-    expected = pca.transform(block) / pca.explained_variance_**0.25
-    expected /= np.sqrt(np.square(expected).sum(axis=1).mean())
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=2e-3)
+    expected = on_axes(np.concatenate(raw, axis=1), 1)
+    np.testing.assert_allclose(found @ found.T, expected, atol=2e-3)
     # filters are whitened patches of the halved pictures, drawn after those of the whole
     rng = np.random.RandomState(recipe.seed)
     rng.permutation(40)
     fit_patches(pixels, 6, rng)
-    whole = halved.round().astype(np.uint8)
-    expected = fit_patches(whole, 6, rng, 6)
-    torch.testing.assert_close(encoder.coarse.filters, expected.filters)
+    drawn = fit_patches(halved.round().astype(np.uint8), 6, rng, 6)
+    torch.testing.assert_close(encoder.coarse.filters, drawn.filters)
 
 
 @pytest.mark.parametrize(("side", "coarse"), [(32, True), (8, True), (6, False)])
