@@ -84,6 +84,8 @@ def hostile(path: Path, **changes: Any) -> Path:
         {"widths": [8, 17]},
         {"widths": [8]},
         {"widths": []},
+        {"patches": 10**19},  # beyond 64 bits
+        {"patches": 4, "coarse_patches": True},
         {"backbone": "os.system"},
         {"size": 10**9},
         {"size": 0},

@@ -141,7 +141,7 @@ def test_which_network_was_kept_is_said() -> None:
         "training on from pretrained was kept: own views found 62.5%, before 50.0%"
     )
     assert kept_sentence(kept | {"after": 0.5, "kept": "before"}) == (
-        "training on from pretrained was not kept, its weights are as they were: own views found "
+        "training on from pretrained was not kept, the network is as it was: own views found "
         "50.0% with it, 50.0% without"
     )
 

@@ -21,7 +21,7 @@ from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import KEPT, Recipe
 from vicinal.training import train_encoder as train_module
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.train_encoder import data_of_arrays, train_encoder
+from vicinal.training.train_encoder import data_of_arrays, kept_encoder, train_encoder
 from vicinal.views import normalise
 
 timm = pytest.importorskip("timm", reason="needs timm, an extra")
@@ -91,7 +91,7 @@ def test_it_starts_from_the_weights_and_holds_their_statistics(
 def test_patches_of_the_pictures_stand_beside_the_network_that_counts_double(
     recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
 ) -> None:
-    still = override(recipe, ["training.learning_rate=1e-12"])
+    still = override(recipe, ["training.learning_rate=1e-12", "training.keep_epochs=[1]"])
     data = data_of_arrays(still, images.pixels)
     encoder = train_encoder(data, still, tmp_path, engine)
     loaded, preparation = load_encoder(tmp_path / "encoder.safetensors")
@@ -100,6 +100,7 @@ def test_patches_of_the_pictures_stand_beside_the_network_that_counts_double(
     own = open_start(recipe.encoder.start)
     # Rows at unit length would not say how far a picture lies from the middle.
     assert preparation == replace(own.preparation, unit_length=False, neighbours="cosine")
+    assert load_encoder(kept_encoder(tmp_path, 1))[1] == own.preparation  # of the network alone
     seen = normalise(torch.from_numpy(images.pixels), preparation.mean, preparation.std)
     with torch.no_grad():
         found, plain = loaded(seen), own.network()(seen)

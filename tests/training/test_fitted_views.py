@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from vicinal.encoder.saved import load_encoder
+from vicinal.errors import InputError
+from vicinal.files import read_json, write_json
 from vicinal.recipes import read_recipe
 from vicinal.recipes.differences import ignored
 from vicinal.study.train import train
@@ -49,6 +51,23 @@ def test_a_difference_that_can_be_told_counts_unless_somebody_says_otherwise(
     if not asked:  # goes on with the same views
         again = train(str(left_bright), settings=settings, run=told.run, device="cpu", resume=True)
         assert again.encoder == told.encoder
+
+
+def test_going_on_takes_the_recipe_of_the_run_and_of_an_earlier_version(
+    left_bright: Path, tmp_path: Path
+) -> None:
+    begun = train(str(left_bright), recipe="photos", settings=QUICK, run=tmp_path, device="cpu")
+    whole = begun.encoder.read_bytes()
+    held = read_json(tmp_path / "run.json")
+    del held["recipe"]["encoder"]["coarse_patches"]  # it knew no such field, and fitted no views
+    write_json(tmp_path / "run.json", held)
+    for name in ("stages.json", "encoder.safetensors", "checkpoint.pt"):
+        (tmp_path / name).unlink()
+    again = train(str(left_bright), run=tmp_path, device="cpu", resume=True)
+    assert again.encoder.read_bytes() == whole
+    assert "flip" in ignored(read_recipe(str(tmp_path / "recipe.toml")).views)
+    with pytest.raises(InputError, match=r"training.epochs = 1, not 2"):
+        train(str(left_bright), settings=["training.epochs=2"], run=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ class WithPatches(nn.Module):
 
     Of the patch features the square roots count, which lets no strong response outweigh many
     others. With ``coarse`` filters there are features of the picture at half its size too, times
-    0.7. Of each block (numbers − centre) · axes is left, k numbers. Over the pictures that the
-    axes come from, the mean square length of the patches' block is twice the network's. How far a
-    picture lies from the centre tells odd ones (by L2); neighbours are found by cosine. What does
-    not differ from the centre is 0.
+    0.7. Numbers and features are means over the picture and its mirror image where ``mirrored``,
+    the network's only where ``network_mirrored`` too. Of each block (numbers − centre) · axes is
+    left, k numbers. How far a picture lies from the centre tells odd ones (by L2); neighbours are
+    found by cosine. What does not differ from the centre is 0.
 
     An encoder of an earlier version has ``unit_blocks``: each block at unit length, of length √2
     together.
@@ -107,7 +107,7 @@ class WithPatches(nn.Module):
         return torch.cat([functional.normalize(p) for p in parts] if self.unit_blocks else parts, 1)
 
     def blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers (B, F) and (B, 8·n) float32 that are brought to their axes."""
+        """The numbers (B, F) and (B, 8·n) float32, n filters, that are brought to their axes."""
         both = [images, images.flip(3)] if self.mirrored else [images]
         seen = both if self.network_mirrored else [images]
         own = torch.stack([self.network(image).float() for image in seen]).mean(0)

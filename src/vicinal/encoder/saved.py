@@ -61,13 +61,13 @@ def save_encoder(
     encoder: nn.Module, path: str | Path, *, recipe: Encoder, preparation: Preparation
 ) -> None:
     """Writes weights with the recipe section and the preparation as metadata."""
+    preparation = prepared_for(encoder, preparation)
     # Whose weights they were, not where somebody's file lies; files without a start say nothing.
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
         there = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
         public = public.model_copy(update=there)
-        preparation = replace(preparation, neighbours="L2" if encoder.unit_blocks else "cosine")
     parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
     parts["coarse_patches"] = joined and public.coarse_patches
     absent = {name for name, there in parts.items() if not there}
@@ -78,6 +78,17 @@ def save_encoder(
     weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     with replacing(Path(path)) as partial:
         partial.write_bytes(_ordered(save(weights, metadata=metadata)))
+
+
+def prepared_for(encoder: nn.Module, preparation: Preparation) -> Preparation:
+    """The preparation with what becomes of the encoder's rows where patches stand beside it.
+
+    How far such a row lies from the middle tells odd pictures, so it keeps its length.
+    """
+    if not isinstance(encoder, WithPatches):
+        return preparation
+    by = "L2" if encoder.unit_blocks else "cosine"
+    return replace(preparation, neighbours=by, unit_length=False)
 
 
 def _said(preparation: Preparation) -> dict[str, Any]:
@@ -110,7 +121,7 @@ def load_encoder(path: str | Path) -> tuple[nn.Module, Preparation]:
         weights = load_file(path)
         with torch.device("meta"):  # what a stranger's file claims must not fill the memory
             claimed = _built(recipe, preparation).state_dict()
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError) as error:  # TypeError: a size beyond 64 bits
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not an encoder that Vicinal wrote ({reason})") from error
     if {name: w.shape for name, w in claimed.items()} != {n: w.shape for n, w in weights.items()}:

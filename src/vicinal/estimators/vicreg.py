@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from vicinal.encoder.pretrained import form_of, with_start
-from vicinal.encoder.saved import load_encoder, save_encoder
+from vicinal.encoder.saved import load_encoder, prepared_for, save_encoder
 from vicinal.errors import InputError, StorageError
 from vicinal.files import read_rows
 from vicinal.images.arrays import checked_pixels, refuse_ones
@@ -128,7 +128,7 @@ class VICReg(
             encoder = self._trained(data, recipe, Path(folder), engine)
             losses = _losses(Path(folder) / "losses.csv")
         self.encoder_: nn.Module = encoder.cpu()
-        self.preparation_ = data.preparation
+        self.preparation_ = prepared_for(self.encoder_, data.preparation)
         self.recipe_ = recipe
         self.losses_ = losses
         return self

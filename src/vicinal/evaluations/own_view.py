@@ -222,7 +222,7 @@ def kept_sentence(kept: dict[str, Any]) -> str:
             f"training on from {kept['start']} was kept: own views found {after}, before {before}"
         )
     return (
-        f"training on from {kept['start']} was not kept, its weights are as they were: own views "
+        f"training on from {kept['start']} was not kept, the network is as it was: own views "
         f"found {after} with it, {before} without"
     )
 

@@ -11,12 +11,11 @@ from typing import Any
 from vicinal.encoder.pretrained import encoder_file, form_of
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
-from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, Part, load_parts
 from vicinal.images.decoding import Decoding
 from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
-from vicinal.runs.run_folder import resolve_recipe
+from vicinal.runs.run_folder import held_recipe, resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
 from vicinal.training.differences import left_open
 from vicinal.training.log import check_log
@@ -145,11 +144,8 @@ def recipe_of(request: Request, data: str, path: Path) -> Recipe | None:
     """What to train by: the recipe of a run to go on with, else the one asked for."""
     if request.encoder is not None or request.onto is not None:
         return None
-    if request.resume and (path / "run.json").is_file():
-        recipe = read_json(path / "run.json").get("recipe")
-        if recipe is not None:
-            return Recipe.model_validate(recipe)
-    return resolve_recipe(data, request.recipe, request.settings, request.ignore)
+    held = held_recipe(path) if request.resume else None
+    return held or resolve_recipe(data, request.recipe, request.settings, request.ignore)
 
 
 def load_pictures(

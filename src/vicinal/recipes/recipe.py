@@ -96,10 +96,11 @@ class Encoder(Section):
     """Filters, whitened patches of the images, whose responses join the trained network's numbers
     when the training has ended; 0 for none. The representation has 2 · 256 dimensions then."""
     coarse_patches: bool = False
-    """Whether as many patches of the images at half their size join too."""
+    """Whether as many filters for the images at half their size join too, where patches join and
+    that size is large enough for quarters."""
     mirrored: bool = True
     """Whether, where patches join, an image counts as its mirror image does: their mean is taken,
-    if views flip."""
+    if views flip; of a network with a start, which takes long, the image alone counts."""
     start: Annotated[str, AfterValidator(_start)] = ""
     """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
     backbone and the dimension then."""

@@ -198,6 +198,12 @@ def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def held_recipe(path: Path) -> Recipe | None:
+    """The recipe of the run in a folder, fitted to its pictures; None where there is none."""
+    held = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+    return Recipe.model_validate(held["recipe"]) if held.get("recipe") else None
+
+
 def recipe_for(data: str) -> str:
     """The shipped recipe that fits a source: folders hold photographs, parquet small pictures."""
     if data == "digits":

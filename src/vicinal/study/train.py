@@ -20,12 +20,14 @@ from vicinal.images.image_set import Splits
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.progress import say
+from vicinal.recipes import override
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
     default_folder,
     describe_environment,
+    held_recipe,
     open_run,
     resolve_recipe,
 )
@@ -118,12 +120,17 @@ def train(
     chosen = resolve_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
-    initial = distributed.from_first(lambda: _initial(start, chosen))
-    reading["fits"] = left_open(recipe, settings, ignore) if start is None else ()
-    source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
-    chosen = source.recipe
     folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
     path = distributed.from_first(lambda: run or folder_of())
+    held = None
+    if resume and recipe is None and start is None and ignore is None:
+        held = distributed.from_first(lambda: held_recipe(path))
+        chosen = chosen if held is None else override(held, settings)
+    initial = distributed.from_first(lambda: _initial(start, chosen))
+    new = start is None and held is None
+    reading["fits"] = left_open(recipe, settings, ignore) if new else ()
+    source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
+    chosen = source.recipe
     asked = {"minutes": minutes, "start": initial and initial.fingerprint}
     identity = {"verb": "train", "data": named(data), "limit": limit} | asked | source.fingerprints
     with cores.shared(), open_run(path, identity, chosen, resume=resume) as folder:

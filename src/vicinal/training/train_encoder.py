@@ -40,7 +40,8 @@ _AT_ONCE = 64
 _POWER = 0.25
 """The power of the axes' variances: 0 leaves a block as it is, 0.5 whitens it (docs/recipes.md)."""
 # The mean square of the network's block where that of the patches is 1: after few steps it is worth
-# less, and after many as much; a network that went on from weights is worth more (docs/recipes.md).
+# less, and after many as much; a network of others is worth more, trained on or not
+# (docs/recipes.md).
 _NETWORK, _STARTED = 0.5, 2.0
 _AXES = 1.2
 """How many times as long as the blocks of numbers it takes to find their axes too."""
@@ -68,8 +69,6 @@ def data_of_arrays(
         preparation = initial.prepared(span)
     else:
         preparation = preparation_for(train, recipe.encoder, span)
-    if recipe.encoder.patches:  # their own lengths are what tells odd pictures
-        preparation = replace(preparation, unit_length=False)
     pairs = _pairs(recipe, preparation)
     held_out = train[:1] if test is None else test
     return TrainingData(ArrayBatches(train, pairs), ArrayBatches(held_out, pairs), preparation)
