@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -120,15 +119,10 @@ def train(
     chosen = resolve_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
-    folder_of = partial(default_folder, data, chosen.name, resume=resume, prefix="train-")
-    path = distributed.from_first(lambda: run or folder_of())
-    held = None
-    if resume and recipe is None and start is None and ignore is None:
-        held = distributed.from_first(lambda: held_recipe(path))
-        chosen = chosen if held is None else override(held, settings)
+    path, held = _run_to_take(data, chosen, run, resume, named=(recipe, start, ignore))
+    chosen = override(held, settings) if held else chosen
     initial = distributed.from_first(lambda: _initial(start, chosen))
-    new = start is None and held is None
-    reading["fits"] = left_open(recipe, settings, ignore) if new else ()
+    reading["fits"] = () if start or held else left_open(recipe, settings, ignore)
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
     chosen = source.recipe
     asked = {"minutes": minutes, "start": initial and initial.fingerprint}
@@ -234,6 +228,19 @@ def _used(source: _Source, folder: RunFolder) -> int:
     streamed = isinstance(source.data.train, StreamBatches)
     bad = read_skipped(folder / "skipped.csv") if streamed else ()
     return len(source.data.train) - len(bad)
+
+
+def _run_to_take(
+    data: str, recipe: Recipe, run: Path | None, resume: bool, *, named: tuple[object, ...]
+) -> tuple[Path, Recipe | None]:
+    """The run's folder, and its recipe where it goes on and nothing that was named says another."""
+
+    def found() -> tuple[Path, Recipe | None]:
+        path = run or default_folder(data, recipe.name, resume=resume, prefix="train-")
+        goes_on = resume and all(one is None for one in named)
+        return path, held_recipe(path) if goes_on else None
+
+    return distributed.from_first(found)
 
 
 def _recipe_of(start: Path | None) -> str | None:
