@@ -341,6 +341,7 @@ OTHERWISE_READ = {
     "Training.trust_clip",
     "Training.buffer",  # of a stream: tests/training/test_stream.py
     "Encoder.mirrored",  # of the join with patch features: tests/training/test_joined.py
+    "Encoder.coarse_patches",
     "Views.solarise_threshold",  # where views are solarised: tests/views/test_colour.py
 }
 
