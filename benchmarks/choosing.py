@@ -181,7 +181,7 @@ the best one, on average.
 The best is *{best}*; the worst, *{worst}*, has τ = {worst_tau}. The health card of the explore
 page uses *own view first, turned*. Here it is behind *own view first* by the views of the recipe,
 within the interval; but encoders are trained on those views, which a long training can learn
-without learning what labels ask for, and no long training has been measured here.
+without learning what labels ask for.
 
 Where *turned* fails. It wants a picture to be told from all others, and labels want some of them
 together: of MNIST's digits the pretrained network tells most apart, and raw pixels agree with
