@@ -90,7 +90,7 @@ def pictures(name: str, limit: int, cache: Path) -> Pictures:
 def fitted(encoder: str, of: Pictures, recipe: str, cache: Path) -> Embed:
     """What turns pictures into representations, learned from the folder if it learns at all."""
     kind, _, how_long = encoder.partition(":")
-    if how_long.endswith("min"):
+    if kind in ("ours", "started") and how_long.endswith("min"):
         return _explored(of, recipe, kind, float(how_long.removesuffix("min")), cache)
     if kind == "ours":
         return _trained(of, recipe, int(how_long), cache)
@@ -151,11 +151,10 @@ def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
 def _explored(of: Pictures, recipe: str, kind: str, minutes: float, cache: Path) -> Embed:
     run = cache / "runs" / f"{of.name}-{recipe}-{kind}-{minutes:g}"
     # Unnamed, the recipe is what a user gets, its views fitted to the pictures.
-    named = None if recipe == recipe_for(str(of.where)) else recipe
-    asked = Request(str(of.where), recipe=named, minutes=minutes, run=run, resume=run.is_dir())
-    if kind == "started":
-        asked = replace(asked, recipe=None, settings=(f"encoder.start={PRETRAINED}",))
-    explore(asked)
+    settings = (f"encoder.start={PRETRAINED}",) if kind == "started" else ()
+    named = None if settings or recipe == recipe_for(str(of.where)) else recipe
+    how = {"minutes": minutes, "run": run, "resume": run.is_dir()}
+    explore(Request(str(of.where), recipe=named, settings=settings, **how))
     return _by(*load_encoder(run / "encoder.safetensors"))
 
 

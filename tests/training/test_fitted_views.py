@@ -68,6 +68,10 @@ def test_going_on_takes_the_recipe_of_the_run_and_of_an_earlier_version(
     assert "flip" in ignored(read_recipe(str(tmp_path / "recipe.toml")).views)
     with pytest.raises(InputError, match=r"training.epochs = 1, not 2"):
         train(str(left_bright), settings=["training.epochs=2"], run=tmp_path, resume=True)
+    held["recipe"]["training"]["precision"] = "float32"  # goes on in no other arithmetic
+    write_json(tmp_path / "run.json", held)
+    with pytest.raises(InputError, match=r"training.precision = 'float32', not 'auto'"):
+        train(str(left_bright), run=tmp_path, device="cpu", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,14 @@ def save_encoder(
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
-        there = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
-        public = public.model_copy(update=there)
-    parts = {"start": bool(public.start), "patches": joined, "mirrored": joined}
-    parts["coarse_patches"] = joined and public.coarse_patches
+        beside = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
+        public = public.model_copy(update=beside)
+    parts = {
+        "start": bool(public.start),
+        "patches": joined,
+        "coarse_patches": joined and public.coarse_patches,
+        "mirrored": joined,
+    }
     absent = {name for name, there in parts.items() if not there}
     metadata = {
         "encoder": public.model_dump_json(exclude=absent),

@@ -119,8 +119,8 @@ def train(
     chosen = resolve_recipe(data, recipe or _recipe_of(start), settings, ignore)
     engine = open_ranks(device, chosen.training.precision, devices=devices, nodes=nodes)
     resume = resume or distributed.restarted()
-    path, held = _run_to_take(data, chosen, run, resume, named=(recipe, start, ignore))
-    chosen = override(held, settings) if held else chosen
+    path, held = _run_to_take(data, chosen, run, resume, settings, named=(recipe, start, ignore))
+    chosen = held or chosen
     initial = distributed.from_first(lambda: _initial(start, chosen))
     reading["fits"] = () if start or held else left_open(recipe, settings, ignore)
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
@@ -231,14 +231,22 @@ def _used(source: _Source, folder: RunFolder) -> int:
 
 
 def _run_to_take(
-    data: str, recipe: Recipe, run: Path | None, resume: bool, *, named: tuple[object, ...]
+    data: str,
+    recipe: Recipe,
+    run: Path | None,
+    resume: bool,
+    settings: Sequence[str],
+    *,
+    named: tuple[object, ...],
 ) -> tuple[Path, Recipe | None]:
     """The run's folder, and its recipe where it goes on and nothing that was named says another."""
+    # The arithmetic is open already: a run of another is refused, and the line names it.
+    asked = [*settings, f"training.precision={recipe.training.precision}"]
 
     def found() -> tuple[Path, Recipe | None]:
         path = run or default_folder(data, recipe.name, resume=resume, prefix="train-")
-        goes_on = resume and all(one is None for one in named)
-        return path, held_recipe(path) if goes_on else None
+        held = held_recipe(path) if resume and all(one is None for one in named) else None
+        return path, held and override(held, asked)
 
     return distributed.from_first(found)
 
