@@ -4,7 +4,7 @@ Starts none, one and two neighbours that do nothing but compute. Beside them it 
 (images a second of a recipe, as `vicinal bench` does) and every stage of `study` (S1 to S9 of a
 finished one) and of `explore` (from an encoder), with our choice of threads, with one thread and
 with all, in turn within a round. With all threads beside a neighbour some stages take many times
-as long: ``--parts`` and ``--neighbours`` choose less.
+as long: ``--parts`` and ``--neighbours`` choose less, and ``--without-all`` leaves these out.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each training")
     parser.add_argument("--images", type=int, default=2_000, help="in study and explore")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without-all", action="store_true", help="not with all threads")
     asked = parser.parse_args()
-    ways = {"chosen": None, "1 thread": 1, f"all {cores.cores()}": cores.cores()}
+    ways: dict[str, int | None] = {"chosen": None, "1 thread": 1}
+    if not asked.without_all:
+        ways[f"all {cores.cores()}"] = cores.cores()
     with TemporaryDirectory() as scratch:
         parts = _parts(Path(scratch), asked)
         work = [parts[name] for name in asked.parts]
@@ -164,7 +167,7 @@ def _print(
         tables,
         [
             *goals,
-            "Speeds as multiples of that with all threads, by medians of "
+            "Speeds as multiples of that of the last fixed number, by medians of "
             f"{asked.rounds} rounds of all ways in turn; a share is the median of the rounds' "
             "shares, of speed, so 1 is as fast and less is slower.",
             f"{asked.images:,} images of CIFAR-10 (JPEG copy) for study and explore; stages that "
@@ -190,7 +193,7 @@ def _summed(found: dict[str, list[Costs]]) -> dict[str, list[Costs]]:
 
 def _row(name: str, costs: dict[str, list[Costs]]) -> tuple[str, ...]:
     medians = [_median(name, rounds) for rounds in costs.values()]
-    shown = [f"{medians[-1] / cost:.2f}" for cost in medians]  # of the speed with all threads
+    shown = [f"{medians[-1] / cost:.2f}" for cost in medians]  # of the last way's speed
     return (name, *shown, f"{_share(name, costs, quiet=False):.2f}")
 
 
