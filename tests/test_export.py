@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 import vicinal
 from vicinal.cli import main
 from vicinal.encoder import build_encoder
 from vicinal.encoder.export import FORMATS, Prepared, export
+from vicinal.encoder.layers import Mirrored
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.recipes.recipe import Encoder
@@ -28,14 +30,21 @@ Images = NDArray[np.float32]
 MEAN, STD = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
 
 
-def saved(folder: Path, recipe: Encoder, size: int, *, unit_length: bool = False) -> Path:
+def saved(
+    folder: Path,
+    recipe: Encoder,
+    size: int,
+    *,
+    unit_length: bool = False,
+    seen: Callable[[nn.Module], nn.Module] = lambda network: network,
+) -> Path:
     """An encoder's file; a step of training gives BatchNorm statistics of its own."""
     torch.manual_seed(0)
     encoder = build_encoder(recipe, channels=3, size=size)
     encoder(torch.rand(8, 3, size, size))
     file = folder / "encoder.safetensors"
     preparation = Preparation(size, 3, MEAN, STD, unit_length=unit_length)
-    save_encoder(encoder, file, recipe=recipe, preparation=preparation)
+    save_encoder(seen(encoder), file, recipe=recipe, preparation=preparation)
     return file
 
 
@@ -137,6 +146,26 @@ def test_timm_loads_its_own_strictly(timm_encoder: Path) -> None:
         found = network.eval()(torch.from_numpy(normalised)).numpy()
     np.testing.assert_allclose(found, expected(timm_encoder, images), rtol=1e-5, atol=1e-6)
     assert noted["timm"] == "test_vit"
+
+
+def test_what_is_more_than_timms_network_is_refused_in_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="needs timm, an extra")
+    recipe = Encoder(backbone="timm:test_vit", dimension=64)
+    file, out = saved(tmp_path, recipe, size=32, seen=Mirrored), tmp_path / "vit.safetensors"
+    with pytest.raises(InputError, match=r"more than timm's 'timm:test_vit'.*torch\.export"):
+        export(file, "timm", out)
+    assert not out.exists()
+
+
+def test_a_graph_sees_mirror_images_where_the_encoder_does(tmp_path: Path) -> None:
+    recipe, out = Encoder(backbone="plain", widths=(4, 6), dimension=40), tmp_path / "mirrored.pt2"
+    file = saved(tmp_path, recipe, size=12, seen=Mirrored)
+    export(file, "torch.export", out)
+    images = np.random.default_rng(1).random((3, 3, 12, 12), dtype=np.float32)
+    for some in (images, images[:, :, :, ::-1].copy()):
+        with torch.no_grad():
+            found = torch.export.load(out).module()(torch.from_numpy(some)).numpy()
+        np.testing.assert_allclose(found, expected(file, images), rtol=1e-4, atol=1e-5)
 
 
 def test_timms_networks_go_to_onnx_too(timm_encoder: Path) -> None:

@@ -11,15 +11,23 @@ from torch import nn
 
 from vicinal import VICReg
 from vicinal.encoder import build_encoder
+from vicinal.encoder.layers import Mirrored
 from vicinal.encoder.patches import WithPatches, fit_patches, patch_features
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
 from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import KEPT, Encoder, Recipe
+from vicinal.training.device import open_engine
 from vicinal.training.start import read_initial_weights
-from vicinal.training.train_encoder import add_patches
+from vicinal.training.train_encoder import (
+    add_patches,
+    as_seen,
+    data_of_arrays,
+    kept_encoder,
+    train_encoder,
+)
 from vicinal.views import channel_statistics, normalise
 
-ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6)
+ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6, mirrored=True)
 RECIPE = Recipe(encoder=ENCODER)
 
 
@@ -174,10 +182,40 @@ def test_a_network_kept_on_the_way_is_a_file_without_patches(tmp_path: Path) -> 
     assert load_encoder(file)[0](torch.rand(2, 3, 32, 32)).shape == (2, 48)
 
 
-def test_without_patches_the_network_is_what_it_was() -> None:
-    recipe = override(RECIPE, ["encoder.patches=0"])
-    encoder, network, _ = joined(pictures(10), recipe)
-    assert encoder is network
+ALONE = ["encoder.patches=0", "encoder.widths=[4, 8]", "encoder.dimension=48"]
+ALONE += ["projector.widths=[8, 8]", "training.batch_size=8", "training.keep_epochs=[1]"]
+
+
+@pytest.mark.parametrize("more", [["views.flip=0"], ["encoder.mirrored=false"], []])
+def test_a_network_alone_sees_both_sides_where_views_flip(more: list[str], tmp_path: Path) -> None:
+    pixels = pictures(16)
+    recipe = override(read_recipe("laptop"), [*ALONE, "encoder.mirrored=true", *more])
+    data, engine = data_of_arrays(recipe, pixels), open_engine("cpu", "float32")
+    encoder = train_encoder(data, recipe, tmp_path, engine, epochs=1, quiet=True)
+    images = torch.rand(5, 3, 32, 32)
+    kept = kept_encoder(tmp_path, 1)
+    for file in (tmp_path / "encoder.safetensors", kept):
+        loaded, _ = load_encoder(file)
+        with torch.no_grad():
+            found, apart = loaded(images), loaded(images.flip(3))
+            assert torch.equal(found, encoder(images))
+        if more:
+            assert not torch.allclose(found, apart, atol=1e-3)
+            continue
+        torch.testing.assert_close(found, apart)
+        assert isinstance(loaded, Mirrored)
+        network = loaded.network.double()
+        with torch.no_grad():
+            both = [network(side).numpy() for side in (images.double(), images.double().flip(3))]
+        np.testing.assert_allclose(found.numpy(), np.mean(both, axis=0), rtol=1e-4, atol=1e-5)
+        weights = read_initial_weights(file, recipe).weights  # a training goes on from the network
+        assert {name[2:] for name in weights if name[0] == "0"} == set(network.state_dict())
+
+
+def test_a_network_with_a_start_sees_one_side() -> None:
+    recipe = override(read_recipe("pretrained"), ["encoder.mirrored=true"])
+    network = nn.Identity()
+    assert as_seen(network, recipe) is network
 
 
 def test_the_estimator_ends_with_it() -> None:

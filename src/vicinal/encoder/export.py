@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal.encoder import PREFIX
+from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.patches import WithPatches
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
 from vicinal.errors import InputError, option
@@ -93,6 +95,12 @@ def _write_timm(network: Prepared, file: Path) -> None:
             f"{option('to', 'timm')}: the encoder is Vicinal's {network.backbone!r}, none of "
             "timm's networks; "
             f"use {option('to', 'onnx')}, torch.export or safetensors"
+        )
+    if isinstance(network.encoder, Mirrored | WithPatches):
+        raise InputError(
+            f"{option('to', 'timm')}: the encoder is more than timm's {network.backbone!r}: patch "
+            "features stand beside it, or it sees mirror images too; use "
+            f"{option('to', 'onnx')}, torch.export or safetensors"
         )
     metadata = {
         "timm": network.backbone.removeprefix(PREFIX),

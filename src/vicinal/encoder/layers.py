@@ -1,4 +1,7 @@
-"""Layers with the same weights, computed otherwise: Winograd convolutions, BatchNorm of all ranks.
+"""Networks with the same weights, computed otherwise.
+
+Convolutions by Winograd's method, BatchNorm of all ranks, and the mean of an image and its mirror
+image.
 
 Winograd's F(4×4, 3×3) (Lavin and Gray, CVPR 2016, arXiv 1509.09308): 4×4 outputs come from
 6×6 inputs, Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A, and the products ⊙ over all channels are 36 matrix
@@ -153,6 +156,22 @@ def _overlapped(tiles: Tensor) -> Tensor:
     blocks[:, :2, :, :down, 1:] += tiles[:4, 4:]
     blocks[:2, :2, :, 1:, 1:] += tiles[4:, 4:]
     return total.view(batch, 4 * down + 4, 4 * across + 4, channels)
+
+
+class Mirrored(nn.Module):
+    """What a network says of an image and of its mirror image, in the mean: (B, C, S, S) to (B, F).
+
+    float32, whatever the network computes in.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The representation, see the class."""
+        mean: Tensor = (self.network(images).float() + self.network(images.flip(3)).float()) / 2
+        return mean
 
 
 def synchronise(network: nn.Module, device: torch.device) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from vicinal.encoder import build_encoder
+from vicinal.encoder.layers import Mirrored
 from vicinal.encoder.patches import PatchFilters, WithPatches, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
@@ -68,11 +69,13 @@ def save_encoder(
     if isinstance(encoder, WithPatches):
         beside = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
         public = public.model_copy(update=beside)
+    elif isinstance(encoder, Mirrored):
+        public = public.model_copy(update={"mirrored": True})
     parts = {
         "start": bool(public.start),
         "patches": joined,
         "coarse_patches": joined and public.coarse_patches,
-        "mirrored": joined,
+        "mirrored": joined or isinstance(encoder, Mirrored),
     }
     absent = {name for name, there in parts.items() if not there}
     metadata = {
@@ -143,7 +146,7 @@ def _built(recipe: Encoder, preparation: Preparation) -> nn.Module:
     size, channels = preparation.size, preparation.channels
     network = build_encoder(recipe, channels=channels, size=size)
     if not recipe.patches:
-        return network
+        return Mirrored(network) if recipe.mirrored else network
     side = patch_side(seen_side(size))
     filters = torch.zeros(recipe.patches, channels, side, side)
     fine, coarse = (PatchFilters(filters, torch.zeros(len(filters))) for _ in range(2))

@@ -98,9 +98,9 @@ class Encoder(Section):
     coarse_patches: bool = False
     """Whether as many filters for the images at half their size join too, where patches join and
     that size is large enough for quarters."""
-    mirrored: bool = True
-    """Whether, where patches join, an image counts as its mirror image does: their mean is taken,
-    if views flip; of a network with a start, which takes long, the image alone counts."""
+    mirrored: bool = False
+    """Whether an image counts as its mirror image does, if views flip: the mean of what the encoder
+    says of both is taken. A network with a start, which takes long, sees the image alone."""
     start: Annotated[str, AfterValidator(_start)] = ""
     """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
     backbone and the dimension then."""

@@ -38,6 +38,7 @@ from vicinal.training.batches import ArrayBatches
 from vicinal.training.device import Engine
 from vicinal.training.train_encoder import (
     TrainingData,
+    as_seen,
     data_of_arrays,
     kept_encoder,
     train_encoder,
@@ -104,10 +105,11 @@ class Learners:
         """S1's encoder before its first step."""
         torch.manual_seed(self.recipe.seed)
         train = self.data.train
-        encoder = initial_encoder(self.recipe.encoder, channels=train.channels, size=train.size)
+        made = self.recipe.encoder
+        network = initial_encoder(made, channels=train.channels, size=train.size)
         file = self._folder("untrained") / "encoder.safetensors"
-        made = self._preparation()
-        save_encoder(encoder, file, recipe=self.recipe.encoder, preparation=made)
+        encoder, prepared = as_seen(network, self.recipe), self._preparation()
+        save_encoder(encoder, file, recipe=made, preparation=prepared)
         self._represent("untrained")
 
     def patches(self) -> None:

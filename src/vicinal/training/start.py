@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicinal.encoder import projector
+from vicinal.encoder.layers import Mirrored
 from vicinal.encoder.patches import WithPatches
 from vicinal.encoder.pretrained import initial_encoder
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
@@ -60,7 +61,7 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
             "set views.size"
         )
     encoder, _ = load_encoder(file)
-    trained = encoder.network if isinstance(encoder, WithPatches) else encoder
+    trained = encoder.network if isinstance(encoder, WithPatches | Mirrored) else encoder
     weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
     head, origin = _projector(file.with_name("checkpoint.pt"), recipe)
     return InitialWeights(file, fingerprint(file), preparation, weights | head, origin)

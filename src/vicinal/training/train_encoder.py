@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal import cores, distributed
+from vicinal.encoder.layers import Mirrored
 from vicinal.encoder.patches import WithPatches, fit_patches, patch_side, seen_side
 from vicinal.encoder.pretrained import open_start, preparation_for
 from vicinal.encoder.saved import Preparation, save_encoder
@@ -145,13 +146,16 @@ def train_encoder(
             title=title,
             quiet=quiet,
             loggers=loggers,
-            keep=lambda done, kept: save(kept, kept_encoder(folder, done)),
+            keep=lambda done, kept: save(as_seen(kept, recipe), kept_encoder(folder, done)),
             afterwards=seconds_afterwards if does_more else None,
         )
     if distributed.is_first():
-        if pixels is not None:
-            encoder = encoder if chosen is None else chosen(encoder, pixels, recipe, folder, engine)
+        if chosen is not None and pixels is not None:
+            encoder = chosen(encoder, pixels, recipe, folder, engine)
+        if recipe.encoder.patches and pixels is not None:
             encoder = add_patches(encoder, pixels, recipe, preparation)
+        else:
+            encoder = as_seen(encoder, recipe)
         save(encoder, folder / "encoder.safetensors")
     return encoder
 
@@ -159,6 +163,13 @@ def train_encoder(
 def kept_encoder(folder: Path, epochs: int) -> Path:
     """The file of the encoder that a training kept after so many epochs."""
     return folder / f"encoder-epoch-{epochs}.safetensors"
+
+
+def as_seen(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network as it is used by itself: where the recipe says so, of both sides of an image."""
+    takes_long = bool(recipe.encoder.start)
+    mirrored = recipe.encoder.mirrored and recipe.views.flip > 0 and not takes_long
+    return Mirrored(network) if mirrored else network
 
 
 @torch.no_grad()
@@ -171,8 +182,6 @@ def add_patches(
     Each block is brought to its principal axes, divided by the fourth root of their variances:
     neighbours by cosine then weigh common differences less and rare ones more (docs/recipes.md).
     """
-    if not recipe.encoder.patches:
-        return network
     pictures, rng = _drawn(pixels, recipe)
     both = _beside(network, pictures, recipe, preparation, rng)
     parts = [
