@@ -1,6 +1,8 @@
-"""Responses to random whitened patches of the pictures: alone, or beside a trained network."""
+"""Random whitened patches of the pictures as filters: alone, beside a network, or as its first."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -151,6 +153,21 @@ def fit_patches(
     filters = chosen / np.maximum(lengths, 1e-12) @ whitening
     shaped = torch.from_numpy(filters.reshape(count, pixels.shape[3], side, side))
     return PatchFilters(shaped, torch.from_numpy(filters @ mean))
+
+
+def patch_stem(
+    shape: torch.Size, pixels: NDArray[np.uint8], std: Sequence[float], rng: np.random.RandomState
+) -> Tensor:
+    """Weights of a first layer: filters as `fit_patches` makes them.
+
+    The layer takes images whose channels were divided by ``std``, and each filter is as long as
+    drawn ones are in the mean, 3^-½.
+
+    Shapes: shape (W, C, k, k); pixels (N, S, S, C) uint8, S ≥ k; the weights are float32.
+    """
+    filters = fit_patches(pixels, shape[0], rng, shape[-1]).filters
+    filters = filters * torch.tensor(std).view(1, -1, 1, 1)
+    return functional.normalize(filters.flatten(1)).view(shape) / 3**0.5
 
 
 @torch.inference_mode()

@@ -73,6 +73,7 @@ def save_encoder(
         public = public.model_copy(update={"mirrored": True})
     parts = {
         "start": bool(public.start),
+        "patch_stem": public.patch_stem,
         "patches": joined,
         "coarse_patches": joined and public.coarse_patches,
         "mirrored": joined or isinstance(encoder, Mirrored),

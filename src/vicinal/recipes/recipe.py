@@ -92,6 +92,9 @@ class Encoder(Section):
     """Channels of each stage; a network of timm has its own, and these are not read."""
     dimension: Count = 128
     """Dimensions of a representation, of the trained network's where patches join it."""
+    patch_stem: bool = False
+    """Whether the first layer's filters are whitened patches of the images to begin with, not
+    drawn, where the images are in memory and nothing else gives it weights."""
     patches: Annotated[int, Field(ge=0)] = 0
     """Filters, whitened patches of the images, whose responses join the trained network's numbers
     when the training has ended; 0 for none. The representation has 2 · 256 dimensions then."""

@@ -36,6 +36,7 @@ from vicinal.runs.run_folder import RunFolder
 from vicinal.study.data import Data
 from vicinal.training.batches import ArrayBatches
 from vicinal.training.device import Engine
+from vicinal.training.start import stem_weights
 from vicinal.training.train_encoder import (
     TrainingData,
     as_seen,
@@ -105,11 +106,12 @@ class Learners:
         """S1's encoder before its first step."""
         torch.manual_seed(self.recipe.seed)
         train = self.data.train
-        made = self.recipe.encoder
+        made, prepared = self.recipe.encoder, self._preparation()
         network = initial_encoder(made, channels=train.channels, size=train.size)
+        stem = stem_weights(self.recipe, train.pixels, prepared.std)
+        network.load_state_dict(network.state_dict() | stem)
         file = self._folder("untrained") / "encoder.safetensors"
-        encoder, prepared = as_seen(network, self.recipe), self._preparation()
-        save_encoder(encoder, file, recipe=made, preparation=prepared)
+        save_encoder(as_seen(network, self.recipe), file, recipe=made, preparation=prepared)
         self._represent("untrained")
 
     def patches(self) -> None:

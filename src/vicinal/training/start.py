@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vicinal.encoder import projector
+from vicinal.encoder import build_encoder, projector
 from vicinal.encoder.layers import Mirrored
-from vicinal.encoder.patches import WithPatches
+from vicinal.encoder.patches import WithPatches, patch_stem
 from vicinal.encoder.pretrained import initial_encoder
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
@@ -69,7 +71,8 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
 
 def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
     """Refuses a recipe whose encoder is another."""
-    beside = {"patches", "coarse_patches", "mirrored"}  # they are found anew
+    # Found anew, or written over by the weights.
+    beside = {"patches", "coarse_patches", "mirrored", "patch_stem"}
     for name, value in held.model_dump(exclude=beside).items():
         other = getattr(wanted, name)
         if value != other:
@@ -94,6 +97,32 @@ def _projector(checkpoint: Path, recipe: Recipe) -> tuple[dict[str, Tensor], str
     }:
         return {}, "a new projector: projector.widths are others"
     return found, "and its projector"
+
+
+def stem_weights(
+    recipe: Recipe, pixels: NDArray[np.uint8], std: Sequence[float]
+) -> dict[str, Tensor]:
+    """The first layer's weights by their name, where the recipe has them from the pictures.
+
+    Shapes: pixels (N, S, S, C) uint8; std (C,), the deviation that images are divided by.
+
+    Raises:
+        InputError: If the network's first layer is no convolution of all channels by squares.
+    """
+    made = recipe.encoder
+    if not made.patch_stem or made.start:
+        return {}
+    with torch.device("meta"):
+        network = build_encoder(made, channels=pixels.shape[3], size=pixels.shape[1])
+    layers = [(n, layer) for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
+    name, layer = layers[0] if layers else ("", None)
+    if layer is None or layer.kernel_size[0] != layer.kernel_size[1] or layer.groups > 1:
+        raise InputError(
+            f"encoder.patch_stem: {made.backbone!r} has no first layer that patches could be; set "
+            "it to false"
+        )
+    rng = np.random.RandomState(recipe.seed)
+    return {f"{name}.weight": patch_stem(layer.weight.shape, pixels, std, rng)}
 
 
 def networks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from vicinal.training.budget import Clock, most_epochs
 from vicinal.training.device import Engine
 from vicinal.training.log import opened_loggers
 from vicinal.training.loop import pretrain
-from vicinal.training.start import InitialWeights
+from vicinal.training.start import InitialWeights, stem_weights
 from vicinal.views import Augment, GeneratedNeighbours, normalise
 
 Choice = Callable[[nn.Module, NDArray[np.uint8], Recipe, Path, Engine], nn.Module]
@@ -132,6 +132,13 @@ def train_encoder(
         compared = _EMBEDDED if chosen is not None else 0
         return estimate_seconds(encoder, pixels, recipe, preparation, clock, compared=compared)
 
+    if initial is not None:
+        start: Mapping[str, Tensor] | None = initial.weights
+    elif pixels is not None:
+        stem = stem_weights(recipe, pixels, preparation.std)
+        start = {f"0.{name}": weights for name, weights in stem.items()}
+    else:
+        start = None
     does_more = pixels is not None and (chosen is not None or recipe.encoder.patches > 0)
     with opened_loggers(log if distributed.is_first() else None, folder, recipe) as loggers:
         encoder = pretrain(
@@ -142,7 +149,7 @@ def train_encoder(
             engine.fabric,
             epochs=most,
             minutes=minutes,
-            start=None if initial is None else initial.weights,
+            start=start,
             title=title,
             quiet=quiet,
             loggers=loggers,
