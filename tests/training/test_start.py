@@ -7,13 +7,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from vicinal import load
+from vicinal.encoder import BACKBONES, build_encoder
+from vicinal.encoder.patches import fit_patches
 from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipes import override, read_recipe
+from vicinal.recipes.recipe import Recipe
+from vicinal.runs.run_folder import RunFolder
+from vicinal.study.data import Data
+from vicinal.study.learners import Learners
 from vicinal.study.train import Trained, train
-from vicinal.training.start import read_initial_weights
+from vicinal.training.device import open_engine
+from vicinal.training.start import read_initial_weights, stem_weights
 
 TINY = (
     *("encoder.widths=[8]", "encoder.dimension=8", "projector.widths=[16, 16]"),
@@ -141,3 +150,78 @@ def test_pictures_of_other_channels_are_refused(first: Trained, tmp_path: Path) 
 def test_a_run_without_an_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no encoder.safetensors in it"):
         train("digits", run=tmp_path / "run", start=tmp_path)
+
+
+STILL = (
+    *("training.learning_rate=1e-12", "training.schedule=constant", "training.weight_decay=0"),
+    *(ONE, "encoder.patch_stem=true"),
+)
+
+
+def first_layer(encoder: nn.Module) -> np.ndarray:
+    name = next(n for n, layer in encoder.named_modules() if isinstance(layer, nn.Conv2d))
+    return encoder.state_dict()[f"{name}.weight"].double().numpy()
+
+
+def whitened(pixels: np.ndarray, count: int, side: int, std: np.ndarray) -> np.ndarray:
+    """Filters (count, C, side, side) float64 for images over ``std``, 3^-½ long."""
+    raw = fit_patches(pixels, count, np.random.RandomState(0), side).filters.double().numpy()
+    scaled = raw * std[:, None, None]
+    return scaled / np.sqrt((scaled**2).sum(axis=(1, 2, 3), keepdims=True)) / np.sqrt(3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "widths", "dimension", "side"), [("small", "[8]", 8, 3), ("plain", "[5]", 20, 4)]
+)
+def test_the_first_layer_begins_with_whitened_patches(
+    backbone: str, widths: str, dimension: int, side: int, tmp_path: Path
+) -> None:
+    settings = [*TINY, *STILL, f"encoder.backbone={backbone}", f"encoder.widths={widths}"]
+    settings += [f"encoder.dimension={dimension}"]
+    found = train("digits", settings=settings, limit=100, run=tmp_path / "run")
+    encoder, made = load_encoder(found.encoder)
+    pixels = load("digits", size=8, limit=100).train.pixels
+    layer = first_layer(encoder)
+    expected = whitened(pixels, len(layer), side, np.array(made.std))
+    np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=1e-6)
+
+    # Further training goes on from weights, whatever the recipe begins with.
+    other = [*STILL, "seed=1"]
+    further = train("digits", settings=other, limit=100, run=tmp_path / "on", start=found.run)
+    np.testing.assert_allclose(
+        first_layer(load_encoder(further.encoder)[0]), layer, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_an_untrained_encoder_has_that_first_layer_too_and_all_else_drawn(tmp_path: Path) -> None:
+    recipe = override(read_recipe("digits"), [*TINY, "encoder.patch_stem=true"])
+    parts = load("digits", size=8, limit=60)
+    engine = open_engine("cpu", "float32")
+    Learners(Data(parts.train, parts.test, None), recipe, RunFolder(tmp_path), engine).untrained()
+    encoder, made = load_encoder(tmp_path / "untrained" / "encoder.safetensors")
+    torch.manual_seed(recipe.seed)
+    drawn = build_encoder(recipe.encoder, channels=1, size=8)
+    layer = first_layer(encoder)
+    expected = whitened(parts.train.pixels, len(layer), 3, np.array(made.std))
+    np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=1e-6)
+    apart = [
+        name
+        for name, value in drawn.named_parameters()
+        if not torch.equal(value, encoder.state_dict()[name])
+    ]
+    assert len(apart) == 1
+
+
+def test_without_it_and_with_a_start_nothing_is_put_in() -> None:
+    pixels = np.zeros((4, 32, 32, 3), np.uint8)
+    start = override(read_recipe("pretrained"), ["encoder.patch_stem=true"])
+    for recipe in (Recipe(), start):
+        assert stem_weights(recipe, pixels, (1, 1, 1)) == {}
+
+
+def test_a_network_without_such_a_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
+    monkeypatch.setitem(BACKBONES, "small", lambda *_: linear)
+    recipe = override(read_recipe("digits"), ["encoder.patch_stem=true"])
+    with pytest.raises(InputError, match=r"patch_stem: 'small' has no first layer.*false"):
+        stem_weights(recipe, np.zeros((4, 8, 8, 1), np.uint8), (1.0,))
