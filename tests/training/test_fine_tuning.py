@@ -21,6 +21,7 @@ from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import KEPT, Recipe
 from vicinal.training import train_encoder as train_module
 from vicinal.training.device import Engine, open_engine
+from vicinal.training.start import read_initial_weights
 from vicinal.training.train_encoder import data_of_arrays, kept_encoder, train_encoder
 from vicinal.views import normalise
 
@@ -113,6 +114,28 @@ def test_patches_of_the_pictures_stand_beside_the_network_that_counts_double(
     with torch.no_grad():
         apart = (loaded(seen) - loaded(seen.flip(3))).abs()
     assert apart[:, :KEPT].max() > 1e-2 > 10 * apart[:, KEPT:].max()
+
+
+def test_a_run_is_trained_further_as_any_other(
+    recipe: Recipe, images: ImageSet, tmp_path: Path, engine: Engine
+) -> None:
+    first, on = tmp_path / "first", tmp_path / "on"
+    for folder in (first, on):
+        folder.mkdir()
+    train_encoder(data_of_arrays(recipe, images.pixels), recipe, first, engine)
+    still = override(recipe, ["training.learning_rate=1e-12", "training.keep_epochs=[1]"])
+    start = read_initial_weights(first / "encoder.safetensors", still)
+    own = open_start(recipe.encoder.start).preparation
+    assert start.preparation == own
+    data = data_of_arrays(still, images.pixels, initial=start)
+    train_encoder(data, still, on, engine, initial=start, choose=keep_better)
+    assert read_kept(on) is None  # it began with the run's weights, not with theirs
+    network, preparation = load_encoder(kept_encoder(on, 1))
+    assert preparation == own
+    state = network.state_dict()
+    for name, value in start.weights.items():
+        if name.startswith("0.") and name.endswith("weight"):
+            torch.testing.assert_close(state[name[2:]], value, rtol=1e-4, atol=1e-5)
 
 
 def test_images_are_prepared_as_the_network_has_it(recipe: Recipe, images: ImageSet) -> None:

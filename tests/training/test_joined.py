@@ -153,6 +153,7 @@ def test_its_file_is_whole_and_a_training_goes_on_from_its_network(tmp_path: Pat
         assert torch.equal(loaded(images), encoder(images))
     for recipe in (RECIPE, override(RECIPE, ["encoder.coarse_patches=true"])):
         start = read_initial_weights(file, recipe)
+        assert start.preparation == made  # a network alone is compared by L2, as one drawn is
         assert {name.removeprefix("0.") for name in start.weights} == set(network.state_dict())
 
 

@@ -56,13 +56,16 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
     """
     held, preparation = read_metadata(file)
     _check_same(file, held, recipe.encoder)
-    if preparation.size != recipe.views.size:
+    # Of an encoder that itself went on from weights, views may be smaller than the images.
+    if preparation.size != recipe.views.size and not recipe.encoder.start:
         raise InputError(
             f"{option('start', file)}: its encoder takes pictures of {preparation.size} pixels a "
             f"side, not views.size = {recipe.views.size}; leave {option('recipe')} out, or "
             "set views.size"
         )
     encoder, _ = load_encoder(file)
+    if isinstance(encoder, WithPatches):  # the rows of the network alone are compared otherwise
+        preparation = replace(preparation, neighbours="L2", unit_length=bool(held.start))
     trained = encoder.network if isinstance(encoder, WithPatches | Mirrored) else encoder
     weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
     head, origin = _projector(file.with_name("checkpoint.pt"), recipe)
@@ -75,6 +78,8 @@ def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
     beside = {"patches", "coarse_patches", "mirrored", "patch_stem"}
     for name, value in held.model_dump(exclude=beside).items():
         other = getattr(wanted, name)
+        if name == "start":  # an encoder's file does not say where somebody's weights lay
+            other = other.partition("@")[0]
         if value != other:
             raise InputError(
                 f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, "

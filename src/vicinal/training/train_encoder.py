@@ -122,7 +122,9 @@ def train_encoder(
     preparation = data.preparation
     pixels = data.train.pixels if isinstance(data.train, ArrayBatches) else None
     most = epochs or most_epochs(recipe.training, len(data.train), minutes, settings)
-    chosen = choose if recipe.encoder.start and pixels is not None else None
+    # A run's encoder that is trained further is not held against the network behind it.
+    compares = recipe.encoder.start and pixels is not None and initial is None
+    chosen = choose if compares else None
 
     def save(encoder: nn.Module, file: Path) -> None:
         save_encoder(encoder, file, recipe=recipe.encoder, preparation=preparation)
