@@ -136,6 +136,13 @@ def test_a_finished_run_resumes_without_work_and_the_report_draws_again(
     assert told["explore"] == str(Path("runs") / copy.name / "explore.html")
     (copy / "report.html").unlink()
     (copy / "explore.html").unlink()
+    plain = vicinal("study", "--limit", "300", "--seeds", "2", "--resume", cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr  # it goes on by the run's own recipe
+    assert "learn" not in plain.stderr
+    other = ("study", "--limit", "300", "--seeds", "2", "--resume", "--set", "training.epochs=7")
+    assert "training.epochs = " in refused(vicinal(*other, cwd=tmp_path))
+    (copy / "report.html").unlink()
+    (copy / "explore.html").unlink()
     page = str(copy / "report.html")
     assert json.loads(vicinal("report", str(copy), "--json", cwd=tmp_path).stdout)["report"] == page
     assert Path(page).is_file()
@@ -340,8 +347,7 @@ OTHERWISE_READ = {
     "Training.trust",
     "Training.trust_clip",
     "Training.buffer",  # of a stream: tests/training/test_stream.py
-    "Encoder.mirrored",  # of the join with patch features: tests/training/test_joined.py
-    "Encoder.coarse_patches",
+    "Encoder.coarse_patches",  # of the join with patch features: tests/training/test_joined.py
     "Views.solarise_threshold",  # where views are solarised: tests/views/test_colour.py
 }
 

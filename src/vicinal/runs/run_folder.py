@@ -204,6 +204,15 @@ def held_recipe(path: Path) -> Recipe | None:
     return Recipe.model_validate(held["recipe"]) if held.get("recipe") else None
 
 
+def resumed_recipe(path: Path, settings: Sequence[str], precision: str) -> Recipe | None:
+    """The recipe of a run that goes on, with what is set anew; None where there is no run.
+
+    ``precision`` is the arithmetic that is open already: a run of another is refused, by its name.
+    """
+    held = held_recipe(path)
+    return held and override(held, [*settings, f"training.precision={precision}"])
+
+
 def recipe_for(data: str) -> str:
     """The shipped recipe that fits a source: folders hold photographs, parquet small pictures."""
     if data == "digits":

@@ -26,6 +26,7 @@ from vicinal.runs.run_folder import (
     describe_environment,
     open_run,
     resolve_recipe,
+    resumed_recipe,
     run_stage,
 )
 from vicinal.study.claims import claims_over_seeds, judge
@@ -50,7 +51,7 @@ class StudyOptions:
         anomalies: Source of images of another kind.
         test: Source of the test set, if it lies apart.
         limit: At most so many training images.
-        recipe: A shipped recipe's name or a file.
+        recipe: A shipped recipe's name or a file; of a run that goes on, its own.
         settings: ``section.field=value`` overrides.
         seeds: Number of seeds, counted up from the recipe's.
         run: The run folder.
@@ -124,15 +125,18 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
     ranks = {"devices": options.devices, "nodes": options.nodes}
     engine = open_ranks(options.device, recipe.training.precision, **ranks)
     resume = options.resume or distributed.restarted()
+    path = distributed.from_first(
+        lambda: options.run or default_folder(sources.data, recipe.name, resume=resume)
+    )
+    if resume and options.recipe is None:
+        held = (path, options.settings, recipe.training.precision)
+        recipe = distributed.from_first(lambda: resumed_recipe(*held)) or recipe
     read: dict[str, Any] = {"exclude": options.exclude, "max_pixels": options.max_pixels}
     read["data_dir"] = options.data_dir
     data = distributed.in_turn(lambda: load_data(sources, recipe, **read))
     fingerprints = {name: images.fingerprint for name, images in data.parts().items()}
     identity = asdict(sources) | fingerprints
     identity |= {} if options.minutes is None else {"minutes": options.minutes}
-    path = distributed.from_first(
-        lambda: options.run or default_folder(sources.data, recipe.name, resume=resume)
-    )
     if resume:
         _check_nothing_is_dropped(path, options)
 

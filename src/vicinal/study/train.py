@@ -19,16 +19,15 @@ from vicinal.images.image_set import Splits
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.progress import say
-from vicinal.recipes import override
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
     default_folder,
     describe_environment,
-    held_recipe,
     open_run,
     resolve_recipe,
+    resumed_recipe,
 )
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
@@ -240,13 +239,12 @@ def _run_to_take(
     named: tuple[object, ...],
 ) -> tuple[Path, Recipe | None]:
     """The run's folder, and its recipe where it goes on and nothing that was named says another."""
-    # The arithmetic is open already: a run of another is refused, and the line names it.
-    asked = [*settings, f"training.precision={recipe.training.precision}"]
 
     def found() -> tuple[Path, Recipe | None]:
         path = run or default_folder(data, recipe.name, resume=resume, prefix="train-")
-        held = held_recipe(path) if resume and all(one is None for one in named) else None
-        return path, held and override(held, asked)
+        takes = resume and all(one is None for one in named)
+        precision = recipe.training.precision
+        return path, resumed_recipe(path, settings, precision) if takes else None
 
     return distributed.from_first(found)
 
