@@ -1,4 +1,4 @@
-"""Random whitened patches of the pictures as filters: alone, beside a network, or as its first."""
+"""Random whitened patches of pictures as filters: alone, beside a network, or its first layer."""
 
 from __future__ import annotations
 

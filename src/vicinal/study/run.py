@@ -125,12 +125,9 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
     ranks = {"devices": options.devices, "nodes": options.nodes}
     engine = open_ranks(options.device, recipe.training.precision, **ranks)
     resume = options.resume or distributed.restarted()
-    path = distributed.from_first(
-        lambda: options.run or default_folder(sources.data, recipe.name, resume=resume)
+    path, recipe = distributed.from_first(
+        lambda: _run_to_take(options, sources.data, recipe, resume=resume)
     )
-    if resume and options.recipe is None:
-        held = (path, options.settings, recipe.training.precision)
-        recipe = distributed.from_first(lambda: resumed_recipe(*held)) or recipe
     read: dict[str, Any] = {"exclude": options.exclude, "max_pixels": options.max_pixels}
     read["data_dir"] = options.data_dir
     data = distributed.in_turn(lambda: load_data(sources, recipe, **read))
@@ -165,6 +162,17 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
             _join_seeds(run, folders)
         distributed.from_first(lambda: None)  # no rank leaves while the first still measures
     return path
+
+
+def _run_to_take(
+    options: StudyOptions, data: str, recipe: Recipe, *, resume: bool
+) -> tuple[Path, Recipe]:
+    """The run's folder, and its own recipe where it goes on and no other was named."""
+    path = options.run or default_folder(data, recipe.name, resume=resume)
+    held = None
+    if resume and options.recipe is None:
+        held = resumed_recipe(path, options.settings, recipe.training.precision)
+    return path, held or recipe
 
 
 def _check_nothing_is_dropped(path: Path, options: StudyOptions) -> None:
