@@ -5,9 +5,10 @@ import pytest
 
 from vicinal.images import load
 from vicinal.images.in_memory import squares
+from vicinal.recipes import override
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe, Views
-from vicinal.training.differences import VISIBLE, accuracies, fitting
+from vicinal.training.differences import VISIBLE, accuracies, fitting, with_sides
 
 RECIPE = Recipe(views=Views(size=32))
 
@@ -31,6 +32,17 @@ def test_a_mirrored_digit_can_be_told_and_is_not_ignored(digits: np.ndarray) -> 
     kept = ignored(fitting(RECIPE, digits).views)
     assert "flip" not in kept
     assert {"scale", "blur"} <= set(kept)
+
+
+def test_an_encoder_sees_mirror_images_where_they_look_like_the_others(digits: np.ndarray) -> None:
+    mirrored = override(RECIPE, ["encoder.mirrored=true"])
+    assert with_sides(mirrored, noise()) == mirrored
+    assert not with_sides(mirrored, digits).encoder.mirrored
+    plain = override(mirrored, ["encoder.mirrored=false"])
+    assert with_sides(mirrored, digits) == plain
+    assert with_sides(plain, noise()) == plain
+    unflipped = override(mirrored, ["views.flip=0"])
+    assert with_sides(unflipped, digits) == unflipped  # nothing to look at
 
 
 def test_what_cannot_be_told_stays_ignored() -> None:

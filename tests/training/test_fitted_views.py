@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vicinal.encoder.saved import load_encoder
@@ -111,3 +112,15 @@ def test_the_size_is_that_of_most_pictures(
     assert (views.size, views.blur_kernel) == (size, blur)
     assert sized(read_recipe("photos"), None) == read_recipe("photos")
     assert sized(read_recipe("digits"), np.array(sides, np.int32)) == read_recipe("digits")
+
+
+@pytest.mark.parametrize("patches", [0, 4])
+def test_an_encoder_keeps_the_sides_that_pictures_have_whatever_the_recipe_says(
+    left_bright: Path, patches: int, tmp_path: Path
+) -> None:
+    settings = [*QUICK, f"encoder.patches={patches}"]
+    told = train(str(left_bright), recipe="photos", settings=settings, run=tmp_path, device="cpu")
+    encoder, made = load_encoder(told.encoder)
+    pixels = torch.rand(4, 3, made.size, made.size)
+    with torch.no_grad():
+        assert (encoder(pixels) - encoder(pixels.flip(3))).abs().max() > 1e-3

@@ -102,8 +102,9 @@ class Encoder(Section):
     """Whether as many filters for the images at half their size join too, where patches join and
     that size is large enough for quarters."""
     mirrored: bool = False
-    """Whether an image counts as its mirror image does, if views flip: the mean of what the encoder
-    says of both is taken. A network with a start, which takes long, sees the image alone."""
+    """Whether an image counts as its mirror image does: the mean of what the encoder says of both
+    is taken. Only if views flip, and if images in memory look like others when mirrored; a network
+    with a start, which takes long, sees the image alone."""
     start: Annotated[str, AfterValidator(_start)] = ""
     """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
     backbone and the dimension then."""

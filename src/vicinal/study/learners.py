@@ -36,6 +36,7 @@ from vicinal.runs.run_folder import RunFolder
 from vicinal.study.data import Data
 from vicinal.training.batches import ArrayBatches
 from vicinal.training.device import Engine
+from vicinal.training.differences import with_sides
 from vicinal.training.start import stem_weights
 from vicinal.training.train_encoder import (
     TrainingData,
@@ -111,7 +112,8 @@ class Learners:
         stem = stem_weights(self.recipe, train.pixels, prepared.std)
         network.load_state_dict(network.state_dict() | stem)
         file = self._folder("untrained") / "encoder.safetensors"
-        save_encoder(as_seen(network, self.recipe), file, recipe=made, preparation=prepared)
+        encoder = as_seen(network, with_sides(self.recipe, train.pixels))
+        save_encoder(encoder, file, recipe=made, preparation=prepared)
         self._represent("untrained")
 
     def patches(self) -> None:

@@ -87,7 +87,6 @@ def sized(recipe: Recipe, sizes: NDArray[np.int32] | None) -> Recipe:
     return recipe.model_copy(update={"views": views})
 
 
-@cores.shared()
 def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
     """The recipe without the differences that would make its views unlike the pictures.
 
@@ -101,8 +100,26 @@ def fitting(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
     return recipe if len(kept) == len(had) else ignoring(recipe, kept)
 
 
+def with_sides(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
+    """The recipe whose encoder sees mirror images only where one looks like the other pictures.
+
+    What is written or faces one way would lose its sides, whatever the views do in training.
+
+    Shapes: pixels (N, S, S, C) uint8.
+    """
+    if not (recipe.encoder.mirrored and recipe.views.flip):
+        return recipe
+    if accuracies(pixels, recipe.views, ("flip",)).get("flip", 0.0) < VISIBLE:
+        return recipe
+    encoder = recipe.encoder.model_copy(update={"mirrored": False})
+    return recipe.model_copy(update={"encoder": encoder})
+
+
+@cores.shared()
 @torch.no_grad()
-def accuracies(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
+def accuracies(
+    pixels: NDArray[np.uint8], views: Views, words: Collection[str] = MEASURED
+) -> dict[str, float]:
     """By word, the accuracy of telling changed pictures from unchanged ones.
 
     Half of at most 1,000 pictures are changed as the views would, in this alone. A ridge
@@ -112,7 +129,7 @@ def accuracies(pixels: NDArray[np.uint8], views: Views) -> dict[str, float]:
     """
     rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:_PICTURES])
     pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows]))
-    words = [word for word in MEASURED if word in ignored(views)]
+    words = [word for word in words if word in ignored(views)]
     if len(pictures) < _LEAST:
         return {}
     plain = _changed(pictures, views, "")

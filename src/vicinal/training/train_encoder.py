@@ -24,6 +24,7 @@ from vicinal.recipes.recipe import KEPT, Recipe
 from vicinal.training.batches import ArrayBatches, BatchSource, StreamBatches
 from vicinal.training.budget import Clock, most_epochs
 from vicinal.training.device import Engine
+from vicinal.training.differences import with_sides
 from vicinal.training.log import opened_loggers
 from vicinal.training.loop import pretrain
 from vicinal.training.start import InitialWeights, stem_weights
@@ -121,6 +122,8 @@ def train_encoder(
     """
     preparation = data.preparation
     pixels = data.train.pixels if isinstance(data.train, ArrayBatches) else None
+    if pixels is not None:
+        recipe = with_sides(recipe, pixels)
     most = epochs or most_epochs(recipe.training, len(data.train), minutes, settings)
     # A run's encoder that is trained further is not held against the network behind it.
     compares = recipe.encoder.start and pixels is not None and initial is None
