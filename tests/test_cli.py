@@ -347,7 +347,8 @@ OTHERWISE_READ = {
     "Training.trust",
     "Training.trust_clip",
     "Training.buffer",  # of a stream: tests/training/test_stream.py
-    "Encoder.coarse_patches",  # of the join with patch features: tests/training/test_joined.py
+    "Encoder.mirrored",  # of the join with patch features: tests/training/test_joined.py
+    "Encoder.coarse_patches",
     "Views.solarise_threshold",  # where views are solarised: tests/views/test_colour.py
 }
 

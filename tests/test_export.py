@@ -21,7 +21,7 @@ import vicinal
 from vicinal.cli import main
 from vicinal.encoder import build_encoder
 from vicinal.encoder.export import FORMATS, Prepared, export
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.recipes.recipe import Encoder
@@ -151,7 +151,7 @@ def test_timm_loads_its_own_strictly(timm_encoder: Path) -> None:
 def test_what_is_more_than_timms_network_is_refused_in_a_line(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="needs timm, an extra")
     recipe = Encoder(backbone="timm:test_vit", dimension=64)
-    file, out = saved(tmp_path, recipe, size=32, seen=Mirrored), tmp_path / "vit.safetensors"
+    file, out = saved(tmp_path, recipe, size=32, seen=FlipAveraged), tmp_path / "vit.safetensors"
     with pytest.raises(InputError, match=r"more than timm's 'timm:test_vit'.*torch\.export"):
         export(file, "timm", out)
     assert not out.exists()
@@ -159,7 +159,7 @@ def test_what_is_more_than_timms_network_is_refused_in_a_line(tmp_path: Path) ->
 
 def test_a_graph_sees_mirror_images_where_the_encoder_does(tmp_path: Path) -> None:
     recipe, out = Encoder(backbone="plain", widths=(4, 6), dimension=40), tmp_path / "mirrored.pt2"
-    file = saved(tmp_path, recipe, size=12, seen=Mirrored)
+    file = saved(tmp_path, recipe, size=12, seen=FlipAveraged)
     export(file, "torch.export", out)
     images = np.random.default_rng(1).random((3, 3, 12, 12), dtype=np.float32)
     for some in (images, images[:, :, :, ::-1].copy()):

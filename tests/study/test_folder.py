@@ -11,7 +11,13 @@ from vicinal.recipes import override, read_recipe
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import write_report
 from vicinal.runs.kinds import instead_of
-from vicinal.runs.run_folder import RunFolder, describe_environment, open_run, recipe_for
+from vicinal.runs.run_folder import (
+    RunFolder,
+    describe_environment,
+    held_recipe,
+    open_run,
+    recipe_for,
+)
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
 
@@ -160,3 +166,20 @@ def test_the_environment_names_versions_machine_and_seed() -> None:
 )
 def test_each_source_has_a_recipe(data: str, recipe: str) -> None:
     assert recipe_for(data) == recipe
+
+
+def test_a_recipe_that_is_not_known_here_is_one_line(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    kept = tmp_path / "run" / "run.json"
+    held = read_json(kept)
+    held["recipe"]["encoder"]["of_tomorrow"] = 1
+    write_json(kept, held)
+    with pytest.raises(InputError, match=r"run\.json: .*encoder\.of_tomorrow"):
+        held_recipe(tmp_path / "run")
+
+
+def test_another_recipe_says_how_to_go_on_by_the_runs_own(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", IDENTITY, Recipe(), resume=False)
+    other = override(Recipe(), ["training.epochs=7"])
+    with pytest.raises(InputError, match="or leave recipe and settings out"):
+        open_run(tmp_path / "run", IDENTITY, other, resume=True)

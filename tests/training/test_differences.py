@@ -34,15 +34,17 @@ def test_a_mirrored_digit_can_be_told_and_is_not_ignored(digits: np.ndarray) -> 
     assert {"scale", "blur"} <= set(kept)
 
 
-def test_an_encoder_sees_mirror_images_where_they_look_like_the_others(digits: np.ndarray) -> None:
-    mirrored = override(RECIPE, ["encoder.mirrored=true"])
+@pytest.mark.parametrize("beside", ["flip_averaged=true", "patches=4"])
+def test_an_encoder_sees_mirror_images_where_they_look_like_the_others(
+    beside: str, digits: np.ndarray
+) -> None:
+    mirrored = override(RECIPE, [f"encoder.{beside}"])
     assert with_sides(mirrored, noise()) == mirrored
-    assert not with_sides(mirrored, digits).encoder.mirrored
-    plain = override(mirrored, ["encoder.mirrored=false"])
-    assert with_sides(mirrored, digits) == plain
-    assert with_sides(plain, noise()) == plain
-    unflipped = override(mirrored, ["views.flip=0"])
-    assert with_sides(unflipped, digits) == unflipped  # nothing to look at
+    kept = with_sides(mirrored, digits)
+    assert not kept.encoder.mirrored
+    assert not kept.encoder.flip_averaged
+    for nothing_to_look_at in (RECIPE, override(mirrored, ["views.flip=0"])):
+        assert with_sides(nothing_to_look_at, digits) == nothing_to_look_at
 
 
 def test_what_cannot_be_told_stays_ignored() -> None:

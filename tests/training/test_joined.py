@@ -11,7 +11,7 @@ from torch import nn
 
 from vicinal import VICReg
 from vicinal.encoder import build_encoder
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.patches import WithPatches, fit_patches, patch_features
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata, save_encoder
 from vicinal.recipes import override, read_recipe
@@ -27,7 +27,7 @@ from vicinal.training.train_encoder import (
 )
 from vicinal.views import channel_statistics, normalise
 
-ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6, mirrored=True)
+ENCODER = Encoder(backbone="plain", widths=(4, 8), dimension=48, patches=6)
 RECIPE = Recipe(encoder=ENCODER)
 
 
@@ -187,10 +187,10 @@ ALONE = ["encoder.patches=0", "encoder.widths=[4, 8]", "encoder.dimension=48"]
 ALONE += ["projector.widths=[8, 8]", "training.batch_size=8", "training.keep_epochs=[1]"]
 
 
-@pytest.mark.parametrize("more", [["views.flip=0"], ["encoder.mirrored=false"], []])
+@pytest.mark.parametrize("more", [["views.flip=0"], ["encoder.flip_averaged=false"], []])
 def test_a_network_alone_sees_both_sides_where_views_flip(more: list[str], tmp_path: Path) -> None:
     pixels = pictures(16)
-    recipe = override(read_recipe("laptop"), [*ALONE, "encoder.mirrored=true", *more])
+    recipe = override(read_recipe("laptop"), [*ALONE, "encoder.flip_averaged=true", *more])
     data, engine = data_of_arrays(recipe, pixels), open_engine("cpu", "float32")
     encoder = train_encoder(data, recipe, tmp_path, engine, epochs=1, quiet=True)
     images = torch.rand(5, 3, 32, 32)
@@ -204,7 +204,7 @@ def test_a_network_alone_sees_both_sides_where_views_flip(more: list[str], tmp_p
             assert not torch.allclose(found, apart, atol=1e-3)
             continue
         torch.testing.assert_close(found, apart)
-        assert isinstance(loaded, Mirrored)
+        assert isinstance(loaded, FlipAveraged)
         network = loaded.network.double()
         with torch.no_grad():
             both = [network(side).numpy() for side in (images.double(), images.double().flip(3))]
@@ -214,7 +214,7 @@ def test_a_network_alone_sees_both_sides_where_views_flip(more: list[str], tmp_p
 
 
 def test_a_network_with_a_start_sees_one_side() -> None:
-    recipe = override(read_recipe("pretrained"), ["encoder.mirrored=true"])
+    recipe = override(read_recipe("pretrained"), ["encoder.flip_averaged=true"])
     network = nn.Identity()
     assert as_seen(network, recipe) is network
 

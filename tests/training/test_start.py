@@ -165,7 +165,8 @@ def first_layer(encoder: nn.Module) -> np.ndarray:
 
 def whitened(pixels: np.ndarray, count: int, side: int, std: np.ndarray) -> np.ndarray:
     """Filters (count, C, side, side) float64 for images over ``std``, 3^-½ long."""
-    raw = fit_patches(pixels, count, np.random.RandomState(0), side).filters.double().numpy()
+    rng = np.random.RandomState(0)
+    raw = fit_patches(pixels, count, rng, side, blank=False).filters.double().numpy()
     scaled = raw * std[:, None, None]
     return scaled / np.sqrt((scaled**2).sum(axis=(1, 2, 3), keepdims=True)) / np.sqrt(3)
 
@@ -219,9 +220,39 @@ def test_without_it_and_with_a_start_nothing_is_put_in() -> None:
         assert stem_weights(recipe, pixels, (1, 1, 1)) == {}
 
 
-def test_a_network_without_such_a_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
-    monkeypatch.setitem(BACKBONES, "small", lambda *_: linear)
+def strange(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("network", "pixels"),
+    [
+        (nn.Linear(64, 8), np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)),
+        (strange(nn.Conv2d(16, 8, 3)), np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)),
+        (strange(nn.Conv2d(1, 8, 11)), np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)),
+        (strange(nn.Conv2d(1, 8, 17)), np.arange(2400, dtype=np.uint8).reshape(6, 20, 20, 1)),
+        (strange(nn.Conv2d(1, 8, 3)), np.full((4, 8, 8, 1), 200, np.uint8)),
+    ],
+    ids=["no convolution", "other channels", "larger than the picture", "too large", "blank"],
+)
+def test_a_layer_that_patches_cannot_be_is_drawn_and_a_line_says_so(
+    network: nn.Module,
+    pixels: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(BACKBONES, "small", lambda *_: network)
     recipe = override(read_recipe("digits"), ["encoder.patch_stem=true"])
-    with pytest.raises(InputError, match=r"patch_stem: 'small' has no first layer.*false"):
-        stem_weights(recipe, np.zeros((4, 8, 8, 1), np.uint8), (1.0,))
+    assert stem_weights(recipe, pixels, (1.0,)) == {}
+    assert "filters are drawn" in capsys.readouterr().err
+
+
+def test_blank_patches_are_no_filters() -> None:
+    """As of digits on white: each would be the same filter."""
+    pixels = np.zeros((30, 8, 8, 1), np.uint8)
+    pixels[:, 3:5, 3:5] = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 1), np.uint8)
+    recipe = override(read_recipe("digits"), ["encoder.patch_stem=true"])
+    (weights,) = stem_weights(recipe, pixels, (1.0,)).values()
+    assert (
+        len({row.tobytes() for row in weights.flatten(1).round(decimals=4).numpy()}) > 12
+    )  # of 16

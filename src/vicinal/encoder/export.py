@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal.encoder import PREFIX
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.patches import WithPatches
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, load_encoder, read_metadata
@@ -96,11 +96,12 @@ def _write_timm(network: Prepared, file: Path) -> None:
             "timm's networks; "
             f"use {option('to', 'onnx')}, torch.export or safetensors"
         )
-    if isinstance(network.encoder, Mirrored | WithPatches):
+    if isinstance(network.encoder, FlipAveraged | WithPatches):
         raise InputError(
             f"{option('to', 'timm')}: the encoder is more than timm's {network.backbone!r}: patch "
             "features stand beside it, or it sees mirror images too; use "
-            f"{option('to', 'onnx')}, torch.export or safetensors"
+            f"{option('to', 'onnx')}, torch.export or safetensors, or train with encoder.patches=0 "
+            "and encoder.flip_averaged=false"
         )
     metadata = {
         "timm": network.backbone.removeprefix(PREFIX),

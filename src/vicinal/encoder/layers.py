@@ -158,7 +158,7 @@ def _overlapped(tiles: Tensor) -> Tensor:
     return total.view(batch, 4 * down + 4, 4 * across + 4, channels)
 
 
-class Mirrored(nn.Module):
+class FlipAveraged(nn.Module):
     """What a network says of an image and of its mirror image, in the mean: (B, C, S, S) to (B, F).
 
     float32, whatever the network computes in.

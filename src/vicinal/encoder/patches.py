@@ -129,7 +129,12 @@ class WithPatches(nn.Module):
 
 
 def fit_patches(
-    pixels: NDArray[np.uint8], count: int, rng: np.random.RandomState, side: int | None = None
+    pixels: NDArray[np.uint8],
+    count: int,
+    rng: np.random.RandomState,
+    side: int | None = None,
+    *,
+    blank: bool = True,
 ) -> PatchFilters:
     """Filters from random patches of the pictures, each contrast-normalised and ZCA-whitened.
 
@@ -139,7 +144,9 @@ def fit_patches(
     patches as filters and rectified responses of both signs; Thiry et al., The Unreasonable
     Effectiveness of Patches in Deep Convolutional Kernels Methods, ICLR 2021, who show how far
     whitened patches alone go. A patch's side is 6/32 of the picture's, 3 pixels at least, where
-    none is given.
+    none is given. Blank
+    patches, which all give one filter, may be among them unless ``blank`` says otherwise; there are
+    no filters then where all are.
 
     Shapes: pixels (N, S, S, C) uint8.
     """
@@ -148,7 +155,10 @@ def fit_patches(
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True))
     whitening = (vectors / np.sqrt(np.maximum(values, 0) + _WHITENING)) @ vectors.T
-    chosen = (patches[rng.randint(len(patches), size=count)] - mean) @ whitening
+    if not blank:  # those that vary by more than the contrast that is added
+        patches = patches[patches.var(axis=1) > 0.5]
+        count = count if len(patches) else 0
+    chosen = (patches[rng.randint(max(1, len(patches)), size=count)] - mean) @ whitening
     lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
     filters = chosen / np.maximum(lengths, 1e-12) @ whitening
     shaped = torch.from_numpy(filters.reshape(count, pixels.shape[3], side, side))
@@ -158,16 +168,16 @@ def fit_patches(
 def patch_stem(
     shape: torch.Size, pixels: NDArray[np.uint8], std: Sequence[float], rng: np.random.RandomState
 ) -> Tensor:
-    """Weights of a first layer: filters as `fit_patches` makes them.
+    """Weights of a first layer: filters as `fit_patches` makes them, none of a blank patch.
 
     The layer takes images whose channels were divided by ``std``, and each filter is as long as
-    drawn ones are in the mean, 3^-½.
+    drawn ones are in the mean, 3^-½. Where all patches are blank there are none: (0, C, k, k).
 
     Shapes: shape (W, C, k, k); pixels (N, S, S, C) uint8, S ≥ k; the weights are float32.
     """
-    filters = fit_patches(pixels, shape[0], rng, shape[-1]).filters
+    filters = fit_patches(pixels, shape[0], rng, shape[-1], blank=False).filters
     filters = filters * torch.tensor(std).view(1, -1, 1, 1)
-    return functional.normalize(filters.flatten(1)).view(shape) / 3**0.5
+    return functional.normalize(filters.flatten(1)).view(-1, *shape[1:]) / 3**0.5
 
 
 @torch.inference_mode()

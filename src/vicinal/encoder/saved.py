@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from vicinal.encoder import build_encoder
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.patches import PatchFilters, WithPatches, patch_side, seen_side
 from vicinal.errors import InputError
 from vicinal.files import replacing
@@ -63,20 +63,22 @@ def save_encoder(
 ) -> None:
     """Writes weights with the recipe section and the preparation as metadata."""
     preparation = prepared_for(encoder, preparation)
+    recipe = Encoder.model_validate(recipe.model_dump())  # one pickled before a field was added
     # Whose weights they were, not where somebody's file lies; files without a start say nothing.
     public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
         beside = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
         public = public.model_copy(update=beside)
-    elif isinstance(encoder, Mirrored):
-        public = public.model_copy(update={"mirrored": True})
+    averaged = isinstance(encoder, FlipAveraged)
+    public = public.model_copy(update={"flip_averaged": averaged})
     parts = {
         "start": bool(public.start),
         "patch_stem": public.patch_stem,
         "patches": joined,
         "coarse_patches": joined and public.coarse_patches,
-        "mirrored": joined or isinstance(encoder, Mirrored),
+        "mirrored": joined,
+        "flip_averaged": averaged,
     }
     absent = {name for name, there in parts.items() if not there}
     metadata = {
@@ -147,7 +149,7 @@ def _built(recipe: Encoder, preparation: Preparation) -> nn.Module:
     size, channels = preparation.size, preparation.channels
     network = build_encoder(recipe, channels=channels, size=size)
     if not recipe.patches:
-        return Mirrored(network) if recipe.mirrored else network
+        return FlipAveraged(network) if recipe.flip_averaged else network
     side = patch_side(seen_side(size))
     filters = torch.zeros(recipe.patches, channels, side, side)
     fine, coarse = (PatchFilters(filters, torch.zeros(len(filters))) for _ in range(2))

@@ -49,7 +49,7 @@ def read_recipe(name_or_path: str) -> Recipe:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"recipe {name_or_path} is not TOML: {error}") from None
-    return _checked(data, f"recipe {name_or_path}")
+    return checked(data, f"recipe {name_or_path}")
 
 
 def field_names(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
@@ -83,7 +83,7 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
                 raise InputError(_unknown(key, option("settings", setting)))
             target = inner
         target[field] = _value(text.strip())
-    return _checked(data, option("settings"))
+    return checked(data, option("settings"))
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -103,8 +103,12 @@ def _lines(section: str, data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _checked(data: dict[str, Any], where: str) -> Recipe:
-    """Validates plain data, turning the first complaint into one clear line."""
+def checked(data: dict[str, Any], where: str) -> Recipe:
+    """The recipe of plain data.
+
+    Raises:
+        InputError: If a name or a value is not valid: ``where``, and the first of them.
+    """
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:

@@ -94,17 +94,20 @@ class Encoder(Section):
     """Dimensions of a representation, of the trained network's where patches join it."""
     patch_stem: bool = False
     """Whether the first layer's filters are whitened patches of the images to begin with, not
-    drawn, where the images are in memory and nothing else gives it weights."""
+    drawn: where the images are in memory, its squares have at most 16 pixels a side, and nothing
+    else gives it weights."""
     patches: Annotated[int, Field(ge=0)] = 0
     """Filters, whitened patches of the images, whose responses join the trained network's numbers
     when the training has ended; 0 for none. The representation has 2 · 256 dimensions then."""
     coarse_patches: bool = False
     """Whether as many filters for the images at half their size join too, where patches join and
     that size is large enough for quarters."""
-    mirrored: bool = False
-    """Whether an image counts as its mirror image does: the mean of what the encoder says of both
-    is taken. Only if views flip, and if images in memory look like others when mirrored; a network
-    with a start, which takes long, sees the image alone."""
+    mirrored: bool = True
+    """Whether, where patches join, an image counts as its mirror image does: their mean is taken,
+    if views flip and mirrored images look like the others; of a network with a start, which takes
+    long, the image alone counts."""
+    flip_averaged: bool = False
+    """Whether the same holds of a network without patches."""
     start: Annotated[str, AfterValidator(_start)] = ""
     """Weights to go on from, ``pretrained``, ``timm:NAME`` or ``timm:NAME@FILE``; theirs are the
     backbone and the dimension then."""

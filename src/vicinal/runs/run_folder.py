@@ -26,7 +26,7 @@ from vicinal.errors import InputError, StorageError, option
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import named
 from vicinal.progress import say
-from vicinal.recipes import override, read_recipe, to_toml
+from vicinal.recipes import checked, override, read_recipe, to_toml
 from vicinal.recipes.differences import ignoring
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.kinds import kind_of
@@ -183,6 +183,8 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
     for name, (theirs, ours) in _differences(held, identity).items():
         further = identity.get("verb") == "train" and name in ("recipe.training.epochs", "minutes")
         how = f", with {option('start', run.path)} to train its encoder further" if further else ""
+        if name.startswith("recipe.") and identity.get("verb", "study") in ("study", "train"):
+            how += f", or leave {option('recipe')} and {option('settings')} out to go on by its own"
         raise InputError(
             f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
             f"{how}"
@@ -201,7 +203,7 @@ def _in_full(recipe: dict[str, Any]) -> dict[str, Any]:
 def held_recipe(path: Path) -> Recipe | None:
     """The recipe of the run in a folder, fitted to its pictures; None where there is none."""
     held = read_json(path / "run.json") if (path / "run.json").is_file() else {}
-    return Recipe.model_validate(held["recipe"]) if held.get("recipe") else None
+    return checked(held["recipe"], str(path / "run.json")) if held.get("recipe") else None
 
 
 def resumed_recipe(path: Path, settings: Sequence[str], precision: str) -> Recipe | None:

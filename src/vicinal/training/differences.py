@@ -107,12 +107,13 @@ def with_sides(recipe: Recipe, pixels: NDArray[np.uint8]) -> Recipe:
 
     Shapes: pixels (N, S, S, C) uint8.
     """
-    if not (recipe.encoder.mirrored and recipe.views.flip):
+    made = recipe.encoder
+    if not (recipe.views.flip and (made.flip_averaged or (made.mirrored and made.patches))):
         return recipe
     if accuracies(pixels, recipe.views, ("flip",)).get("flip", 0.0) < VISIBLE:
         return recipe
-    encoder = recipe.encoder.model_copy(update={"mirrored": False})
-    return recipe.model_copy(update={"encoder": encoder})
+    sided = made.model_copy(update={"mirrored": False, "flip_averaged": False})
+    return recipe.model_copy(update={"encoder": sided})
 
 
 @cores.shared()

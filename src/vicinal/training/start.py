@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicinal.encoder import build_encoder, projector
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.patches import WithPatches, patch_stem
 from vicinal.encoder.pretrained import initial_encoder
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder, read_metadata
 from vicinal.errors import InputError, begun_by, option
 from vicinal.images.decoding import Span
+from vicinal.progress import say
 from vicinal.recipes.recipe import Encoder, Recipe, Training
+
+_LARGEST_STEM = 16  # pixels a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
     encoder, _ = load_encoder(file)
     if isinstance(encoder, WithPatches):  # the rows of the network alone are compared otherwise
         preparation = replace(preparation, neighbours="L2", unit_length=bool(held.start))
-    trained = encoder.network if isinstance(encoder, WithPatches | Mirrored) else encoder
+    trained = encoder.network if isinstance(encoder, WithPatches | FlipAveraged) else encoder
     weights = {f"0.{name}": value for name, value in trained.state_dict().items()}
     head, origin = _projector(file.with_name("checkpoint.pt"), recipe)
     return InitialWeights(file, fingerprint(file), preparation, weights | head, origin)
@@ -75,7 +78,7 @@ def read_initial_weights(file: Path, recipe: Recipe) -> InitialWeights:
 def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
     """Refuses a recipe whose encoder is another."""
     # Found anew, or written over by the weights.
-    beside = {"patches", "coarse_patches", "mirrored", "patch_stem"}
+    beside = {"patches", "coarse_patches", "mirrored", "flip_averaged", "patch_stem"}
     for name, value in held.model_dump(exclude=beside).items():
         other = getattr(wanted, name)
         if name == "start":  # an encoder's file does not say where somebody's weights lay
@@ -83,7 +86,8 @@ def _check_same(file: Path, held: Encoder, wanted: Encoder) -> None:
         if value != other:
             raise InputError(
                 f"{option('start', file)}: its encoder has encoder.{name} = {value!r}, "
-                f"not {other!r}; leave {option('recipe')} out, or set it so"
+                f"not {other!r}; give its run's folder without {option('recipe')}, or a recipe "
+                "with that encoder"
             )
 
 
@@ -109,25 +113,26 @@ def stem_weights(
 ) -> dict[str, Tensor]:
     """The first layer's weights by their name, where the recipe has them from the pictures.
 
-    Shapes: pixels (N, S, S, C) uint8; std (C,), the deviation that images are divided by.
+    There are none, and a line says so, where no first layer takes squares of the pictures of at
+    most 16 pixels a side, for larger ones take minutes and gigabytes, and where all are blank.
 
-    Raises:
-        InputError: If the network's first layer is no convolution of all channels by squares.
+    Shapes: pixels (N, S, S, C) uint8; std (C,), the deviation that images are divided by.
     """
     made = recipe.encoder
     if not made.patch_stem or made.start:
         return {}
+    size, channels = pixels.shape[1], pixels.shape[3]
     with torch.device("meta"):
-        network = build_encoder(made, channels=pixels.shape[3], size=pixels.shape[1])
+        network = build_encoder(made, channels=channels, size=size)
     layers = [(n, layer) for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    name, layer = layers[0] if layers else ("", None)
-    if layer is None or layer.kernel_size[0] != layer.kernel_size[1] or layer.groups > 1:
-        raise InputError(
-            f"encoder.patch_stem: {made.backbone!r} has no first layer that patches could be; set "
-            "it to false"
-        )
-    rng = np.random.RandomState(recipe.seed)
-    return {f"{name}.weight": patch_stem(layer.weight.shape, pixels, std, rng)}
+    for name, layer in layers[:1]:
+        shape = layer.weight.shape
+        if shape[1] == channels and shape[2] == shape[3] <= min(size, _LARGEST_STEM):
+            weights = patch_stem(shape, pixels, std, np.random.RandomState(recipe.seed))
+            if len(weights):
+                return {f"{name}.weight": weights}
+    say("the first layer's filters are drawn: patches of these pictures cannot be its filters")
+    return {}
 
 
 def networks(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicinal import cores, distributed
-from vicinal.encoder.layers import Mirrored
+from vicinal.encoder.layers import FlipAveraged
 from vicinal.encoder.patches import WithPatches, fit_patches, patch_side, seen_side
 from vicinal.encoder.pretrained import open_start, preparation_for
 from vicinal.encoder.saved import Preparation, save_encoder
@@ -178,10 +178,9 @@ def kept_encoder(folder: Path, epochs: int) -> Path:
 
 
 def as_seen(network: nn.Module, recipe: Recipe) -> nn.Module:
-    """The network as it is used by itself: where the recipe says so, of both sides of an image."""
-    takes_long = bool(recipe.encoder.start)
-    mirrored = recipe.encoder.mirrored and recipe.views.flip > 0 and not takes_long
-    return Mirrored(network) if mirrored else network
+    """The network as it is used without patches: where the recipe says so, of both sides."""
+    averaged = recipe.encoder.flip_averaged and recipe.views.flip > 0 and not recipe.encoder.start
+    return FlipAveraged(network).train(network.training) if averaged else network
 
 
 @torch.no_grad()
