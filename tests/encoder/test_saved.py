@@ -32,6 +32,15 @@ def test_an_encoder_comes_back_whole(tmp_path: Path) -> None:
     assert not loaded.training
 
 
+def test_one_of_a_recipe_pickled_before_a_field_was_added_is_written(tmp_path: Path) -> None:
+    earlier = RECIPE.model_copy()
+    del earlier.__dict__["patch_stem"], earlier.__dict__["flip_averaged"]
+    encoder = build_encoder(RECIPE, channels=3, size=16).eval()
+    for name, recipe in (("now", RECIPE), ("earlier", earlier)):
+        save_encoder(encoder, tmp_path / name, recipe=recipe, preparation=PREPARATION)
+    assert (tmp_path / "now").read_bytes() == (tmp_path / "earlier").read_bytes()
+
+
 def test_representations_have_unit_length_where_the_file_says_so(tmp_path: Path) -> None:
     path = tmp_path / "encoder.safetensors"
     encoder = build_encoder(RECIPE, channels=3, size=16).eval()
