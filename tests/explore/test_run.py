@@ -74,7 +74,7 @@ def test_neighbours_and_scores_are_those_of_the_representation(
     assert (np.array(points["score"]) >= scores * (1 - 1e-6)).all()
     assert alone.mean() > 0.7
     assert sorted(points["rank"]) == list(range(1, 122))
-    assert points["rank"][int(np.argmax(scores))] == 1
+    assert points["rank"][int(np.argmax(points["score"]))] == 1
     assert said["anomalies"]["flagged"] == sum(points["flagged"]) <= 1
 
 
