@@ -97,3 +97,28 @@ def test_the_first_line_is_what_the_encoder_is_worth(
 def test_what_else_there_is_to_look_at_is_said_after(spread: np.ndarray) -> None:
     summary = card(spread, trust=0.1)["summary"]
     assert summary.endswith("Do not rely on this representation: map.")
+
+
+def by_labels(encoder: float, lead: float, **others: float) -> dict:
+    """The same with what labels say: the encoder's share, and how far it is ahead of patches."""
+    found = rivals(0.4, **others)  # own views say that patches are ahead
+    shares = {"encoder": encoder, "raw pixels": encoder - 0.2, "patch features": encoder - lead}
+    for name, share in shares.items():
+        ahead = encoder - share
+        found[name] |= {"agreement": share, "labelled": 300, "lead": [ahead - 0.03, ahead + 0.03]}
+    del found["encoder"]["lead"]
+    return found
+
+
+def test_labels_decide_where_there_are_some(spread: np.ndarray) -> None:
+    worth = card(spread, beside=by_labels(0.6, 0.1))["beside no training"]
+    assert worth["words"] == "By labels, better than raw pixels and patch features."
+    assert worth["verdict"] == "good"
+    assert "patch features 50%; 5 nearest of the same label among 300" in worth["shown"]
+    assert worth["shown"].endswith("this encoder 60%, raw pixels 40%, patch features 50%")
+
+    unclear = card(spread, beside=by_labels(0.6, 0.02))["beside no training"]
+    assert unclear["words"].startswith("By labels, not clearly better than patch features: train")
+    assert unclear["verdict"] == "look"
+    behind = card(spread, beside=by_labels(0.6, -0.1))["beside no training"]
+    assert behind["words"].startswith("By labels, no better than patch features: train longer")

@@ -55,7 +55,7 @@ def describe_pictures(
     shown = "pca" if maps.column("tsne_trust").null_count else "tsne"
     trust = maps.column(f"{shown}_trust").to_numpy()
     near = read_neighbours(run).indices.astype(np.int32)
-    rivals = None if encoder is None else hold_against_rivals(pixels, encoder)
+    rivals = None if encoder is None else hold_against_rivals(pixels, encoder, embeddings.labels)
     card = health(compared.array, near, group, trust, rivals, worth, advice)
     write_json(run / "health.json", card)
 

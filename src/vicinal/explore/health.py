@@ -19,6 +19,7 @@ from vicinal.evaluations.own_view import own_view, views_of
 from vicinal.images.image_set import ImageSet
 from vicinal.images.in_memory import squares
 from vicinal.representations.embed import embed
+from vicinal.representations.neighbours import nearest, unit_length
 from vicinal.runs.pictures import Pixels
 
 _VERDICTS = ("good", "look", "bad")
@@ -73,37 +74,45 @@ def _summary(worth: dict[str, Any], figures: list[dict[str, Any]]) -> str:
 
 
 def _worth(rivals: Mapping[str, Any] | None, advice: str | None) -> dict[str, Any]:
-    """Whether the encoder knows pictures again better than what needs no training."""
+    """Whether the encoder is better than what needs no training: by labels, or by own views."""
     name = "beside no training"
     if rivals is None:
         words = "Not known whether this is better than raw pixels: its encoder is not here."
         return _figure(name, None, "not measured", "look", words)
     own = rivals["encoder"]
+    by_labels = "agreement" in own
+    shares = {key: float(one["agreement" if by_labels else "value"]) for key, one in rivals.items()}
     ahead = [rival for rival in rivals if rival != "encoder" and not _beats(own, rivals[rival])]
-    shown = ", ".join(
-        f"{'this encoder' if key == 'encoder' else key} {score['value']:.0%}"
-        for key, score in rivals.items()
-    )
+    shown = f"own view found among {own['n']:,} pictures: {_said(rivals, 'value')}"
+    if by_labels:
+        shown += (
+            f"; {AGREEING} nearest of the same label among {own['labelled']:,}: "
+            f"{_said(rivals, 'agreement')}"
+        )
+    told_by = "By labels, " if by_labels else ""
     if not ahead:
         *others, last_one = (rival for rival in rivals if rival != "encoder")
-        words = f"Better than {', '.join(others)} and {last_one}."
+        words = f"{told_by}better than {', '.join(others)} and {last_one}."
         verdict = "good"
     else:
-        strongest = max(ahead, key=lambda rival: float(rivals[rival]["value"]))
-        last = own["value"] <= rivals["raw pixels"]["value"]
+        strongest = max(ahead, key=lambda rival: shares[rival])
+        last = shares["encoder"] <= shares["raw pixels"]
         verdict, beside = ("bad", "raw pixels") if last else ("look", strongest)
-        how = "No" if own["value"] <= rivals[beside]["value"] else "Not clearly"
-        words = f"{how} better than {beside}{f': {advice}' if advice else ''}."
-    return _figure(
-        name,
-        own["value"],
-        f"own view found among {own['n']:,} pictures: {shown}",
-        verdict,
-        words,
+        how = "no" if shares["encoder"] <= shares[beside] else "not clearly"
+        words = f"{told_by}{how} better than {beside}{f': {advice}' if advice else ''}."
+    return _figure(name, own["value"], shown, verdict, words[0].upper() + words[1:])
+
+
+def _said(rivals: Mapping[str, Any], share: str) -> str:
+    return ", ".join(
+        f"{'this encoder' if key == 'encoder' else key} {one[share]:.0%}"
+        for key, one in rivals.items()
     )
 
 
 def _beats(own: Mapping[str, Any], rival: Mapping[str, Any]) -> bool:
+    if "lead" in rival:
+        return bool(rival["lead"][0] > 0)
     return bool(own["interval"][0] > rival["interval"][1])
 
 
@@ -180,36 +189,84 @@ MOST = 500
 """Pictures of which views are made: more would tell finer differences than matter here."""
 PRETRAINED_RIVAL = "the pretrained network"
 """A rival where the extra ``pretrained`` is installed, unless the encoder began as it."""
+AGREEING = 5
+"""Nearest pictures whose labels are asked for, where pictures have labels."""
+_LABELLED = 100  # pictures with labels, below which these say too little
 _SIDE = 32  # of raw pixels, as `PatchFeatures` has it
 _PRETRAINED_SIDE = 128  # its own 224 would take three times as long for small views
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def hold_against_rivals(pixels: Pixels, encoder: Path, *, device: str = "cpu") -> dict[str, Any]:
-    """`own_view` of the encoder and of its rivals, over at most 500 pictures.
+def hold_against_rivals(
+    pixels: Pixels,
+    encoder: Path,
+    labels: NDArray[np.int64] | None = None,
+    *,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """`own_view` of the encoder and of its rivals, over at most 500 pictures, and what labels say.
 
     Args:
         pixels: The pictures (N, S, S, C) uint8, N ≥ 2, of the encoder's size.
         encoder: The encoder's file.
+        labels: Array (N,) int64, −1 for a picture without one.
         device: Where the encoder runs.
 
     Returns:
         Under ``encoder`` and the rivals' names a `Score` as plain data each; the network of the
-        extra ``pretrained`` is a rival where it is installed.
+        extra ``pretrained`` is a rival where it is installed. Where two classes or more have 6
+        of the pictures each, and together 100, also ``agreement``, the share of the 5 nearest (by
+        cosine) of the same label among these, ``labelled``, how many they are, and, of rivals,
+        ``lead``, the 95 % bootstrap interval of how far the encoder is ahead on the same pictures.
     """
-    rows = np.random.default_rng(0).permutation(len(pixels))[:MOST]
-    pictures = np.stack([pixels[row] for row in np.sort(rows).tolist()])
+    rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:MOST])
+    pictures = np.stack([pixels[row] for row in rows.tolist()])
     views = views_of(pictures)
     embedders = {"encoder": _by(*load_encoder(encoder), device)} | {
         name: make(pictures) for name, make in RIVALS.items()
     }
     if has_pretrained() and not read_metadata(encoder)[0].start:
         embedders[PRETRAINED_RIVAL] = _pretrained(pictures.shape[3], device)
-    return {
+    found = {
         name: own_view(*(embedded(view) for view in views)).to_json()
         for name, embedded in embedders.items()
     }
+    classes = np.full(len(rows), -1) if labels is None else labels[rows]
+    kept = np.flatnonzero(_of_large_classes(classes))
+    if len(kept) >= _LABELLED and len(np.unique(classes[kept])) > 1:
+        alike = {
+            name: _agreements(embedded(pictures[kept]), classes[kept])
+            for name, embedded in embedders.items()
+        }
+        for name, shares in alike.items():
+            found[name] |= {"agreement": float(shares.mean()), "labelled": len(kept)}
+            if name != "encoder":
+                found[name]["lead"] = _lead(alike["encoder"] - shares)
+    return found
+
+
+def _of_large_classes(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the pictures (N,) have a label that enough others have to fill the nearest."""
+    counts = np.bincount(classes[classes >= 0], minlength=1)
+    large: NDArray[np.bool_] = (classes >= 0) & (counts[classes] > AGREEING)
+    return large
+
+
+def _agreements(array: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each picture (N,) the share of its nearest others, by cosine, that have its label."""
+    unit = unit_length(array)
+    near = nearest(unit, unit, AGREEING, exclude_self=True).indices
+    shares: NDArray[np.float64] = (classes[near] == classes[:, None]).mean(axis=1)
+    return shares
+
+
+def _lead(differences: NDArray[np.float64], resamples: int = 1000) -> list[float]:
+    """The 95 % bootstrap interval of the mean over pictures."""
+    count, rng = len(differences), np.random.default_rng(0)
+    means = [differences[rng.integers(count, size=count)].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return [float(low), float(high)]
 
 
 def _by(network: nn.Module, preparation: Preparation, device: str) -> Embed:
