@@ -253,6 +253,5 @@ def test_blank_patches_are_no_filters() -> None:
     pixels[:, 3:5, 3:5] = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 1), np.uint8)
     recipe = override(read_recipe("digits"), ["encoder.patch_stem=true"])
     (weights,) = stem_weights(recipe, pixels, (1.0,)).values()
-    assert (
-        len({row.tobytes() for row in weights.flatten(1).round(decimals=4).numpy()}) > 12
-    )  # of 16
+    rounded = weights.flatten(1).round(decimals=4).numpy()
+    assert len({row.tobytes() for row in rounded}) > 12  # of 16

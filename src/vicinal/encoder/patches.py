@@ -144,9 +144,8 @@ def fit_patches(
     patches as filters and rectified responses of both signs; Thiry et al., The Unreasonable
     Effectiveness of Patches in Deep Convolutional Kernels Methods, ICLR 2021, who show how far
     whitened patches alone go. A patch's side is 6/32 of the picture's, 3 pixels at least, where
-    none is given. Blank
-    patches, which all give one filter, may be among them unless ``blank`` says otherwise; there are
-    no filters then where all are.
+    none is given. Blank patches, which all give one filter, may be among them unless ``blank`` says
+    otherwise; there are no filters then where all are.
 
     Shapes: pixels (N, S, S, C) uint8.
     """

@@ -64,14 +64,14 @@ def save_encoder(
     """Writes weights with the recipe section and the preparation as metadata."""
     preparation = prepared_for(encoder, preparation)
     recipe = Encoder.model_validate(recipe.model_dump())  # one pickled before a field was added
+    averaged = isinstance(encoder, FlipAveraged)
     # Whose weights they were, not where somebody's file lies; files without a start say nothing.
-    public = recipe.model_copy(update={"start": recipe.start.partition("@")[0]})
+    said = {"start": recipe.start.partition("@")[0], "flip_averaged": averaged}
+    public = recipe.model_copy(update=said)
     joined = isinstance(encoder, WithPatches)  # one that is kept during a training is not
     if isinstance(encoder, WithPatches):
         beside = {"mirrored": encoder.mirrored, "coarse_patches": encoder.coarse is not None}
         public = public.model_copy(update=beside)
-    averaged = isinstance(encoder, FlipAveraged)
-    public = public.model_copy(update={"flip_averaged": averaged})
     parts = {
         "start": bool(public.start),
         "patch_stem": public.patch_stem,
