@@ -15,6 +15,7 @@ Floats = NDArray[np.floating]  # float32 throughout
 Flags = NDArray[np.bool_]
 
 _FURTHEST = 0.1  # halves of a side, of one step
+_SETTLED = 0.02  # half pixels, of a step after which no further one is taken
 
 
 def resized(size: int, side: int) -> Floats:
@@ -36,35 +37,47 @@ def registered(ours: Floats, theirs: Floats, places: Floats, steps: int) -> Floa
 
     At each step gain and offset are fitted first, then what is left over is explained by moves.
     """
-    places, count = places.copy(), len(ours)
-    points = pixel_centres(ours.shape[1])
+    places, side = places.copy(), ours.shape[1]
+    moving = np.arange(len(ours))
     for _ in range(steps):
-        down, down_slopes, in_rows = sampling(places[:, :1] * points + places[:, 1:2], len(points))
-        across, across_slopes, in_columns = sampling(
-            places[:, 2:3] * points + places[:, 3:], len(points)
-        )
-        sideways = theirs @ across.transpose(0, 2, 1)
-        laid, by_row = down @ sideways, down_slopes @ sideways
-        by_column = down @ (theirs @ across_slopes.transpose(0, 2, 1))
-        inside = in_rows[:, :, None] & in_columns[:, None, :]
-        moves = [by_row * points[:, None], by_row, by_column * points, by_column]
-        terms = np.stack([*moves, laid, np.ones_like(laid)], axis=1) * inside[:, None]
-        terms = terms.reshape(count, 6, -1)
-        seen = (ours * inside).reshape(count, -1, 1)
-        brightness = terms[:, 4:]
-        square = brightness @ brightness.transpose(0, 2, 1) + np.float32(1e-3) * np.eye(
-            2, dtype="f"
-        )
-        gain = np.linalg.solve(square, brightness @ seen)
-        left = seen - brightness.transpose(0, 2, 1) @ gain
-        terms[:, :4] *= np.where(np.abs(gain[:, :1]) < 0.2, np.float32(0.2), gain[:, :1])
-        square = terms @ terms.transpose(0, 2, 1)
-        damped = square + (0.01 * square + np.float32(0.01)) * np.eye(6, dtype=np.float32)
-        step = np.linalg.solve(damped, terms @ left)[:, :4, 0]
-        places += np.clip(step, -_FURTHEST, _FURTHEST)
+        step = _step(ours[moving], theirs[moving], places[moving])
+        places[moving] += np.clip(step, -_FURTHEST, _FURTHEST)
         np.clip(places[:, ::2], 0.7, 1 / 0.7, out=places[:, ::2])
         np.clip(places[:, 1::2], -0.45, 0.45, out=places[:, 1::2])
+        moving = moving[np.abs(step).max(axis=1, initial=0) > _SETTLED / side]
     return places
+
+
+def _step(ours: Floats, theirs: Floats, places: Floats) -> Floats:
+    """What brings theirs (P, n, n) nearer to ours, as changes of scales and places, (P, 4)."""
+    count, side, _ = ours.shape
+    points = pixel_centres(side)
+    down, down_slopes, in_rows = sampling(places[:, :1] * points + places[:, 1:2], side)
+    across, across_slopes, in_columns = sampling(places[:, 2:3] * points + places[:, 3:], side)
+    sideways = theirs @ across.transpose(0, 2, 1)
+    # What the four moves change, the picture as it is laid, and an offset.
+    terms = np.empty((count, 6, side, side), np.float32)
+    np.matmul(down_slopes, sideways, out=terms[:, 1])
+    np.matmul(down, theirs @ across_slopes.transpose(0, 2, 1), out=terms[:, 3])
+    np.multiply(terms[:, 1], points[:, None], out=terms[:, 0])
+    np.multiply(terms[:, 3], points, out=terms[:, 2])
+    np.matmul(down, sideways, out=terms[:, 4])
+    inside = in_rows[:, :, None] & in_columns[:, None, :]
+    terms[:, 5] = 1
+    terms *= inside[:, None]
+    terms = terms.reshape(count, 6, side**2)
+    seen = (ours * inside).reshape(count, side**2, 1)
+    brightness = terms[:, 4:]
+    square = brightness @ brightness.transpose(0, 2, 1)
+    square += np.float32(1e-3) * np.eye(2, dtype=np.float32)
+    gain = np.linalg.solve(square, brightness @ seen)
+    # Taken away pixel by pixel: of white pages a product of sums would be rounding alone.
+    left = seen - brightness.transpose(0, 2, 1) @ gain
+    terms[:, :4] *= np.where(np.abs(gain[:, :1]) < 0.2, np.float32(0.2), gain[:, :1])
+    square = terms @ terms.transpose(0, 2, 1)
+    damped = square + (0.01 * square + np.float32(0.01)) * np.eye(6, dtype=np.float32)
+    found: Floats = np.linalg.solve(damped, terms @ left)[:, :4, 0]
+    return found
 
 
 def moved(theirs: Floats, places: Floats) -> tuple[Floats, Flags]:
@@ -125,8 +138,14 @@ def sampling(places: Floats, side: int) -> tuple[Floats, Floats, Flags]:
         The weights, how they change with the place, and which places lie within, (…, n).
     """
     at = (places + 1) * side / 2 - 0.5
-    apart = np.clip(at, 0, side - 1)[..., None] - np.arange(side, dtype=np.float32)
-    weights = np.maximum(1 - np.abs(apart), 0).astype(np.float32)
-    inside = ((at > 0) & (at < side - 1))[..., None]
-    slopes = np.where((np.abs(apart) < 1) & inside, -np.sign(apart), 0) * (side / 2)
-    return weights, slopes.astype(np.float32), np.abs(places) <= 1.0001
+    pixels = np.arange(side, dtype=np.float32)
+    weights = np.abs(np.clip(at, 0, side - 1)[..., None] - pixels)
+    np.subtract(1, weights, out=weights)
+    np.maximum(weights, 0, out=weights)
+    # At a pixel's very centre there is no slope, so that whole pictures, laid exactly over each
+    # other, stay so: moved, line drawings on white are laid over others of like outline.
+    lower = np.where((at > 0) & (at < side - 1) & (at != np.floor(at)), np.floor(at), -2)[..., None]
+    slopes = (pixels == lower + 1).astype(np.float32)
+    slopes -= pixels == lower
+    slopes *= side / 2
+    return weights, slopes, np.abs(places) <= 1.0001

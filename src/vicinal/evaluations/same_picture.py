@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vicinal import cores
 from vicinal.evaluations.alignment import (
     Flags,
     Floats,
@@ -71,7 +72,7 @@ says what is found."""
 NEAREST = 8
 """Candidates of each picture, and as many of its mirror image; twice as many among windows."""
 
-_BLOCK = 512  # pictures or pairs at a time
+_BLOCK = 256  # pictures or pairs at a time
 _NARROW = 10  # the whole and the nine windows that leave out least
 _MOST = 20_000**2  # pairs up to which windows are searched: minutes beyond
 _WHOLE = 64  # members up to which all pairs of a group are compared
@@ -335,19 +336,30 @@ def differences(
     for pictures, column in ((left, pairs[:, 0]), (right, pairs[:, 1])):
         used, number = np.unique(column, return_inverse=True)  # each is in many pairs
         np.maximum(fine, fine_levels(pictures[used])[number], out=fine)
-    for start in range(0, len(pairs), 4 * _BLOCK):  # most pairs go no further than this
-        rows = np.arange(start, min(start + 4 * _BLOCK, len(pairs)))
+
+    def compare(rows: slice) -> Floats:
         one, other = left[pairs[rows, 0]], right[pairs[rows, 1]]
-        faint = np.flatnonzero(fine[rows] <= _FAINT)
-        found[rows[faint]] = _by_levels(one[faint], other[faint], fine[rows[faint]])
-        score, mirrored, places = _begun(grey(one), grey(other), cropped)
-        least = _ALIKE if cropped else _WHOLE_SAME
-        near = np.flatnonzero((score[:, 0] > least) & (fine[rows] >= _PLAIN))
-        for part in np.split(near, range(_BLOCK, len(near), _BLOCK)):
-            if len(part):
-                place = places[part], mirrored[part]
-                laid = _laid_over(one[part], other[part], *place)
-                found[rows[part]] = np.minimum(found[rows[part]], laid)
+        return _differences(one, other, fine[rows], cropped)
+
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(pairs), _BLOCK)]
+    with cores.one_blas_thread():
+        for rows, block in zip(blocks, cores.side_by_side(compare, blocks), strict=True):
+            found[rows] = block
+    return found
+
+
+def _differences(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats, cropped: bool
+) -> Floats:
+    """As `differences`, of pictures (P, 32, 32, C), whose fine structure has ``fine`` levels (P,)."""
+    found = np.full(len(one), np.inf, np.float32)
+    faint = np.flatnonzero(fine <= _FAINT)
+    found[faint] = _by_levels(one[faint], other[faint], fine[faint])
+    score, mirrored, places = _begun(grey(one), grey(other), cropped)
+    near = np.flatnonzero((score[:, 0] > (_ALIKE if cropped else _WHOLE_SAME)) & (fine >= _PLAIN))
+    if len(near):
+        laid = _laid_over(one[near], other[near], places[near], mirrored[near])
+        found[near] = np.minimum(found[near], laid)
     return found
 
 
@@ -379,7 +391,7 @@ def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats) -
 
 def grey(small: NDArray[np.uint8]) -> Floats:
     """Pictures (N, H, W, C) as (N, H, W)."""
-    found: Floats = small.mean(axis=3, dtype=np.float32)
+    found: Floats = sum(np.moveaxis(small, 3, 0), start=np.float32(0)) / np.float32(small.shape[3])
     return found
 
 
@@ -473,21 +485,33 @@ def _rest(ours: Floats, theirs: Floats, inside: Flags) -> Floats:
     fine, fine_other = (part - smoothed(part, weights, _WIDE) for part in (ours, theirs))
     fine, fine_other = fine * weights, fine_other * weights
     count = weights.sum(axis=(1, 2, 3)) * ours.shape[3]
-    energy = [np.square(part).sum(axis=(1, 2, 3)) for part in (fine, fine_other)]
-    structure = (fine * fine_other).sum(axis=(1, 2, 3)) / np.sqrt(energy[0] * energy[1] + 1e-3)
-    rest = np.full(len(ours), np.inf, np.float32)
-    for one, other in ((ours, theirs), (theirs, ours)):
-        contrast = np.sqrt(np.square(centred(other, weights)).sum(axis=(1, 2, 3)) / count) + 1
-        for predicted in _as_bright(one, other, weights):
-            squares = np.square((predicted - other) * weights).sum(axis=3)
-            whole = np.sqrt(squares.sum(axis=(1, 2)) / count) / contrast
-            most = np.sqrt(_by_field(squares).max(axis=(1, 2)) / ours.shape[3]) / contrast
-            np.minimum(rest, np.maximum(whole / _REST, most / _FIELD), out=rest)
-    gain = np.sqrt((energy[1] + 1) / (energy[0] + 1))[:, None, None, None]
-    signs = _signs(fine * np.sqrt(gain), fine_other / np.sqrt(gain)) / _SIGNS
-    found: Floats = np.maximum(np.maximum((1 - structure) / _STRUCTURE, rest), signs)
+    energy = [np.einsum("phwc,phwc->p", part, part) for part in (fine, fine_other)]
+    structure = np.einsum("phwc,phwc->p", fine, fine_other) / np.sqrt(energy[0] * energy[1] + 1e-3)
+    found: Floats = (1 - structure) / _STRUCTURE
     flat = np.minimum(*energy) < _PLAIN**2 * count
     found[flat | (inside.mean(axis=(1, 2)) < _OVERLAP)] = np.inf
+    near = np.flatnonzero(found <= _BULK[1])  # of others, how different they are tells nothing
+    if len(near):
+        gain = np.sqrt((energy[1][near] + 1) / (energy[0][near] + 1))[:, None, None, None]
+        signs = _signs(fine[near] * np.sqrt(gain), fine_other[near] / np.sqrt(gain)) / _SIGNS
+        left = _left_over(ours[near], theirs[near], weights[near])
+        found[near] = np.maximum(found[near], np.maximum(left, signs))
+    return found
+
+
+def _left_over(ours: Floats, theirs: Floats, weights: Floats) -> Floats:
+    """What is left of either of (P, 32, 32, C) where the other is taken away, (P,)."""
+    count = weights.sum(axis=(1, 2, 3)) * ours.shape[3]
+    found = np.full(len(ours), np.inf, np.float32)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        around = centred(other, weights)
+        contrast = np.sqrt(np.einsum("phwc,phwc->p", around, around) / count) + 1
+        for predicted in _as_bright(one, other, weights):
+            left = (predicted - other) * weights
+            squares = np.einsum("phwc,phwc->phw", left, left)
+            whole = np.sqrt(squares.sum(axis=(1, 2)) / count) / contrast
+            most = np.sqrt(_by_field(squares).max(axis=(1, 2)) / ours.shape[3]) / contrast
+            np.minimum(found, np.maximum(whole / _REST, most / _FIELD), out=found)
     return found
 
 
@@ -501,8 +525,8 @@ def _fine(pictures: Floats) -> Floats:
 
 def _by_field(squares: Floats) -> Floats:
     """Means of (P, 32, 32) over the fields of the coarse structure, (P, 8, 8)."""
-    fields = squares.reshape(-1, COARSE, SIDE // COARSE, COARSE, SIDE // COARSE)
-    found: Floats = fields.mean(axis=(2, 4))
+    fields = resized(SIDE, COARSE)
+    found: Floats = fields @ squares @ fields.T
     return found
 
 
