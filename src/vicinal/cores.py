@@ -252,6 +252,7 @@ def shared() -> Iterator[None]:
     before, held_before, free = threads(), _state.held, _state.free
     _state.most = min(before, allowed_cores())
     try:
+        _apply(_state.held or _state.most)
         look()
         yield
     finally:
@@ -263,12 +264,14 @@ def look() -> int:
     """Chooses the number of threads by how busy the cores are now, and returns it.
 
     Does nothing outside a `shared` piece of work, nor on several ranks, which would take each other
-    for strangers.
+    for strangers, nor right after another look: to wait would cost a short stage more than it gains.
     """
     if _state.held is not None:
         _apply(_state.held)
     elif _state.most is not None and not _of_several_ranks():
-        _apply(fitting(_state.most, count(), _taken_lately(), threads()))
+        lately = _taken_lately()
+        if lately is not None:
+            _apply(fitting(_state.most, count(), lately, threads()))
     return threads()
 
 
@@ -388,12 +391,15 @@ def _of_several_ranks() -> bool:
     return world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def _taken_lately() -> float:
-    """As `taken`, of the last seconds, or of a moment from now on if the last reading is old."""
+def _taken_lately() -> float | None:
+    """As `taken`, of the last seconds, or of a moment from now on if the last reading is old.
+
+    None where the last reading is of a moment ago.
+    """
     if _state.seen is None or time.monotonic() - _state.seen.at > LONGEST:
         _state.seen = read()
-    time.sleep(max(0.0, _state.seen.at + SHORTEST - time.monotonic()))
-    return taken()
+        time.sleep(SHORTEST)
+    return None if time.monotonic() - _state.seen.at < SHORTEST else taken()
 
 
 def _apply(number: int) -> None:

@@ -57,16 +57,21 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A machine whose other processes keep ``others`` cores busy."""
     made = {"now": 0.0, "busy": 0.0, "others": 0.0, "slept": 0.0}
 
-    def read() -> Reading:
-        made["now"] += 1.0
-        made["busy"] += made["others"]
-        return Reading(made["now"], made["busy"], 0.0)
+    def sleep(seconds: float) -> None:
+        made["slept"] += seconds
+        work(made, seconds)
 
-    monkeypatch.setattr(cores, "read", read)
+    monkeypatch.setattr(cores, "read", lambda: Reading(made["now"], made["busy"], 0.0))
     monkeypatch.setattr(cores.time, "monotonic", lambda: made["now"])
-    monkeypatch.setattr(cores.time, "sleep", lambda seconds: made.update(slept=seconds))
+    monkeypatch.setattr(cores.time, "sleep", sleep)
     cores.set_threads(None)
     return made
+
+
+def work(machine: dict[str, float], seconds: float) -> None:
+    """Lets time pass."""
+    machine["now"] += seconds
+    machine["busy"] += seconds * machine["others"]
 
 
 def every_pool() -> set[int]:
@@ -77,17 +82,20 @@ def test_shared_work_has_the_threads_that_fit(machine: dict[str, float]) -> None
     with cores.shared():
         assert every_pool() == {4}
         machine["others"] = 1.0
+        work(machine, 1)
         cores.glance()  # too soon to look again
         assert cores.threads() == 4
         assert cores.look() == 3
         assert every_pool() == {3}
-        machine["now"] += 6
-        machine["others"] = 12.0  # the seconds that the clock just jumped had none
+        machine["others"] = 2.0
+        work(machine, 6)
         cores.glance()
-        assert cores.threads() < 3
+        assert cores.threads() == 2
         machine["others"] = 0.0
+        work(machine, 1)
         assert cores.look() == cores.most() == 4
         machine["others"] = 3.0
+        work(machine, 1)
         assert cores.look() == 1
         assert cores.said() == "1 thread of 4, as other processes are at work"
         assert cores.cores() == 4  # decoders wait for nobody
@@ -99,9 +107,11 @@ def test_what_the_caller_told_torch_is_the_most(machine: dict[str, float]) -> No
     with cores.shared():
         assert (cores.threads(), cores.most()) == (2, 2)
         machine["others"] = 3.0
+        work(machine, 1)
         with cores.shared():
             assert (cores.threads(), cores.most()) == (1, 2)
         machine["others"] = 0.0
+        work(machine, 1)
         assert cores.look() == 2
     assert torch.get_num_threads() == 2
 
@@ -113,9 +123,20 @@ def test_outside_shared_work_nothing_is_changed(machine: dict[str, float]) -> No
 
 def test_a_stage_after_a_long_one_looks_at_what_is(machine: dict[str, float]) -> None:
     with cores.shared():
-        machine["busy"] += 300.0
-        machine["now"] += 100.0  # three cores of others, all the time that the last stage took
+        machine["others"] = 3.0
+        work(machine, 100)  # all the time that the last stage took
+        machine["others"] = 0.0
         assert cores.look() == 4
+
+
+def test_short_stages_wait_for_no_look(machine: dict[str, float]) -> None:
+    with cores.shared():
+        waited = machine["slept"]
+        machine["others"] = 3.0
+        for threads in (4, 1, 1):
+            work(machine, 0.06)
+            assert cores.look() == threads  # by what was seen in a tenth of a second or more
+        assert machine["slept"] == waited
 
 
 def test_a_number_that_is_held_stays(machine: dict[str, float]) -> None:
@@ -140,6 +161,7 @@ def test_one_of_several_ranks_takes_no_other_for_a_stranger(
     machine["others"] = 3.0
     monkeypatch.setenv("WORLD_SIZE", "2")
     with cores.shared():
+        work(machine, 1)
         assert cores.look() == 4
 
 
