@@ -264,7 +264,7 @@ def look() -> int:
     """Chooses the number of threads by how busy the cores are now, and returns it.
 
     Does nothing outside a `shared` piece of work, nor on several ranks, which would take each other
-    for strangers, nor right after another look: to wait would cost a short stage more than it gains.
+    for strangers, nor right after another look: a short stage would wait longer than it works.
     """
     if _state.held is not None:
         _apply(_state.held)

@@ -65,18 +65,18 @@ def _step(ours: Floats, theirs: Floats, places: Floats) -> Floats:
     inside = in_rows[:, :, None] & in_columns[:, None, :]
     terms[:, 5] = 1
     terms *= inside[:, None]
-    terms = terms.reshape(count, 6, side**2)
+    flat = terms.reshape(count, 6, side**2)
     seen = (ours * inside).reshape(count, side**2, 1)
-    brightness = terms[:, 4:]
+    brightness = flat[:, 4:]
     square = brightness @ brightness.transpose(0, 2, 1)
     square += np.float32(1e-3) * np.eye(2, dtype=np.float32)
     gain = np.linalg.solve(square, brightness @ seen)
     # Taken away pixel by pixel: of white pages a product of sums would be rounding alone.
     left = seen - brightness.transpose(0, 2, 1) @ gain
-    terms[:, :4] *= np.where(np.abs(gain[:, :1]) < 0.2, np.float32(0.2), gain[:, :1])
-    square = terms @ terms.transpose(0, 2, 1)
+    flat[:, :4] *= np.where(np.abs(gain[:, :1]) < 0.2, np.float32(0.2), gain[:, :1])
+    square = flat @ flat.transpose(0, 2, 1)
     damped = square + (0.01 * square + np.float32(0.01)) * np.eye(6, dtype=np.float32)
-    found: Floats = np.linalg.solve(damped, terms @ left)[:, :4, 0]
+    found: Floats = np.linalg.solve(damped, flat @ left)[:, :4, 0]
     return found
 
 

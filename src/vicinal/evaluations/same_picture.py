@@ -351,7 +351,7 @@ def differences(
 def _differences(
     one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats, cropped: bool
 ) -> Floats:
-    """As `differences`, of pictures (P, 32, 32, C), whose fine structure has ``fine`` levels (P,)."""
+    """As `differences`, of pictures (P, 32, 32, C) with ``fine`` levels (P,) of fine structure."""
     found = np.full(len(one), np.inf, np.float32)
     faint = np.flatnonzero(fine <= _FAINT)
     found[faint] = _by_levels(one[faint], other[faint], fine[faint])
@@ -391,7 +391,10 @@ def _by_levels(one: NDArray[np.uint8], other: NDArray[np.uint8], fine: Floats) -
 
 def grey(small: NDArray[np.uint8]) -> Floats:
     """Pictures (N, H, W, C) as (N, H, W)."""
-    found: Floats = sum(np.moveaxis(small, 3, 0), start=np.float32(0)) / np.float32(small.shape[3])
+    found = np.zeros(small.shape[:3], np.float32)
+    for channel in range(small.shape[3]):  # many times as fast as a mean over three numbers
+        found += small[..., channel]
+    found /= small.shape[3]
     return found
 
 
