@@ -39,6 +39,7 @@ from vicinal.evaluations.alignment import (
     sampling,
     smoothed,
 )
+from vicinal.progress import counted
 from vicinal.representations.neighbours import nearest
 
 SIDE = 32
@@ -342,9 +343,10 @@ def differences(
         return _differences(one, other, fine[rows], cropped)
 
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(pairs), _BLOCK)]
-    with cores.one_blas_thread():
+    with cores.one_blas_thread(), counted("compare", len(pairs), "pairs") as advance:
         for rows, block in zip(blocks, cores.side_by_side(compare, blocks), strict=True):
             found[rows] = block
+            advance(len(block))
     return found
 
 
