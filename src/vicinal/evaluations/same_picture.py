@@ -331,7 +331,10 @@ def _limit(differences: Floats) -> tuple[float, str | None]:
 def differences(
     left: NDArray[np.uint8], right: NDArray[np.uint8], pairs: Integers, cropped: bool
 ) -> Floats:
-    """How different the pictures of each pair (P, 2) are, (P,); infinite for surely others."""
+    """How different the pictures of each pair (P, 2) are, (P,); infinite for surely others.
+
+    Beyond the second of `_BULK` it is only said that they differ by at least so much.
+    """
     found = np.full(len(pairs), np.inf, np.float32)
     fine = np.zeros(len(pairs), np.float32)  # the more of either
     for pictures, column in ((left, pairs[:, 0]), (right, pairs[:, 1])):
