@@ -252,7 +252,6 @@ def shared() -> Iterator[None]:
     before, held_before, free = threads(), _state.held, _state.free
     _state.most = min(before, allowed_cores())
     try:
-        _apply(_state.held or _state.most)
         look()
         yield
     finally:
@@ -264,14 +263,15 @@ def look() -> int:
     """Chooses the number of threads by how busy the cores are now, and returns it.
 
     Does nothing outside a `shared` piece of work, nor on several ranks, which would take each other
-    for strangers, nor right after another look: a short stage would wait longer than it works.
+    for strangers. Right after another look the number stays: a short stage would wait longer for a
+    reading than it works.
     """
     if _state.held is not None:
         _apply(_state.held)
     elif _state.most is not None and not _of_several_ranks():
         lately = _taken_lately()
-        if lately is not None:
-            _apply(fitting(_state.most, count(), lately, threads()))
+        now = threads()
+        _apply(now if lately is None else fitting(_state.most, count(), lately, now))
     return threads()
 
 

@@ -144,7 +144,8 @@ def sampling(places: Floats, side: int) -> tuple[Floats, Floats, Flags]:
     np.maximum(weights, 0, out=weights)
     # At a pixel's very centre there is no slope, so that whole pictures, laid exactly over each
     # other, stay so: moved, line drawings on white are laid over others of like outline.
-    lower = np.where((at > 0) & (at < side - 1) & (at != np.floor(at)), np.floor(at), -2)[..., None]
+    lower = np.floor(at)
+    lower = np.where((at > 0) & (at < side - 1) & (at != lower), lower, -2)[..., None]
     slopes = (pixels == lower + 1).astype(np.float32)
     slopes -= pixels == lower
     slopes *= side / 2
