@@ -5,8 +5,8 @@ python benchmarks/folders.py [--limit 5000] [--folders clipart,icons] [--encoder
 
 Encoders: pixels, untrained, patches, pretrained (seen at 128 pixels; pretrained:224 at its own),
 ours:E (E epochs), ours:Mmin (what `vicinal explore --minutes M` trains) and started:Mmin (the
-same with `--start pretrained`). What is made is kept in the cache, so that a further
-encoder or folder costs only itself.
+same with `--start pretrained`); places are the oddest places, which tell odd pictures alone. What
+is made is kept in the cache, so that a further encoder or folder costs only itself.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from vicinal.encoder.pretrained import PRETRAINED, open_start
 from vicinal.encoder.saved import Preparation
 from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import anomaly_scores
+from vicinal.evaluations.odd_places import fit_places
+from vicinal.evaluations.same_picture import made_small
 from vicinal.explore.request import Request
 from vicinal.explore.run import explore
 from vicinal.images import ImageSet, load_parts
@@ -201,7 +203,11 @@ def agreement(array: Array, labels: NDArray[np.int64], k: int = 5) -> float:
 
 def auroc(train: Array, test: Array, odd: NDArray[np.bool_]) -> float:
     """Of the mean distance to the 2 nearest normal pictures."""
-    scores = anomaly_scores(train, test)
+    return told_apart(anomaly_scores(train, test), odd)
+
+
+def told_apart(scores: NDArray[np.floating], odd: NDArray[np.bool_]) -> float:
+    """The chance that an odd picture's score is above a normal one's."""
     beyond = scores[odd][:, None] - scores[~odd][None]
     return float((beyond > 0).mean() + (beyond == 0).mean() / 2)
 
@@ -217,7 +223,9 @@ HOW = ("L2", "cosine", "whitened")
 
 
 def row(encoder: str, of: Pictures, recipe: str, cache: Path) -> list[str]:
-    """An encoder's figures in one folder."""
+    """An encoder's figures in one folder, or those of the oddest places."""
+    if encoder == "places":
+        return [of.name, encoder, *_by_places(of)]
     train, test, seconds = representations(encoder, of, recipe, cache)
     cells = []
     for how in HOW:
@@ -228,6 +236,17 @@ def row(encoder: str, of: Pictures, recipe: str, cache: Path) -> list[str]:
             cells.append(f"{agreement(mine, of.labels):.3f}")
     groups = "" if len(of.test) else f"{nmi(compared_by('cosine', train, test)[0], of.labels):.3f}"
     return [of.name, encoder, *cells, groups, f"{seconds:.0f}"]
+
+
+def _by_places(of: Pictures) -> list[str]:
+    """The AUROC of each test picture's oddest place, held against those of normal pictures."""
+    if not len(of.test):
+        return ["", "", "", "", ""]
+    began = time.process_time()
+    small = made_small(of.train)
+    scores = fit_places(small[:2_000], small, len(of.test)).oddest(made_small(of.test)).scores
+    spent = time.process_time() - began
+    return [f"{told_apart(scores, of.odd):.3f}", "", "", "", f"{spent:.0f}"]
 
 
 def options(description: str | None, names: Iterable[str]) -> argparse.Namespace:

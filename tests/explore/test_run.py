@@ -14,7 +14,7 @@ import pytest
 import forked
 from vicinal.evaluations.anomalies import anomaly_scores
 from vicinal.explore import run as run_module
-from vicinal.files import write_json
+from vicinal.files import read_rows, write_json
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.neighbours import nearest_and_farthest
 from vicinal.representations.representations import Representations
@@ -91,6 +91,21 @@ def test_noise_is_odd_and_says_why_and_a_copy_is_found(
     assert points["group"][copy] == points["group"][first] >= 0
     pairs = pq.read_table(run[0] / "duplicates.parquet").to_pydict()
     assert (first, copy) in zip(pairs["a"], pairs["b"], strict=True)
+
+
+def test_each_picture_has_its_oddest_place(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, said = run
+    points = pq.read_table(folder / "points.parquet").to_pydict()
+    assert sorted(points["place_rank"]) == list(range(1, 122))
+    assert points["place_rank"][int(np.argmax(points["place_score"]))] == 1
+    assert all(0 < points[f"place_{axis}"][row] < 1 for axis in "xy" for row in range(121))
+    listed = read_rows(folder / "places.csv")
+    assert [int(row["rank"]) for row in listed] == list(range(1, 122))
+    first = points["id"].index(listed[0]["id"])
+    assert points["place_rank"][first] == 1
+    assert "odder than any place of 9" in points["reason"][first]
+    assert said["places"]["marked"] == 30
+    assert said["places"]["auroc"] > 0.6  # 30 marked photographs
 
 
 def test_the_maps_hold_together_what_is_alike(run: tuple[Path, dict[str, Any]]) -> None:

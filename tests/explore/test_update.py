@@ -26,7 +26,8 @@ from vicinal.recipes.recipe import Encoder
 from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
 from vicinal.representations.representations import Representations
 
-PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest")
+ODDEST = ("place_score", "place_x", "place_y")
+PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest", *ODDEST)
 
 
 def columns(run: Path) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -44,15 +44,23 @@ class PatchFilters(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The features, see the class."""
+        quarters = functional.adaptive_avg_pool2d
+        return self.pooled(pictures, lambda response: quarters(response, 2)).flatten(1)
+
+    def pooled(self, pictures: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """Rectified responses of both signs (B, 2·n, …), pooled from (B, n, H − p + 1, W − p + 1).
+
+        Of pictures (B, C, H, W) float32 in [0, 1].
+        """
         side = self.filters.shape[-1]
         mean = functional.avg_pool2d(pictures.mean(1, keepdim=True), side, 1)
         square = functional.avg_pool2d((pictures * pictures).mean(1, keepdim=True), side, 1)
         scale = torch.rsqrt((square - mean * mean).clamp(min=0) + _CONTRAST)
         response = functional.conv2d(pictures, self.filters).mul_(scale)
         response.sub_(self.offsets[:, None, None] + _THRESHOLD)
-        positive = functional.adaptive_avg_pool2d(response.relu(), 2)
+        positive = pool(response.relu())
         negative = response.add_(2 * _THRESHOLD).neg_().relu_()
-        return torch.cat([positive, functional.adaptive_avg_pool2d(negative, 2)], 1).flatten(1)
+        return torch.cat([positive, pool(negative)], 1)
 
 
 class WithPatches(nn.Module):

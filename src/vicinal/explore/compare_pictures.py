@@ -109,7 +109,7 @@ def compare_pictures(
         both = (earlier.near, earlier.far, (k, min(FAR, k)))
         near, far = updated_neighbours(array, earlier.origin, *both)
     compared = None if earlier is None else earlier.compared
-    same = find_duplicates(compared_by, near=near, small=_small(pixels), earlier=compared)
+    same = find_duplicates(compared_by, near=near, small=all_small(pixels), earlier=compared)
     group = _write_duplicates(folder, embeddings, same)
     k = min(NEAREST, k)
     if ranked is None:
@@ -157,7 +157,7 @@ def _scores(near: Neighbours, group: NDArray[np.int32], k: int) -> NDArray[np.fl
     return score_of(np.take_along_axis(distances, first, axis=1)).astype(np.float32)
 
 
-def _small(pixels: Pixels) -> NDArray[np.uint8]:
+def all_small(pixels: Pixels) -> NDArray[np.uint8]:
     """All pictures made small, (N, 32, 32, C), block by block."""
     starts = range(0, len(pixels), _BLOCK)
     return np.concatenate([made_small(pixels[start : start + _BLOCK]) for start in starts])

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.maps import lists
 from vicinal.explore.health import health, hold_against_rivals
-from vicinal.explore.reasons import appearance, odd_shapes, reasons, unusual
-from vicinal.explore.stage_files import STAGES, read_columns, read_neighbours
+from vicinal.explore.reasons import appearance, odd_places, odd_shapes, reasons, unusual
+from vicinal.explore.stage_files import (
+    read_columns,
+    read_figures,
+    read_neighbours,
+    stages_of,
+)
 from vicinal.files import write_json, write_parquet
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
@@ -33,7 +38,7 @@ def describe_pictures(
     """Writes ``points.parquet``, with why each picture is odd, and ``health.json``.
 
     Args:
-        run: The folder in which the columns of `STAGES` are.
+        run: The folder in which the columns of the stages are.
         embeddings: The pictures.
         pixels: (N, H, W, C) uint8, in the same order.
         encoder: The encoder's file, to be held against its rivals; None where there is none.
@@ -47,9 +52,16 @@ def describe_pictures(
         p_values = np.round(found.column("p_value").to_numpy().astype(np.float64), 7)
         sizes = np.bincount(group[group >= 0], minlength=1)
         copies = np.where(group >= 0, sizes[group] - 1, 0)
-        shapes = odd_shapes(embeddings.sizes, len(embeddings))
+        more = [
+            " ".join(filter(None, both))
+            for both in zip(
+                odd_shapes(embeddings.sizes, len(embeddings)),
+                _odd_places(run, len(embeddings)),
+                strict=True,
+            )
+        ]
         looks = unusual(appearance(pixels))
-        said = reasons(found.column("score").to_numpy(), p_values, looks, copies, shapes)
+        said = reasons(found.column("score").to_numpy(), p_values, looks, copies, more)
     compared = embeddings.as_compared()
     _write_points(run, compared, said)
     shown = "pca" if maps.column("tsne_trust").null_count else "tsne"
@@ -60,12 +72,21 @@ def describe_pictures(
     write_json(run / "health.json", card)
 
 
+def _odd_places(run: Path, count: int) -> list[str]:
+    """What is said of each picture's oddest place, where the run has looked for it."""
+    if "places" not in stages_of(run) or not read_figures(run)["places"]:
+        return [""] * count
+    table = read_columns(run, "places")
+    places = np.stack([table.column(f"place_{axis}").to_numpy() for axis in "xy"], axis=1)
+    return odd_places(table.column("place_score").to_numpy(), places)
+
+
 def _write_points(run: Path, embeddings: Representations, said: Sequence[str]) -> None:
     """Joins all columns into ``points.parquet``; a row's number is the picture's permanent id."""
     none = pa.nulls(len(embeddings), pa.string())
     columns = dict.fromkeys(("id", "path", "label", "split"), none)
     columns |= embeddings.text_columns() | embeddings.size_columns()
-    for stage in STAGES:
+    for stage in stages_of(run):
         table = read_columns(run, stage)
         columns |= dict(zip(table.column_names, table.columns, strict=True))
     columns["reason"] = pa.array(said, pa.string())

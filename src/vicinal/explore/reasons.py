@@ -18,7 +18,7 @@ def reasons(
     p_values: NDArray[np.floating[Any]],
     words: Sequence[Sequence[str]],
     copies: NDArray[np.int64],
-    shapes: Sequence[str] | None = None,
+    more: Sequence[str] | None = None,
 ) -> list[str]:
     """A text for each picture: how far it lies from others, and what about its looks is unusual.
 
@@ -27,18 +27,18 @@ def reasons(
         p_values: Array (N,), the share of the set that is at least as odd.
         words: What is unusual about each picture's looks, see `unusual`.
         copies: Array (N,) int64, how many near-identical pictures each has.
-        shapes: What is unusual about each original's size and shape, see
-            `odd_shapes`; said of every picture, for the encoder sees a square.
+        more: What else is unusual, see `odd_shapes` and `odd_places`; said of every picture, for
+            the encoder sees a square, and as a whole.
     """
     usual = float(np.median(scores))
     return [
-        " ".join(filter(None, (*_sentences(float(score), float(p), usual, looks, count), shape)))
-        for score, p, looks, count, shape in zip(
+        " ".join(filter(None, (*_sentences(float(score), float(p), usual, looks, count), also)))
+        for score, p, looks, count, also in zip(
             scores,
             p_values,
             words,
             copies.tolist(),
-            shapes or [""] * len(words),
+            more or [""] * len(words),
             strict=True,
         )
     ]
@@ -72,6 +72,30 @@ def _share(value: float) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def odd_places(scores: NDArray[np.float32], places: NDArray[np.float32]) -> list[str]:
+    """For each picture, a sentence if it has one of the oddest places of the set, or nothing.
+
+    Args:
+        scores: Array (N,) float32, as in `vicinal.evaluations.odd_places.OddPlaces`.
+        places: Array (N, 2) float32, as there.
+    """
+    order = np.sort(scores)
+    below = np.searchsorted(order, scores, side="left") / len(scores)
+    return [
+        f"The place at its {_where(x, y)} is odder than any place of {_share(share)} of the set."
+        if share >= 1 - _NOTABLE
+        else ""
+        for share, (x, y) in zip(below.tolist(), places.tolist(), strict=True)
+    ]
+
+
+def _where(x: float, y: float) -> str:
+    """Which ninth of a picture a point (shares of its sides) lies in."""
+    down, across = ("upper", "", "lower"), ("left", "", "right")
+    words = (names[min(2, int(3 * share))] for names, share in ((down, y), (across, x)))
+    return " ".join(filter(None, words)) or "middle"
 
 
 _BLOCK = 256  # pictures held as float32 at a time

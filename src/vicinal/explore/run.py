@@ -19,10 +19,17 @@ from vicinal.explore.concatenated_pixels import ConcatenatedPixels
 from vicinal.explore.describe_pictures import describe_pictures
 from vicinal.explore.explore_json import explore_figures, skipped_in
 from vicinal.explore.file_listing import FILES, FileListing, write_files
+from vicinal.explore.find_places import find_places
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_pictures
 from vicinal.explore.request import Request, check, identity_of, load_pictures, recipe_of
-from vicinal.explore.stage_files import StageResult, read_neighbours, stage_files, write_stage
+from vicinal.explore.stage_files import (
+    StageResult,
+    read_columns,
+    read_neighbours,
+    stage_files,
+    write_stage,
+)
 from vicinal.explore.update import add_onto, read_finished, update
 from vicinal.files import read_json, replacing, write_json
 from vicinal.images import ImageSet, Part, keep_skipped, named
@@ -186,6 +193,10 @@ def _stages(
     stage_of_columns("map", lambda: map_pictures(compared.array, read_neighbours(run)))
     stage_of_columns("group", lambda: group_pictures(compared, run))
     stage_of_columns("labels", lambda: check_labels(embeddings, run))
+    stage_of_columns(
+        "places",
+        lambda: find_places(embeddings, pixels, read_columns(run, "compare"), run, encoder),
+    )
     advice = _ADVICE_GIVEN if recipe is None else _advice(run, recipe)
     _stage(
         folder,

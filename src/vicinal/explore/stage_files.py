@@ -15,8 +15,8 @@ from vicinal.representations.neighbours import Neighbours
 
 StageResult = tuple[dict[str, pa.Array], dict[str, Any]]
 """A stage's columns by name, one value a picture, and its figures of the whole set."""
-STAGES = ("compare", "map", "group", "labels")
-"""The stages that give every picture columns."""
+STAGES = ("compare", "map", "group", "labels", "places")
+"""The stages that give every picture columns; the last of runs of `explore` alone."""
 FOLDER = "parts"
 """The folder in a run that holds these stages' columns and figures."""
 
@@ -39,10 +39,15 @@ def read_columns(run: Path, stage: str) -> pa.Table:
     return pq.read_table(stage_files(run, stage)[0])
 
 
+def stages_of(run: Path) -> list[str]:
+    """Those of `STAGES` that a run has."""
+    return [name for name in STAGES if name != STAGES[-1] or stage_files(run, name)[1].is_file()]
+
+
 def read_figures(run: Path) -> dict[str, Any]:
-    """The figures of all `STAGES` in one."""
+    """The figures of all of a run's stages in one."""
     figures: dict[str, Any] = {}
-    for stage in STAGES:
+    for stage in stages_of(run):
         figures |= read_json(stage_files(run, stage)[1])
     return figures
 

@@ -16,16 +16,24 @@ from vicinal.encoder.saved import fingerprint
 from vicinal.errors import InputError, option
 from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_beside, score_of
 from vicinal.evaluations.maps import placed_by_pca, placed_by_tsne
+from vicinal.evaluations.odd_places import OddPlaces
 from vicinal.explore.check_labels import check_labels
 from vicinal.explore.compare_pictures import compare_pictures, read_earlier
 from vicinal.explore.concatenated_pixels import ConcatenatedPixels
 from vicinal.explore.describe_pictures import describe_pictures
 from vicinal.explore.explore_json import label_figures, skipped_in
 from vicinal.explore.file_listing import FileListing, read_files, write_files
+from vicinal.explore.find_places import EarlierPlaces, find_places
 from vicinal.explore.group_pictures import group_pictures, keep_groups
 from vicinal.explore.map_pictures import map_columns, map_figures
 from vicinal.explore.request import Request, load_pictures
-from vicinal.explore.stage_files import StageResult, read_figures, read_neighbours, write_stage
+from vicinal.explore.stage_files import (
+    StageResult,
+    read_columns,
+    read_figures,
+    read_neighbours,
+    write_stage,
+)
 from vicinal.files import is_address, read_json, write_csv, write_json
 from vicinal.images import Part, keep_skipped, named
 from vicinal.progress import say
@@ -338,6 +346,7 @@ def _write_stages(
     write_stage(folder, "map", _place(finished, array, origin, to_old, beyond, near))
     write_stage(folder, "group", _group(finished, compared, origin, to_old, folder))
     write_stage(folder, "labels", check_labels(embeddings, folder))
+    write_stage(folder, "places", _places(finished, embeddings, origin, shown, folder))
     if apart or embeddings.splits is None:
         compared = replace(compared, splits=np.where(old, OLD, NEW))
     worth = next(iter(finished.files.health.get("figures", [])), None)
@@ -419,6 +428,23 @@ def _group(
     votes = finest[old][to_old.indices[:, :_VOTES]]
     finest[~old] = [np.bincount(each).argmax() for each in votes]
     return keep_groups(embeddings, folder, finest, figures)
+
+
+def _places(
+    finished: FinishedRun,
+    embeddings: Representations,
+    origin: NDArray[np.int64],
+    shown: Pixels,
+    folder: Path,
+) -> StageResult:
+    """The oddest places, of old pictures as they were found, but in a run of an earlier version."""
+    earlier = None
+    if tried := finished.figures.get("places"):
+        places = np.stack([finished.column(f"place_{axis}") for axis in "xy"], axis=1)
+        found = OddPlaces(finished.column("place_score"), places)
+        earlier = EarlierPlaces(origin, found, tried)
+    compared = read_columns(folder, "compare")
+    return find_places(embeddings, shown, compared, folder, finished.encoder, earlier=earlier)
 
 
 def _write_new(

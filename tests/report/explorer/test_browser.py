@@ -461,6 +461,44 @@ def test_odd_duplicates_and_clusters_are_listed(open_page: Opener, digits_explor
     expect(page.locator("#view h2").first).to_have_text(f"{known['sizes'][2]} pictures")
 
 
+def test_odd_places_are_listed_with_a_ring_where_they_are(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    page = open_page(digits_explored, "tab=overview")
+    assert page.locator("#tab-places").count() == 0  # a run of an earlier version
+    run = tmp_path / "placed"
+    shutil.copytree(digits_explored, run)
+    points = points_of(run)
+    count = points.num_rows
+    shares = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    columns = {
+        "place_score": shares,
+        "place_rank": np.arange(count, 0, -1, dtype=np.int32),
+        "place_x": shares,
+        "place_y": 1 - shares,
+    }
+    for name, values in columns.items():
+        points = points.append_column(name, pa.array(values))
+    pq.write_table(points, run / "points.parquet")
+    figures = json.loads((run / "explore.json").read_text("utf-8"))
+    tried = {"marked": 50, "auroc": 0.875, "auroc_whole": 0.5}
+    (run / "explore.json").write_text(json.dumps(figures | {"places": tried}), "utf-8")
+    page = open_page(run, "tab=places")
+    assert rows_in(page, "#view .entry")[:3] == [count - 1, count - 2, count - 3]
+    expect(page.locator("#view .note").nth(1)).to_contain_text("87.5 % of the time")
+    ring, picture = (
+        page.locator(f"#view .entry {part}").first.bounding_box()
+        for part in (".ringed-place", "canvas")
+    )
+    assert ring is not None
+    assert picture is not None
+    middle = (ring["x"] + ring["width"] / 2 - picture["x"]) / picture["width"]
+    assert middle == pytest.approx(0.9, abs=0.03)
+    page.locator("#view .entry").first.click()
+    expect(page.locator("#view[data-tab=picture] .ringed-place")).to_be_visible()
+    expect(page.locator("#view dl")).to_contain_text("upper right, rank 1")
+
+
 def test_labels_that_look_wrong_are_listed_and_parts_have_colours(
     open_page: Opener, digits_explored: Path, tmp_path: Path
 ) -> None:

@@ -168,8 +168,8 @@ def _numbers(run: ExploreRun) -> dict[str, NDArray[Any]]:
         if column.null_count < len(run) or name in always
     }
     places = [f"{name}_{part}" for name in ("tsne", "pca") for part in ("x", "y", "trust")]
-    whole = ("cluster", "rank", "group", "finest", *SIZES, "doubt", "agree")
-    shares = ("score", "p_value", "confidence", *places)
+    whole = ("cluster", "rank", "group", "finest", *SIZES, "doubt", "agree", "place_rank")
+    shares = ("score", "p_value", "confidence", "place_score", "place_x", "place_y", *places)
     columns = {n: _plain(there[n], np.int32, NONE) for n in whole if n in there}
     columns |= {n: _plain(there[n], np.float32, np.nan) for n in shares if n in there}
     return columns | {"flagged": _plain(there["flagged"].cast(pa.uint8()), np.uint8, 0)}

@@ -27,9 +27,9 @@ const note = (text) => make("p", { className: "note" }, text);
 const tiles = (items, label, side = 68) => paged(items, (item) => (Array.isArray(item) ? tile(item[0], side, short(item[1])) : tile(item, side)), "tiles", label);
 
 /* A picture with its name and a line of text; all of it is one button. */
-function entry(row, words, number = "") {
+function entry(row, words, number = "", shown = thumbnail(row, 60)) {
   const button = make("button", { type: "button", className: "entry", data: { row } },
-    number === "" ? "" : make("span", { className: "place" }, number), thumbnail(row, 60),
+    number === "" ? "" : make("span", { className: "place" }, number), shown,
     make("span", { className: "words" }, make("b", {}, nameOf(row)), labelOf(row) ? make("em", {}, labelOf(row)) : "", make("span", {}, words)));
   button.onclick = () => openRow(row);
   button.onmouseenter = () => ring(row);

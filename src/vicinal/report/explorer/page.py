@@ -50,6 +50,7 @@ SCRIPTS = (  # in the order in which they read each other
     "side_by_side.js",
     "lists.js",
     "odd_tab.js",
+    "places_tab.js",
     "labels_tab.js",
     "duplicates_tab.js",
     "selection_tab.js",
@@ -179,7 +180,7 @@ def build_page(run: ExploreRun, *, served: bool) -> Page:
 def _page_data(run: ExploreRun, layout: Layout, served: bool) -> dict[str, Any]:
     """The little that is the same for all pictures."""
     figures = run.figures
-    told = ("data", "encoder", "maps", "clusters", "anomalies", "duplicates", "labels")
+    told = ("data", "encoder", "maps", "clusters", "anomalies", "duplicates", "labels", "places")
     return {
         **{name: figures.get(name) for name in told},
         "health": run.health,

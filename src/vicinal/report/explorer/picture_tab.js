@@ -5,9 +5,10 @@ function largePicture(row) {
   canvas.className = "large";
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", nameOf(row));
-  if (!page.served || !pathOf(row)) return canvas;
+  const shown = hasOddPlace(row) ? withRing(canvas, row) : canvas;
+  if (!page.served || !pathOf(row)) return shown;
   const image = make("img", { className: "large", alt: nameOf(row), data: { row } });
-  const holder = make("div", { className: "holder" }, canvas);
+  const holder = make("div", { className: "holder" }, shown);
   image.onload = () => holder.replaceChildren(image); // until then, and where the file is gone, the thumbnail
   image.src = `originals/${row}`;
   return holder;
@@ -18,6 +19,7 @@ function pictureFacts(row) {
   const known = [
     ["Label", labelOf(row)], ["Suggested label", suggestedOf(row)], ["Tags", tagsOf(row)], ["Group", cluster >= 0 ? groupName("cluster", cluster) : ""],
     ["Oddness", `${short(column.score[row])}, rank ${counted(column.rank[row])} of ${counted(COUNT)}`],
+    ["Oddest place", column.place_rank ? `${whereOf(row)}, rank ${counted(column.place_rank[row])}` : ""],
     ["p-value", column.p_value && Number.isFinite(column.p_value[row]) ? short(column.p_value[row]) : ""], ["Part", splitOf(row)],
     ["Size (width / height)", sizeOf(row)], ["Row", String(row)],
   ].filter(([, value]) => value);

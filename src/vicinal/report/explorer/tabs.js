@@ -4,13 +4,14 @@ const TABS = {
   overview: ["Overview", overviewView, ["map", "level"]],
   picture: ["Picture", pictureView, ["row", "map", "level", "pinned", "kept"]],
   odd: ["Odd", oddView, []],
+  places: ["Places", placesView, []],
   duplicates: ["Duplicates", duplicatesView, []],
   labels: ["Labels", doubtfulView, []],
   clusters: ["Groups", clustersView, []],
   selection: ["Selection", selectionView, ["picked", "kept"]],
   found: ["Found", foundView, ["find"]],
 };
-const tabShown = (tab) => (tab === "labels" ? page.labels !== null : tab === "clusters" ? hasClusters() : tab === "found" ? state.find !== "" : true);
+const tabShown = (tab) => (tab === "labels" ? page.labels !== null : tab === "places" ? column.place_rank !== undefined : tab === "clusters" ? hasClusters() : tab === "found" ? state.find !== "" : true);
 
 function drawTabs() {
   const tabs = document.getElementById("tabs");
