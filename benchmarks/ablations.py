@@ -12,7 +12,6 @@ from that file.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 import vicinal
 from data import source
 from earlier import split, take
-from measuring import machine, say, section, table
+from measuring import keep, machine, say, section, table
 from probed import trained
 from vicinal.files import read_rows
 
@@ -43,19 +42,9 @@ def main() -> None:
         changed = take(form, vicinal.override(recipe, [*own, *fixed]))
         done = trained(vicinal.load(source("cifar10"), size=changed.views.size), changed)
         say(f"{settings or 'as it is'}: {done.minutes:.1f} min, {100 * done.probe:.2f} %")
-        keep(asked.recipe, settings, asked.epochs, asked.seed, done.minutes, done.probe)
+        row = (asked.recipe, settings, asked.epochs, asked.seed, f"{done.minutes:.2f}")
+        keep(HELD, COLUMNS, (*row, f"{done.probe:.4f}", machine()))
     print_table()
-
-
-def keep(recipe: str, settings: str, epochs: int, seed: int, minutes: float, probe: float) -> None:
-    """Appends a row to the file."""
-    new = not HELD.is_file()
-    with HELD.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(COLUMNS)
-        row = (recipe, settings, epochs, seed, f"{minutes:.2f}", f"{probe:.4f}", machine())
-        writer.writerow(row)
 
 
 def print_table() -> None:

@@ -2,9 +2,10 @@
 
 python benchmarks/choosing_objectives.py --resume [--sets digits,cifar,mnist,icons] [--seeds 3]
 
-Each set × objective × seed is a training, with its measures and what labels say of it. A row is
-kept as soon as it is measured, in CACHE, and --resume goes on; without it they are measured anew.
-Run it at nice 19: six objectives × three seeds × four sets are 72 trainings.
+Each set × objective × seed is a training, with its measures and what labels say of it. Every row is
+appended to docs/choosing-objectives.csv, and --resume goes on with what is there; the table is of
+the sets and seeds of which all objectives are. Run it at nice 19: six objectives × three seeds ×
+four sets are 72 trainings.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ import vicinal
 from choosing import Points, interval, points_lost, tau
 from data import source
 from folder_sets import folder
-from measuring import say, section, table
-from vicinal.files import read_json, write_json
+from measuring import keep, machine, say, section, table
+from vicinal.files import read_rows
 from vicinal.objectives import OBJECTIVES
 from vicinal.study.objectives import without_labels
 from vicinal.training.device import open_engine
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 CACHE = Path(__file__).parents[1] / "runs" / "choosing-objectives"
+HELD = Path(__file__).parents[1] / "docs" / "choosing-objectives.csv"
 MEASURES = ("own_view", "lidar", "rankme", "alpha_req")
+FIGURES = (*MEASURES, "knn", "probe")
+COLUMNS = ("set", "objective", "seed", "epochs", "limit", *FIGURES, "machine")
+Key = tuple[str, str, int]
+"""Set, objective and seed."""
 
 
 def images(name: str, limit: int) -> tuple[vicinal.ImageSet, vicinal.ImageSet, str]:
@@ -71,22 +77,31 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1500)
     parser.add_argument("--resume", action="store_true")
     asked = parser.parse_args()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    sets, points = asked.sets.split(","), {}
+    objectives, sets = asked.objectives.split(","), asked.sets.split(",")
+    points = held(asked.epochs, asked.limit) if asked.resume else {}
     for seed in range(asked.seeds):
         for name in sets:
-            for objective in asked.objectives.split(","):
-                kept = f"{name}-{objective}-{seed}-{asked.epochs}-{asked.limit}.json"
-                path = CACHE / kept
-                if not (asked.resume and path.is_file()):
-                    write_json(path, measured(name, objective, seed, asked.epochs, asked.limit))
-                    say(kept)
-                points[name, objective, seed] = read_json(path)
+            for objective in objectives:
+                key = name, objective, seed
+                if key not in points:
+                    points[key] = measured(*key, asked.epochs, asked.limit)
+                    figures = [f"{points[key][figure]:.5g}" for figure in FIGURES]
+                    keep(HELD, COLUMNS, (*key, asked.epochs, asked.limit, *figures, machine()))
+                    say(f"{name}, {objective}, seed {seed}")
     print_section(points, sets, asked)
 
 
+def held(epochs: int, limit: int) -> dict[Key, dict[str, float]]:
+    """The rows that are there."""
+    return {
+        (row["set"], row["objective"], int(row["seed"])): {n: float(row[n]) for n in FIGURES}
+        for row in (read_rows(HELD) if HELD.is_file() else ())
+        if (int(row["epochs"]), int(row["limit"])) == (epochs, limit)
+    }
+
+
 def print_section(
-    points: dict[tuple[str, str, int], dict[str, float]], sets: list[str], asked: argparse.Namespace
+    points: dict[Key, dict[str, float]], sets: list[str], asked: argparse.Namespace
 ) -> None:
     """Kendall's τ of each measure with each figure of labels, and what each objective reaches."""
     lines = []

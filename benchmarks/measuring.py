@@ -6,6 +6,7 @@ process, and a ratio is the median of the rounds' ratios.
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import gc
 import importlib.metadata
@@ -48,6 +49,16 @@ def interleaved(
 def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
     """Median of the rounds' ratios: how many times as long ``slower`` took."""
     return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+
+
+def keep(file: Path, columns: Sequence[str], row: Sequence[object]) -> None:
+    """Appends a row to a CSV file, which begins with the names of its columns."""
+    new = not file.is_file()
+    with file.open("a", newline="", encoding="utf-8") as held:
+        writer = csv.writer(held)
+        if new:
+            writer.writerow(columns)
+        writer.writerow(row)
 
 
 def extra_memory(work: Callable[[], object], *, warm_up: bool = True) -> int:

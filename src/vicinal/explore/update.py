@@ -320,8 +320,7 @@ def _write_stages(
     embeddings.save(folder / EXPLORED)
     shown = add_pictures(folder / "pictures", finished.folder / "pictures", origin, pixels)
     old, compared = origin >= 0, embeddings.as_compared()
-    array = compared.array
-    k = min(_NEAREST, int(old.sum()))
+    array, k = compared.array, min(_NEAREST, int(old.sum()))
     to_old = Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     if not old.all():
         to_old = nearest(array[~old], array[old], k)
@@ -342,8 +341,9 @@ def _write_stages(
         earlier=read_earlier(finished.folder, finished.files.points, was, origin),
     )
     write_stage(folder, "compare", result)
-    near, beyond = read_neighbours(folder), ranked.p_values[~old] <= false_alarms
-    write_stage(folder, "map", _place(finished, array, origin, to_old, beyond, near))
+    beyond = ranked.p_values[~old] <= false_alarms
+    placed = _place(finished, array, origin, to_old, beyond, read_neighbours(folder))
+    write_stage(folder, "map", placed)
     write_stage(folder, "group", _group(finished, compared, origin, to_old, folder))
     write_stage(folder, "labels", check_labels(embeddings, folder))
     write_stage(folder, "places", _places(finished, embeddings, origin, shown, folder))
