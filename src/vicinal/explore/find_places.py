@@ -23,10 +23,9 @@ from vicinal.evaluations.odd_places import (
 )
 from vicinal.evaluations.same_picture import made_small
 from vicinal.explore.compare_pictures import all_small
+from vicinal.explore.health import embedder
 from vicinal.explore.stage_files import StageResult
 from vicinal.files import write_csv
-from vicinal.images.image_set import ImageSet
-from vicinal.representations.embed import embed
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
@@ -152,9 +151,7 @@ def _tried(
     others = np.ones(len(pixels), np.bool_)
     others[rows] = False
     by_place = _of_halves(sides, all_small(shown), half[rows]).scores
-    network, preparation = load_encoder(encoder)
-    images = ImageSet("marked", shown, np.arange(len(shown)).astype(np.str_))
-    array = embed(network, images, preparation).array
+    array = embedder(*load_encoder(encoder), "cpu")(shown)
     # A picture with a mark is nearest to itself without, which is left out.
     near = nearest(array, embeddings.array, NEAREST + 1)
     apart = np.where(near.indices == rows[:, None], np.inf, near.distances)

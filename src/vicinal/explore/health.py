@@ -223,7 +223,7 @@ def hold_against_rivals(
     rows = np.sort(np.random.default_rng(0).permutation(len(pixels))[:MOST])
     pictures = np.stack([pixels[row] for row in rows.tolist()])
     views = views_of(pictures)
-    embedders = {"encoder": _by(*load_encoder(encoder), device)} | {
+    embedders = {"encoder": embedder(*load_encoder(encoder), device)} | {
         name: make(pictures) for name, make in RIVALS.items()
     }
     if has_pretrained() and not read_metadata(encoder)[0].start:
@@ -269,7 +269,9 @@ def _lead(differences: NDArray[np.float64], resamples: int = 1000) -> list[float
     return [float(low), float(high)]
 
 
-def _by(network: nn.Module, preparation: Preparation, device: str) -> Embed:
+def embedder(network: nn.Module, preparation: Preparation, device: str) -> Embed:
+    """What makes representations of pictures (N, S, S, C) uint8 of any side."""
+
     def embedded(views: NDArray[np.uint8]) -> NDArray[np.float32]:
         made = preparation
         found = squares(views, made.size, made.channels, interpolation=made.interpolation)
@@ -297,7 +299,7 @@ def _pixels(_: NDArray[np.uint8]) -> Embed:
 
 def _pretrained(channels: int, device: str) -> Embed:
     start = open_start(PRETRAINED, channels)
-    return _by(start.network(), replace(start.preparation, size=_PRETRAINED_SIDE), device)
+    return embedder(start.network(), replace(start.preparation, size=_PRETRAINED_SIDE), device)
 
 
 RIVALS: dict[str, Callable[[NDArray[np.uint8]], Embed]] = {
