@@ -210,3 +210,30 @@ def test_every_objective_trains_and_goes_on_with_the_same_slices(
         [row[term] for term in terms] for row in resumed
     ]
     assert float(once[2]["total"]) < float(once[0]["total"])
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "vicreg"])
+def test_an_objective_is_trained_at_its_own_rate(
+    name: str,
+    recipe: Recipe,
+    engine: Engine,
+    materials: tuple[ArrayBatches, ArrayBatches],
+    tmp_path: Path,
+) -> None:
+    rate = recipe.training.learning_rate
+    ways = {
+        "factor": [f"objective.{name}.learning_rate_factor=0.25"],
+        "rate": [f"training.learning_rate={rate / 4}"],
+        "neither": [],
+        "another": ["objective.name=vicreg", f"objective.{name}.learning_rate_factor=0.25"],
+        "vicreg": ["objective.name=vicreg"],
+    }
+    losses = {}
+    for way, settings in ways.items():
+        run = tmp_path / way
+        run.mkdir()
+        changed = override(recipe, [f"objective.name={name}", *settings])
+        pretrain(*materials, changed, run, engine.fabric, epochs=1, quiet=True)
+        losses[way] = [row["total"] for row in rows(run)]
+    assert losses["factor"] == losses["rate"] != losses["neither"]
+    assert losses["another"] == losses["vicreg"]

@@ -15,7 +15,7 @@ from vicinal.objectives.tcr import TCRLoss, tcr
 from vicinal.objectives.terms import Criterion, Terms, slices
 from vicinal.objectives.vicreg import CONVENTIONS, PRESETS, VICRegLoss, vicreg
 from vicinal.objectives.visreg import VISRegLoss, visreg
-from vicinal.recipes.recipe import Objective
+from vicinal.recipes.recipe import Objective, Recipe
 
 __all__ = [
     "CONVENTIONS",
@@ -29,6 +29,7 @@ __all__ = [
     "Terms",
     "VICRegLoss",
     "VISRegLoss",
+    "at_own_rate",
     "barlow",
     "directions",
     "names_of_terms",
@@ -107,6 +108,19 @@ OBJECTIVES: dict[str, NamedObjective] = {
 }
 
 
+_NOT_OF_LOSS = {"slices", "learning_rate_factor"}
+
+
+def at_own_rate(recipe: Recipe) -> Recipe:
+    """The recipe with the learning rate that its objective is trained at."""
+    own = getattr(recipe.objective, recipe.objective.name, None)
+    if own is None or own.learning_rate_factor == 1:
+        return recipe
+    rate = recipe.training.learning_rate * own.learning_rate_factor
+    training = recipe.training.model_copy(update={"learning_rate": rate})
+    return recipe.model_copy(update={"training": training})
+
+
 def names_of_terms(settings: Objective) -> tuple[str, ...]:
     """The names of what is logged of an objective: ``total``, and its terms."""
     return ("total", *OBJECTIVES[settings.name].parts)
@@ -136,7 +150,7 @@ def without_spread(settings: Objective) -> Objective:
 
 def _arguments(settings: Objective) -> dict[str, Any]:
     if settings.name != "vicreg":
-        given: dict[str, Any] = getattr(settings, settings.name).model_dump(exclude={"slices"})
+        given: dict[str, Any] = getattr(settings, settings.name).model_dump(exclude=_NOT_OF_LOSS)
         return given
     return {
         "invariance_weight": settings.invariance,

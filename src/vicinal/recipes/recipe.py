@@ -125,14 +125,21 @@ class Projector(Section):
     """Output widths of its linear layers."""
 
 
-class Barlow(Section):
+class Alternative(Section):
+    """What every objective but VICReg has."""
+
+    learning_rate_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Its highest learning rate, as a multiple of training.learning_rate."""
+
+
+class Barlow(Alternative):
     """Barlow Twins', see ``vicinal.objectives.barlow``."""
 
     redundancy: Weight = 0.0051
     """λ: weight of the redundancy term; 0 lets all dimensions become one."""
 
 
-class SIGReg(Section):
+class SIGReg(Alternative):
     """SIGReg's, see ``vicinal.objectives.sigreg``."""
 
     weight: Weight = 0.05
@@ -143,7 +150,7 @@ class SIGReg(Section):
     """Whose loss λ is for."""
 
 
-class VISReg(Section):
+class VISReg(Alternative):
     """VISReg's, see ``vicinal.objectives.visreg``."""
 
     weight: Share = 0.6
@@ -152,7 +159,7 @@ class VISReg(Section):
     """Random directions of each step."""
 
 
-class NTXent(Section):
+class NTXent(Alternative):
     """NT-Xent's, see ``vicinal.objectives.ntxent``."""
 
     temperature: Annotated[float, Field(gt=0)] = 0.2
@@ -163,7 +170,7 @@ class NTXent(Section):
     """Whether the positive is left out of the denominator, as in DCL."""
 
 
-class TCR(Section):
+class TCR(Alternative):
     """Total coding rate's, see ``vicinal.objectives.tcr``."""
 
     rate: Weight = 1.0

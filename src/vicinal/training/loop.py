@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vicinal import cores, distributed
 from vicinal.encoder.layers import synchronise, use_winograd
 from vicinal.errors import InputError
-from vicinal.objectives import names_of_terms
+from vicinal.objectives import at_own_rate, names_of_terms
 from vicinal.recipes.recipe import Recipe
 from vicinal.training.batches import ArrayBatches, BatchSource, Position
 from vicinal.training.budget import Budget, Clock, Looks
@@ -95,6 +95,7 @@ def pretrain(
     if len(train) < 2:
         raise InputError(f"training needs at least 2 images, found {len(train)}")
     torch.manual_seed(recipe.seed)
+    recipe = at_own_rate(recipe)
     encoder, model = networks(recipe, train.shape, start)
     use_winograd(model)  # acts in float32 on a CPU alone
     synchronise(model, fabric.device)  # acts on several ranks alone
