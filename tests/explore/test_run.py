@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import forked
 from vicinal.evaluations.anomalies import anomaly_scores
 from vicinal.explore import run as run_module
+from vicinal.explore.find_places import find_places
 from vicinal.files import read_rows, write_json
 from vicinal.recipes import override, read_recipe
 from vicinal.representations.neighbours import nearest_and_farthest
@@ -106,6 +108,14 @@ def test_each_picture_has_its_oddest_place(run: tuple[Path, dict[str, Any]]) -> 
     assert "odder than any place of 9" in points["reason"][first]
     assert said["places"]["marked"] == 30
     assert said["places"]["auroc"] > 0.6  # 30 marked photographs
+
+
+def test_one_picture_over_and_over_has_no_odd_place(tmp_path: Path) -> None:
+    pictures = Representations(np.ones((30, 4), np.float32), np.arange(30).astype(np.str_))
+    pixels = np.full((30, 32, 32, 3), 90, np.uint8)
+    compared = pa.table({"group": np.zeros(30, np.int32), "score": np.zeros(30, np.float32)})
+    columns, figures = find_places(pictures, pixels, compared, tmp_path, tmp_path / "none")
+    assert (columns, figures) == ({}, {"places": None})
 
 
 def test_the_maps_hold_together_what_is_alike(run: tuple[Path, dict[str, Any]]) -> None:

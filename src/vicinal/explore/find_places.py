@@ -61,7 +61,8 @@ def find_places(
     """Columns of each picture's oddest place, and whether small marks are found by it.
 
     A picture is held against the pictures of the other half of the set, so never against itself or
-    what is nearly the same. Writes ``places.csv``. Of too few pictures there are no columns.
+    what is nearly the same. Writes ``places.csv``. Of too few pictures, or of one over and over, there
+    are no columns.
 
     Args:
         embeddings: The pictures.
@@ -72,9 +73,9 @@ def find_places(
         earlier: What was found of some of them before, which stays.
     """
     count = len(embeddings)
-    if count < _LEAST:
-        return {}, {"places": None}
     half = halves(count, compared.column("group").to_numpy())
+    if count < _LEAST or half.all() or not half.any():
+        return {}, {"places": None}
     if earlier is None:
         small = all_small(pixels)
         sample = small[_drawn(np.arange(count))]
@@ -117,8 +118,8 @@ def _with_new(earlier: EarlierPlaces, pixels: Pixels, half: NDArray[np.bool_]) -
     scores[old], places[old] = earlier.found.scores[rows], earlier.found.places[rows]
     if not old.all():
         sample, bank, new = (
-            made_small(np.stack([pixels[row] for row in rows.tolist()]))
-            for rows in (_drawn(np.flatnonzero(old)), _bank(old, half), np.flatnonzero(~old))
+            made_small(np.stack([pixels[row] for row in chosen.tolist()]))
+            for chosen in (_drawn(np.flatnonzero(old)), _bank(old, half), np.flatnonzero(~old))
         )
         found = fit_places(sample, bank, int(old.sum())).oddest(new)
         scores[~old], places[~old] = found.scores, found.places
