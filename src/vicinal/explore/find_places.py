@@ -61,8 +61,8 @@ def find_places(
     """Columns of each picture's oddest place, and whether small marks are found by it.
 
     A picture is held against the pictures of the other half of the set, so never against itself or
-    what is nearly the same. Writes ``places.csv``. Of too few pictures, or of one over and over, there
-    are no columns.
+    what is nearly the same. Writes ``places.csv``. Of too few pictures, or of one over and over,
+    there are no columns.
 
     Args:
         embeddings: The pictures.
