@@ -341,16 +341,15 @@ def _write_stages(
         earlier=read_earlier(finished.folder, finished.files.points, was, origin),
     )
     write_stage(folder, "compare", result)
-    beyond = ranked.p_values[~old] <= false_alarms
-    placed = _place(finished, array, origin, to_old, beyond, read_neighbours(folder))
-    write_stage(folder, "map", placed)
+    near, beyond = read_neighbours(folder), ranked.p_values[~old] <= false_alarms
+    write_stage(folder, "map", _place(finished, array, origin, to_old, beyond, near))
     write_stage(folder, "group", _group(finished, compared, origin, to_old, folder))
     write_stage(folder, "labels", check_labels(embeddings, folder))
     write_stage(folder, "places", _places(finished, embeddings, origin, shown, folder))
     if apart or embeddings.splits is None:
         compared = replace(compared, splits=np.where(old, OLD, NEW))
-    worth = next(iter(finished.files.health.get("figures", [])), None)
-    describe_pictures(folder, compared, shown, worth=worth)
+    worths = finished.files.health.get("figures", [])
+    describe_pictures(folder, compared, shown, worth=worths[0] if worths else None)
     _write_new(folder / "new.csv", embeddings, old, ranked, to_old)
     return {
         "run": str(finished.folder),

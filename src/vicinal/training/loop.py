@@ -61,10 +61,9 @@ def pretrain(
     """Trains an encoder on pairs of views, and goes on where an interrupted run stopped.
 
     Writes ``losses.csv`` (mean terms of each epoch, on train and on test views) and
-    ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come
-    from the seed and the epoch's number alone, so a resumed run takes the same steps. What a
-    loss that is not finite, or explodes, brings about is in `vicinal.training.checkpoint`, what
-    minutes are in `vicinal.training.budget`.
+    ``checkpoint.pt`` into ``run`` after every epoch. Each epoch's order and views come from the
+    seed and the epoch's number alone, so a resumed run takes the same steps. What a loss that is
+    not finite, or explodes, brings about is in `vicinal.training.recovery`.
 
     Args:
         train: Images that teach.
