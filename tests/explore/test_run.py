@@ -107,6 +107,7 @@ def test_each_picture_has_its_oddest_place(run: tuple[Path, dict[str, Any]]) -> 
     assert points["place_rank"][first] == 1
     assert "odder than any place of 9" in points["reason"][first]
     assert said["places"]["marked"] == 30
+    assert said["places"]["tells"]
     assert said["places"]["auroc"] > 0.6  # 30 marked photographs
 
 

@@ -73,8 +73,9 @@ def describe_pictures(
 
 
 def _odd_places(run: Path, count: int) -> list[str]:
-    """What is said of each picture's oddest place, where the run has looked for it."""
-    if "places" not in stages_of(run) or not read_figures(run)["places"]:
+    """What is said of each picture's oddest place, where the run found that places tell much."""
+    tried = read_figures(run).get("places")
+    if not tried or not tried["tells"]:
         return [""] * count
     table = read_columns(run, "places")
     places = np.stack([table.column(f"place_{axis}").to_numpy() for axis in "xy"], axis=1)

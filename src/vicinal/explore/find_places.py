@@ -31,6 +31,7 @@ from vicinal.representations.representations import Representations
 from vicinal.runs.pictures import Pixels
 
 _LEAST = 20  # pictures; of fewer no place can be called odd
+_TELLS = 0.6  # how often a marked picture must stand before one without, for places to tell much
 _SAMPLE = 2_000  # pictures whose cells others are held against, at most
 
 
@@ -162,8 +163,10 @@ def _tried(
     def told(usual: NDArray[np.float32], odd: NDArray[np.floating[Any]]) -> float:
         return float(roc_auc_score(truth, np.concatenate([usual[others], odd])))
 
+    reached = told(found.scores, by_place)
     return {
         "marked": len(rows),
-        "auroc": told(found.scores, by_place),
+        "auroc": reached,
         "auroc_whole": told(scores, whole),
+        "tells": reached >= _TELLS,
     }

@@ -481,7 +481,7 @@ def test_odd_places_are_listed_with_a_ring_where_they_are(
         points = points.append_column(name, pa.array(values))
     pq.write_table(points, run / "points.parquet")
     figures = json.loads((run / "explore.json").read_text("utf-8"))
-    tried = {"marked": 50, "auroc": 0.875, "auroc_whole": 0.5}
+    tried = {"marked": 50, "auroc": 0.875, "auroc_whole": 0.5, "tells": True}
     (run / "explore.json").write_text(json.dumps(figures | {"places": tried}), "utf-8")
     page = open_page(run, "tab=places")
     assert rows_in(page, "#view .entry")[:3] == [count - 1, count - 2, count - 3]
@@ -497,6 +497,15 @@ def test_odd_places_are_listed_with_a_ring_where_they_are(
     page.locator("#view .entry").first.click()
     expect(page.locator("#view[data-tab=picture] .ringed-place")).to_be_visible()
     expect(page.locator("#view dl")).to_contain_text("upper right, rank 1")
+    other = tmp_path / "little"
+    shutil.copytree(run, other)
+    tried |= {"auroc": 0.55, "tells": False}
+    (other / "explore.json").write_text(json.dumps(figures | {"places": tried}), "utf-8")
+    page = open_page(other, "tab=places")
+    expect(page.locator("#view .note").nth(1)).to_contain_text("this list tells little")
+    page.locator("#view .entry").first.click()
+    expect(page.locator("#view dl")).to_contain_text("upper right, rank 1")
+    assert page.locator("#view[data-tab=picture] .ringed-place").count() == 0
 
 
 def test_labels_that_look_wrong_are_listed_and_parts_have_colours(
