@@ -26,7 +26,7 @@ from vicinal.study.measures import Figures, Measures
 from vicinal.study.systems import Measure
 
 CHOSEN_BY = "own_view"
-"""The measure without labels that recommends; not tried over objectives: docs/choosing.md."""
+"""The measure without labels that recommends; how far it follows labels: docs/choosing.md."""
 PICTURES, VIEWS = 300, 4
 """Pictures, at most, and views of each, of which measures without labels are taken."""
 SPECTRUM = 256
