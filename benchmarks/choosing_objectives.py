@@ -3,9 +3,8 @@
 python benchmarks/choosing_objectives.py --resume [--sets digits,cifar,mnist,icons] [--seeds 3]
 
 Each set × objective × seed is a training, with its measures and what labels say of it. Every row is
-appended to docs/choosing-objectives.csv, and --resume goes on with what is there; the table is of
-the sets and seeds of which all objectives are. Run it at nice 19: six objectives × three seeds ×
-four sets are 72 trainings.
+appended to docs/choosing-objectives.csv, and --resume goes on with what is there. Run it at nice
+19: six objectives × three seeds × four sets are 72 trainings.
 """
 
 from __future__ import annotations

@@ -244,7 +244,8 @@ def _by_places(of: Pictures) -> list[str]:
         return ["", "", "", "", ""]
     began = time.process_time()
     small = made_small(of.train)
-    scores = fit_places(small[:2_000], small, len(of.test)).oddest(made_small(of.test)).scores
+    (places,) = fit_places(small[:2_000], [small], len(of.test))
+    scores = places.oddest(made_small(of.test)).scores
     spent = time.process_time() - began
     return [f"{told_apart(scores, of.odd):.3f}", "", "", "", f"{spent:.0f}"]
 

@@ -104,7 +104,12 @@ class Trials:
 
     def _recipe(self, name: str, settings: str) -> Recipe:
         fixed = [f"objective.name={name}", f"training.epochs={self.asked.epochs}"]
-        return vicinal.override(vicinal.read_recipe(self.asked.recipe), [*settings.split(), *fixed])
+        # What the recipe has since taken from this search is not where the search begins.
+        begun = ["objective.ntxent.decoupled=false"]
+        if name != "vicreg":
+            begun.append(f"objective.{name}.learning_rate_factor=1")
+        recipe = vicinal.read_recipe(self.asked.recipe)
+        return vicinal.override(recipe, [*begun, *settings.split(), *fixed])
 
 
 if __name__ == "__main__":

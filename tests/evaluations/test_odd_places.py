@@ -25,7 +25,7 @@ def texture() -> Pixels:
 @pytest.fixture(scope="module")
 def places(texture: Pixels) -> Places:
     small = made_small(texture[:300])
-    return fit_places(small, small, 100)
+    return fit_places(small, [small], 100)[0]
 
 
 def with_dot(pictures: Pixels, x: int, y: int, colour: tuple[int, int, int]) -> Pixels:
@@ -98,6 +98,6 @@ def test_marks_are_small_and_the_same_each_time(texture: Pixels, channels: int) 
 def test_blank_pictures_have_no_odd_place() -> None:
     blank = np.full((30, 32, 32, 1), 200, np.uint8)
     with torch.no_grad():
-        found = fit_places(blank, blank, 30).oddest(blank)
+        found = fit_places(blank, [blank], 30)[0].oddest(blank)
     assert found.scores == pytest.approx(0)
     assert ((found.places > 0) & (found.places < 1)).all()

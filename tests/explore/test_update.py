@@ -26,8 +26,7 @@ from vicinal.recipes.recipe import Encoder
 from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
 from vicinal.representations.representations import Representations
 
-ODDEST = ("place_score", "place_x", "place_y")
-PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest", *ODDEST)
+PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y", "finest", "place_score", "place_x", "place_y")
 
 
 def columns(run: Path) -> dict[str, list[Any]]:

@@ -9,6 +9,8 @@ representation does not tell; where whole things are odd, that representation te
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,13 +78,13 @@ class Places:
         return OddPlaces(scores, places)
 
 
-def fit_places(sample: Small, bank: Small, count: int) -> Places:
-    """Cells of pictures, with filters and axes made from a sample.
+def fit_places(sample: Small, banks: Sequence[Small], count: int) -> list[Places]:
+    """Cells of pictures, one set for each bank, with filters and axes made from a sample.
 
     Args:
         sample: Pictures (M, 32, 32, C) uint8; some thousands are enough.
-        bank: Pictures (N, 32, 32, C) uint8, whose cells others are held against: all, or of many
-            pictures some of each.
+        banks: Pictures (N, 32, 32, C) uint8 each, whose cells others are held against: all, or of
+            many pictures some of each.
         count: How many pictures will be held against them; of very many, to fewer cells.
     """
     rng = np.random.RandomState(_SEED)
@@ -93,15 +95,18 @@ def fit_places(sample: Small, bank: Small, count: int) -> Places:
         axes = PCA(min(_AXES, *flat.shape), random_state=_SEED).fit(flat)
     own = cells.shape[1] * cells.shape[2]
     wanted = min(_BANK, int(_PAIRS / (own * max(1, count))))
-    each = min(own, -(-wanted // len(bank)))
-    kept = []
-    for start in range(0, len(bank), _BLOCK):
-        block = _cells(filters, bank[start : start + _BLOCK])
-        block = block.reshape(len(block), -1, block.shape[-1])
-        chosen = rng.random_sample(block.shape[:2]).argsort(axis=1)[:, :each]
-        some = np.take_along_axis(block, chosen[:, :, None], axis=1)
-        kept.append(_along(axes, some.reshape(-1, block.shape[-1])))
-    return Places(filters, axes, np.concatenate(kept))
+    made = []
+    for bank in banks:
+        each = min(own, -(-wanted // len(bank)))
+        drawn, kept = copy.deepcopy(rng), []  # for every bank as if it were the only one
+        for start in range(0, len(bank), _BLOCK):
+            block = _cells(filters, bank[start : start + _BLOCK])
+            block = block.reshape(len(block), -1, block.shape[-1])
+            chosen = drawn.random_sample(block.shape[:2]).argsort(axis=1)[:, :each]
+            some = np.take_along_axis(block, chosen[:, :, None], axis=1)
+            kept.append(_along(axes, some.reshape(-1, block.shape[-1])))
+        made.append(Places(filters, axes, np.concatenate(kept)))
+    return made
 
 
 def halves(count: int, group: NDArray[np.int32]) -> NDArray[np.bool_]:

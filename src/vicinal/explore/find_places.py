@@ -80,8 +80,8 @@ def find_places(
     if earlier is None:
         small = all_small(pixels)
         sample = small[_drawn(np.arange(count))]
-        banks = (small[_drawn(np.flatnonzero(rows))] for rows in (half, ~half))
-        sides = [fit_places(sample, bank, count) for bank in banks]
+        banks = [small[_drawn(np.flatnonzero(rows))] for rows in (half, ~half)]
+        sides = fit_places(sample, banks, count)
         found = _of_halves(sides, small, half)
         scores = compared.column("score").to_numpy()
         tried = _tried(sides, half, found, pixels, embeddings, scores, encoder)
@@ -122,7 +122,8 @@ def _with_new(earlier: EarlierPlaces, pixels: Pixels, half: NDArray[np.bool_]) -
             made_small(np.stack([pixels[row] for row in chosen.tolist()]))
             for chosen in (_drawn(np.flatnonzero(old)), _bank(old, half), np.flatnonzero(~old))
         )
-        found = fit_places(sample, bank, int(old.sum())).oddest(new)
+        (places_of_old,) = fit_places(sample, [bank], int(old.sum()))
+        found = places_of_old.oddest(new)
         scores[~old], places[~old] = found.scores, found.places
     return OddPlaces(scores, places)
 

@@ -348,8 +348,8 @@ def _write_stages(
     write_stage(folder, "places", _places(finished, embeddings, origin, shown, folder))
     if apart or embeddings.splits is None:
         compared = replace(compared, splits=np.where(old, OLD, NEW))
-    worths = finished.files.health.get("figures", [])
-    describe_pictures(folder, compared, shown, worth=worths[0] if worths else None)
+    worth = next(iter(finished.files.health.get("figures", [])), None)
+    describe_pictures(folder, compared, shown, worth=worth)
     _write_new(folder / "new.csv", embeddings, old, ranked, to_old)
     return {
         "run": str(finished.folder),
