@@ -222,7 +222,7 @@ been searched for. `vicinal choose` trains briefly, so it drops an objective tha
 
 def main() -> None:
     """Measures what is asked for and writes the page."""
-    asked = options(__doc__, LABELLED)
+    asked = options(__doc__, LABELLED).parse_args()
     points: Points = {}
     for name in asked.folders.split(","):
         for encoder in asked.encoders.split(","):

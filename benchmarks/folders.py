@@ -1,12 +1,13 @@
 """Representations of real folders of pictures beside each other: ours, and what anybody could use.
 
 python benchmarks/folders.py [--limit 5000] [--folders clipart,icons] [--encoders pixels,ours:2]
-    [--recipe photos] [--cache FOLDER]
+    [--recipe photos] [--set objective.name=tcr] [--cache FOLDER]
 
 Encoders: pixels, untrained, patches, pretrained (seen at 128 pixels; pretrained:224 at its own),
 ours:E (E epochs), ours:Mmin (what `vicinal explore --minutes M` trains) and started:Mmin (the
-same with `--start pretrained`); places are the oddest places, which tell odd pictures alone. What
-is made is kept in the cache, so that a further encoder or folder costs only itself.
+same with `--start pretrained`), these two with the settings of `--set`; places are the oddest
+places, which tell odd pictures alone. What is made is kept in the cache, so that a further encoder
+or folder costs only itself.
 """
 
 from __future__ import annotations
@@ -89,11 +90,13 @@ def pictures(name: str, limit: int, cache: Path) -> Pictures:
     return Pictures(f"{name}-{limit}", where, train.pixels, train.labels, test, odd)
 
 
-def fitted(encoder: str, of: Pictures, recipe: str, cache: Path) -> Embed:
+def fitted(
+    encoder: str, of: Pictures, recipe: str, cache: Path, settings: tuple[str, ...] = ()
+) -> Embed:
     """What turns pictures into representations, learned from the folder if it learns at all."""
     kind, _, how_long = encoder.partition(":")
     if kind in ("ours", "started") and how_long.endswith("min"):
-        return _explored(of, recipe, kind, float(how_long.removesuffix("min")), cache)
+        return _explored(of, recipe, kind, float(how_long.removesuffix("min")), cache, settings)
     if kind == "ours":
         return _trained(of, recipe, int(how_long), cache)
     return {
@@ -150,26 +153,29 @@ def _trained(of: Pictures, recipe: str, epochs: int, cache: Path) -> Embed:
     return _by(*load_encoder(kept))
 
 
-def _explored(of: Pictures, recipe: str, kind: str, minutes: float, cache: Path) -> Embed:
-    run = cache / "runs" / f"{of.name}-{recipe}-{kind}-{minutes:g}"
+def _explored(
+    of: Pictures, recipe: str, kind: str, minutes: float, cache: Path, settings: tuple[str, ...]
+) -> Embed:
+    run = cache / "runs" / "-".join([of.name, recipe, kind, f"{minutes:g}", *settings])
     # Unnamed, the recipe is what a user gets, its views fitted to the pictures.
-    settings = (f"encoder.start={PRETRAINED}",) if kind == "started" else ()
-    named = None if settings or recipe == recipe_for(str(of.where)) else recipe
+    start = (f"encoder.start={PRETRAINED}",) if kind == "started" else ()
+    named = None if start or recipe == recipe_for(str(of.where)) else recipe
+    settings = (*start, *settings)
     how = {"minutes": minutes, "run": run, "resume": run.is_dir()}
     explore(Request(str(of.where), recipe=named, settings=settings, **how))
     return _by(*load_encoder(run / "encoder.safetensors"))
 
 
 def representations(
-    encoder: str, of: Pictures, recipe: str, cache: Path
+    encoder: str, of: Pictures, recipe: str, cache: Path, settings: tuple[str, ...] = ()
 ) -> tuple[Array, Array, float]:
     """Of train and test, and the processor's seconds that they took, from the cache or made."""
     by_recipe = encoder.startswith(("ours", "started", "untrained"))
-    made_by = f"{encoder}-{recipe}" if by_recipe else encoder
+    made_by = "-".join([encoder, recipe, *settings]) if by_recipe else encoder
     kept = cache / "representations" / f"{of.name}-{made_by}.npz"
     if not kept.is_file():
         began = time.process_time()
-        embedded = fitted(encoder, of, recipe, cache)
+        embedded = fitted(encoder, of, recipe, cache, settings)
         train = embedded(of.train)
         test = embedded(of.test) if len(of.test) else train[:0]
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -222,11 +228,13 @@ ENCODERS = "pixels,untrained,patches,pretrained,ours:2,ours:8min"
 HOW = ("L2", "cosine", "whitened")
 
 
-def row(encoder: str, of: Pictures, recipe: str, cache: Path) -> list[str]:
+def row(
+    encoder: str, of: Pictures, recipe: str, cache: Path, settings: tuple[str, ...]
+) -> list[str]:
     """An encoder's figures in one folder, or those of the oddest places."""
     if encoder == "places":
         return [of.name, encoder, *_by_places(of)]
-    train, test, seconds = representations(encoder, of, recipe, cache)
+    train, test, seconds = representations(encoder, of, recipe, cache, settings)
     cells = []
     for how in HOW:
         mine, theirs = compared_by(how, train, test)
@@ -250,7 +258,7 @@ def _by_places(of: Pictures) -> list[str]:
     return [f"{told_apart(scores, of.odd):.3f}", "", "", "", f"{spent:.0f}"]
 
 
-def options(description: str | None, names: Iterable[str]) -> argparse.Namespace:
+def options(description: str | None, names: Iterable[str]) -> argparse.ArgumentParser:
     """What the scripts that read these folders are asked."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--limit", type=int, default=5000)
@@ -258,12 +266,14 @@ def options(description: str | None, names: Iterable[str]) -> argparse.Namespace
     parser.add_argument("--encoders", default=ENCODERS)
     parser.add_argument("--recipe", default="photos")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/vicinal-folders")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
     """Prints the section."""
-    asked = options(__doc__, SETS)
+    parser = options(__doc__, SETS)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    asked = parser.parse_args()
     made: dict[str, list[list[str]]] = {"labelled": [], "odd": []}
     missing = []
     names = asked.folders.split(",")
@@ -272,7 +282,7 @@ def main() -> None:
             say(f"{name}, {encoder}")
             try:
                 found = pictures(name, asked.limit, asked.cache)
-                line = row(encoder, found, asked.recipe, asked.cache)
+                line = row(encoder, found, asked.recipe, asked.cache, tuple(asked.set))
             except MissingError as error:
                 missing.append(f"Not measured: {name}, {encoder}: {error}.")
                 continue

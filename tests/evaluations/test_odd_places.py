@@ -68,7 +68,8 @@ def test_as_a_search_one_by_one_says(texture: Pixels, places: Places) -> None:
                 cells[y, x] = np.sqrt(np.concatenate([one.mean(axis=0) for one in both]))
         flat = places.axes.transform(cells.reshape(64, -1))
         apart = np.linalg.norm(flat[:, None] - places.bank[None].astype(np.float64), axis=2).min(1)
-        assert found.scores[row] == pytest.approx(np.sort(apart)[-3:].mean(), rel=1e-3)
+        # Of a cell that is in the bank, float32 leaves some thousandths where there is nothing.
+        assert found.scores[row] == pytest.approx(np.sort(apart)[-3:].mean(), rel=1e-3, abs=1e-3)
 
 
 def test_a_picture_of_the_bank_is_not_odd(texture: Pixels, places: Places) -> None:

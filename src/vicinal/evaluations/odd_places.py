@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from vicinal.encoder.patches import PatchFilters, fit_patches, patch_side
 from vicinal.progress import counted
-from vicinal.representations.neighbours import nearest
+from vicinal.representations.neighbours import full_float32
 
 SIDE = 32
 """Pixels a side at which places are compared."""
@@ -35,6 +35,7 @@ _BANK = 60_000  # cells; with fewer, more defects are missed (docs/recipes.md)
 _PAIRS = 2e10  # of cells that are compared, at most: about a minute of one core
 _FARTHEST = 3  # cells whose mean distance is the score
 _BLOCK = 256  # pictures at a time
+_ROWS, _COLUMNS = 512, 2_000  # of a tile of distances between cells: 4 MB
 _SEED = 0
 
 Small = NDArray[np.uint8]
@@ -71,7 +72,7 @@ class Places:
                 rows = slice(start, start + _BLOCK)
                 cells = _cells(self.filters, small[rows])
                 flat = _along(self.axes, cells.reshape(-1, cells.shape[-1]))
-                apart = nearest(flat, self.bank, 1).distances.reshape(len(cells), -1)
+                apart = _to_nearest(flat, self.bank).reshape(len(cells), -1)
                 scores[rows] = np.sort(apart, axis=1)[:, -_FARTHEST:].mean(axis=1)
                 places[rows] = _where(apart.reshape(cells.shape[:3]))
                 count(len(cells))
@@ -161,6 +162,30 @@ def _cells(filters: PatchFilters, small: Small) -> NDArray[np.float32]:
 
 def _along(axes: PCA, cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(axes.transform(cells).astype(np.float32))
+
+
+@torch.inference_mode()
+def _to_nearest(cells: NDArray[np.float32], bank: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The L2 distance of each cell (N, F) to the nearest of a bank (M, F).
+
+    In float32 and without saying which one is the nearest, in tiles that stay in the cache: a
+    third of the time that the exact search of neighbours takes. Cells that are the same may be
+    some thousandths apart.
+    """
+    rows, columns = torch.from_numpy(cells), torch.from_numpy(bank).T.contiguous()
+    half = columns.square().sum(dim=0).div_(2)
+    best = torch.full((len(rows),), torch.inf)
+    for top in range(0, len(rows), _ROWS):
+        block, least = rows[top : top + _ROWS], best[top : top + _ROWS]
+        for left in range(0, len(half), _COLUMNS):
+            tile = slice(left, left + _COLUMNS)
+            # ‖q − b‖² = ‖q‖² + 2 (‖b‖²/2 − q·b), of which ‖q‖² ranks nothing.
+            with full_float32():
+                apart = torch.addmm(half[tile], block, columns[:, tile], alpha=-1)
+            torch.minimum(least, apart.amin(dim=1), out=least)
+    squares = rows.square().sum(dim=1).add_(best, alpha=2).clamp_(min=0)
+    found: NDArray[np.float32] = squares.sqrt_().numpy()
+    return found
 
 
 def _where(apart: NDArray[np.float32]) -> NDArray[np.float32]:
