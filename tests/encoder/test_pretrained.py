@@ -34,14 +34,14 @@ TINY = "test_efficientnet"
 
 
 def photo(name: str) -> Tensor:
-    """A photograph (1, 3, 224, 224) as the network's own configuration has it prepared."""
+    """The middle of a photograph (1, 3, 224, 224), as the network's own evaluation has it."""
     made = open_start("pretrained").preparation
     pixels = decode(
         load_sample_image(name),
         name,
         size=made.size,
         channels=3,
-        pad=False,
+        whole=False,
         interpolation=made.interpolation,
     )
     return normalise(torch.from_numpy(pixels.copy())[None], made.mean, made.std)

@@ -14,6 +14,7 @@ from vicinal.encoder import build_encoder
 from vicinal.encoder.saved import Preparation, load_encoder, save_encoder
 from vicinal.errors import InputError
 from vicinal.images import ImageSet
+from vicinal.images.decoding import square
 from vicinal.recipes.recipe import Encoder
 from vicinal.representations.embed import embed
 
@@ -53,6 +54,22 @@ def test_representations_have_unit_length_where_the_file_says_so(tmp_path: Path)
     raw, found = (embed(network, images, made).array for made in (PREPARATION, read))
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
     np.testing.assert_allclose(found, raw / lengths, rtol=1e-5)
+
+
+def test_a_file_that_does_not_say_is_of_an_encoder_that_saw_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    encoder = build_encoder(RECIPE, channels=3, size=16).eval()
+    for whole in (True, False):
+        preparation = replace(PREPARATION, whole=whole)
+        save_encoder(encoder, path, recipe=RECIPE, preparation=preparation)
+        with safe_open(path, framework="pt") as file:
+            assert ("whole" in json.loads(file.metadata()["preparation"])) == whole
+        _, read = load_encoder(path)
+        assert read == preparation
+        wide = np.zeros((16, 48, 3), np.uint8)
+        wide[:, :16] = 255  # a bright left third
+        seen = square(wide, "wide", read.decoding()).pixels
+        assert seen.any() == whole
 
 
 def test_other_files_are_refused_with_one_line(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return file.getvalue()
 
 
-def fitted(picture, size=4, channels=None, pad=False):
-    return decode(picture, "the picture", size=size, channels=channels, pad=pad)
+def fitted(picture, size=4, channels=None, **how):
+    return decode(picture, "the picture", size=size, channels=channels, **how)
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_a_side_of_the_size_is_cropped_at_the_centre_without_resampling(height, 
     pixels = noise(height, width)
     top, left = (height - 8) // 2, (width - 8) // 2
     np.testing.assert_array_equal(
-        fitted(pixels, 8, pad=pad), pixels[top : top + 8, left : left + 8]
+        fitted(pixels, 8, pad=pad, whole=False), pixels[top : top + 8, left : left + 8]
     )
 
 
@@ -58,8 +58,20 @@ def test_scaling_agrees_with_torchvision_resize_and_centre_crop():
     reference = functional.center_crop(
         functional.resize(Image.fromarray(smooth), 20, antialias=True), 20
     )
-    difference = np.abs(fitted(smooth, 20).astype(int) - np.asarray(reference).astype(int))
+    found = fitted(smooth, 20, whole=False)
+    difference = np.abs(found.astype(int) - np.asarray(reference).astype(int))
     assert difference[1:-1, 1:-1].max() <= 2  # the border sees the crop's edge
+
+
+@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60), (20, 90), (7, 31)])
+def test_all_of_a_picture_is_squeezed_into_the_square(height, width, pad):
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    y, x = np.mgrid[:height, :width]
+    smooth = np.stack([2 * x, 255 * y // height, x + y], -1).astype(np.uint8)
+    reference = functional.resize(Image.fromarray(smooth), [20, 20], antialias=True)
+    difference = np.abs(fitted(smooth, 20, pad=pad).astype(int) - np.asarray(reference).astype(int))
+    assert difference.max() <= 2
 
 
 def test_a_large_jpeg_decoded_at_a_fraction_is_close_to_one_decoded_in_full():

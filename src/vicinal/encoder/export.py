@@ -211,6 +211,7 @@ class Exported:
                 "mean": list(self.preparation.mean),
                 "std": list(self.preparation.std),
                 "interpolation": self.preparation.interpolation,
+                "whole": self.preparation.whole,
             },
             "output": {
                 "shape": ["batch", self.dimensions],

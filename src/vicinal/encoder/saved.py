@@ -37,6 +37,8 @@ class Preparation:
     mean: tuple[float, ...]  # mean of each channel over the training set, pixels in [0, 1]
     std: tuple[float, ...]  # standard deviation of each channel, likewise
     interpolation: str = "bilinear"  # how pictures are scaled, one of `INTERPOLATIONS`
+    # whether all of a picture is squeezed into the square, as `Decoding` has it
+    whole: bool = True
     # the values of pictures of more than 8 bits that become 0 and 255, as they did in the
     # training set; None if it had none such
     span: tuple[float, float] | None = None
@@ -51,6 +53,7 @@ class Preparation:
         return Decoding(
             self.size,
             self.channels,
+            whole=self.whole,
             interpolation=self.interpolation,
             span=self.span,
             max_pixels=max_pixels,
@@ -189,6 +192,7 @@ def _checked(stored: dict[str, Any]) -> Preparation:
         mean=tuple(stored["mean"]),
         std=tuple(stored["std"]),
         interpolation=stored.get("interpolation", "bilinear"),  # older files do not say
+        whole=stored.get("whole") is True,  # older files do not say, and theirs saw the centre
         span=None if span is None else tuple(span),
         unit_length=stored.get("unit_length") is True,
         neighbours=stored.get("neighbours", "L2"),

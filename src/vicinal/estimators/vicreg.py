@@ -141,8 +141,15 @@ class VICReg(
         """
         check_is_fitted(self)
         made = self.preparation_
-        how: dict[str, Any] = {"interpolation": made.interpolation, "span": made.span}
-        pixels, _ = self._pixels(X, made.size, made.channels, fitting=False, **how)
+        pixels, _ = self._pixels(
+            X,
+            made.size,
+            made.channels,
+            fitting=False,
+            whole=made.whole,
+            interpolation=made.interpolation,
+            span=made.span,
+        )
         engine = open_engine(self.device, self.recipe_.training.precision)
         array = embed(
             self.encoder_,
@@ -230,11 +237,12 @@ class VICReg(
         channels: int | None,
         *,
         fitting: bool,
+        whole: bool = True,
         interpolation: str,
         span: Span | None = None,
     ) -> Squares:
         """Pictures of any kind as (N, size, size, C) uint8."""
-        found = squares(X, size, channels, interpolation=interpolation, span=span)
+        found = squares(X, size, channels, whole=whole, interpolation=interpolation, span=span)
         if found is None:
             rows = checked_points(self, X, fitting=fitting, dtype="numeric")
             return Squares(self._of_rows(rows, size))

@@ -212,7 +212,7 @@ def read_pictures(
         small, why = _pixels_behind(whole)
         return Pictures(whole, small, True, why)
     # Whole, as a copy may lack a part of any side.
-    how = decoding.Decoding(SIZE, 3, whole=True, max_pixels=max_pixels)
+    how = decoding.Decoding(SIZE, 3, max_pixels=max_pixels)
     parts = load_parts(source, how, data_dir=data_dir, exclude=exclude)
     small = np.concatenate([made_small(part.images.pixels) for part in parts])
     array = (field_levels(small) / np.float32(255)).reshape(len(small), -1)
@@ -252,7 +252,7 @@ def _pixels_behind(whole: Representations) -> tuple[NDArray[np.uint8] | None, st
         try:
             with counted("pictures", len(whole)) as advance:
                 for path in whole.paths.tolist():
-                    how: dict[str, Any] = {"size": SIZE, "channels": 3, "pad": False, "whole": True}
+                    how: dict[str, Any] = {"size": SIZE, "channels": 3}
                     square = decoding.decode(as_path(path), path, **how)
                     found.append(made_small(square[None])[0])
                     advance(1)

@@ -49,7 +49,7 @@ class OddPlaces:
         scores: Array (N,) float32, the mean distance of a picture's three farthest cells to the
             nearest cell of other pictures; higher is stranger.
         places: Array (N, 2) float32, the middle of the four farthest cells that overlap, x and y as
-            shares of the sides of the square that is seen, from the upper left.
+            shares of the picture's sides, from the upper left.
     """
 
     scores: NDArray[np.float32]

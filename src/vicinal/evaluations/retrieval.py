@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy.stats import skew
 
 from vicinal import cores
@@ -331,7 +331,7 @@ def _encoded(embeddings: Representations, query: str, encoder: Path | None) -> R
         query,
         size=preparation.size,
         channels=preparation.channels,
-        pad=False,
+        whole=preparation.whole,
         interpolation=preparation.interpolation,
         span=preparation.span or embeddings.origin.get("span"),
     )
@@ -355,7 +355,7 @@ def write_grid(
     """Writes the query and the pictures at ``rows``, row by row, each over its caption.
 
     Pictures come from their files, or for embeddings without paths from the source that they
-    were made from; each is cropped to a square as for the encoder.
+    were made from; each is shown whole, on white.
 
     Args:
         path: Where the PNG goes.
@@ -389,7 +389,9 @@ def write_grid(
 def pictures_of(
     embeddings: Representations, rows: Sequence[int], parameter: str, side: int = _CELL
 ) -> Iterator[Image.Image]:
-    """The pictures at ``rows``, square and in colour, from their files or else from their source.
+    """The pictures at ``rows``, from their files or else from their source, in colour.
+
+    Each is whole, in the middle of a white square.
 
     Args:
         embeddings: What the rows count in.
@@ -412,13 +414,18 @@ def pictures_of(
             raise InputError(
                 f"{option(parameter)}: {embeddings.origin['source']} has no picture {name} now"
             )
-        image = pixels[name]
+        image, (width, height) = pixels[name]
         square = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        yield square.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+        longer = max(width, height)
+        shape = max(1, round(side * width / longer)), max(1, round(side * height / longer))
+        yield _on_white(square.resize(shape, Image.Resampling.NEAREST), side)
 
 
-def _source_pixels(embeddings: Representations, parameter: str) -> dict[str, NDArray[np.uint8]]:
-    """Pictures by id, from the source that the embeddings were made from."""
+_Sized = tuple[NDArray[np.uint8], tuple[int, int]]
+
+
+def _source_pixels(embeddings: Representations, parameter: str) -> dict[str, _Sized]:
+    """Pictures by id, with their width and height, from the source of the embeddings."""
     origin = embeddings.origin
     if not {"source", "size", "channels"} <= set(origin):
         raise InputError(
@@ -431,15 +438,19 @@ def _source_pixels(embeddings: Representations, parameter: str) -> dict[str, NDA
         decoding.Decoding(origin["size"], origin["channels"]),
         data_dir=None if folder is None else Path(folder),
     )
-    return {
-        str(name): picture
-        for part in parts
-        for name, picture in zip(part.images.ids, part.images.pixels, strict=True)
-    }
+    found: dict[str, _Sized] = {}
+    for images in (part.images for part in parts):
+        sizes = [(1, 1)] * len(images) if images.sizes is None else images.sizes.tolist()
+        found |= zip(images.ids.tolist(), zip(images.pixels, sizes, strict=True), strict=True)
+    return found
 
 
 def _tile(path: Path, where: str, side: int = _CELL) -> Image.Image:
-    return Image.fromarray(decoding.decode(path, where, size=side, channels=3, pad=False))
+    return _on_white(decoding.decode_whole(path, where, side), side)
+
+
+def _on_white(picture: Image.Image, side: int) -> Image.Image:
+    return ImageOps.pad(picture.convert("RGB"), (side, side), color="white")
 
 
 def _latin(caption: str) -> str:

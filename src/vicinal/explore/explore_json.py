@@ -72,6 +72,7 @@ def data_figures(
         "name": images.name,
         "size": images.size,
         "channels": images.channels,
+        "whole": bool(embeddings.origin.get("whole")),  # no picture was cropped
         "skipped": skipped,
         **label_figures(embeddings),
         **({} if classes is None else {"classes": list(classes)}),

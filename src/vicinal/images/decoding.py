@@ -76,16 +76,17 @@ class Decoding:
 
     The EXIF orientation is applied if it is one, transparency is laid on a colour that shows the
     picture (`opaque`), grey of more than 8 bits is scaled by ``span``, of an animation the first
-    frame counts; every other mode becomes RGB. Then the centre square is scaled to ``size``
-    (antialiased); a side that already is ``size`` keeps its pixels untouched.
+    frame counts; every other mode becomes RGB. Then all of the picture is squeezed into a square
+    of ``size`` (antialiased), so that nothing of a longer one is lost; one that already is such a
+    square keeps its pixels untouched.
     """
 
     size: int  # height and width of the result, in pixels
     channels: int | None = None  # 1 or 3; None keeps grey pictures grey and makes all others RGB
     # whether a picture that fits into the square is centred on black instead of scaled
     pad: bool = False
-    # whether all of the picture is squeezed into the square, and nothing cut off
-    whole: bool = False
+    # False: the centre square alone is scaled, as encoders of before 2026-11-30 saw pictures
+    whole: bool = True
     interpolation: str = "bilinear"  # how it is scaled, one of `INTERPOLATIONS`
     # the values of pictures of more than 8 bits that become 0 and 255; None leaves the pixels of
     # such a picture as float32
@@ -130,7 +131,8 @@ def square(picture: Picture, where: str, how: Decoding) -> Square:
     if how.pad and max(image.size) <= size:
         image = _padded(image, size, how.span)
     elif how.whole:
-        image = image.resize((size, size), scaling, reducing_gap=_REDUCING_GAP)
+        if image.size != (size, size):
+            image = image.resize((size, size), scaling, reducing_gap=_REDUCING_GAP)
     else:
         image = _cropped(image, size, scaling)
     pixels = np.asarray(image)

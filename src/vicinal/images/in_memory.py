@@ -181,11 +181,12 @@ def squares(
     size: int,
     channels: int | None,
     *,
+    whole: bool = True,
     interpolation: str = "bilinear",
     span: Span | None = None,
 ) -> Squares | None:
     """The pictures as squares; None if they are rows of numbers."""
-    how = Decoding(size, channels, interpolation=interpolation, span=span)
+    how = Decoding(size, channels, whole=whole, interpolation=interpolation, span=span)
     if isinstance(pictures, ImageSet):
         return Squares(_of_array(pictures.pixels, how), pictures.span)
     if isinstance(pictures, Image.Image):
@@ -276,8 +277,8 @@ def from_images(
         labels: One for each picture, by position: names of classes, or their numbers, whose names
             are those of ``images.classes`` where there are any. By default those of the container.
         ids: One for each picture, unique; by default their numbers, or the keys of a dict.
-        size: Height and width in pixels, to which a picture is scaled by its shorter side, its
-            centre kept. By default that of the pictures, if all are equal squares.
+        size: Height and width in pixels, into which all of a picture is squeezed. By default that
+            of the pictures, if all are equal squares.
         name: What people call the set.
         data_dir: Folder for the pixels' file; by default the platform's cache.
         max_pixels: Pixels of a picture that may be decoded; a larger one is skipped.

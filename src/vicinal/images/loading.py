@@ -40,9 +40,9 @@ def load(
 ) -> Splits:
     """Loads a data set as squares of ``size`` × ``size`` pixels, decoding it at most once.
 
-    The shorter side of an image is scaled to ``size`` and the centre kept; an image of that size
-    is left as it is. There is one channel if every training image is grey and three otherwise;
-    test images follow. Ids are ``train/…`` and ``test/…`` with the image's number or path.
+    All of an image is squeezed into the square; an image of that size is left as it is. There is
+    one channel if every training image is grey and three otherwise; test images follow. Ids are
+    ``train/…`` and ``test/…`` with the image's number or path.
     Pictures that cannot be used are left out and listed in ``skipped`` of the result (`Splits` and
     its ImageSets); `keep_skipped` writes them into a file. Lines on standard error say
     where the labels are from and what of the source is not used.
@@ -137,7 +137,7 @@ def load_anomalies(
 ) -> ImageSet:
     """Loads images of another kind than those trained on: the source's test part, or all of it.
 
-    Images that fit into the square are centred on black, larger ones scaled and cropped as in
+    Images that fit into the square are centred on black, larger ones squeezed into it as in
     `load`. Ids are ``anomaly/…``.
 
     Args:

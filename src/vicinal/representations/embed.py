@@ -131,6 +131,7 @@ def made_with(encoder: Path, preparation: Preparation) -> dict[str, Any]:
     return {
         "size": preparation.size,
         "channels": preparation.channels,
+        "whole": preparation.whole,
         **compared,
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder),

@@ -31,14 +31,14 @@ class InitialWeights:
 
     file: Path
     fingerprint: str  # the file's SHA-256
-    preparation: Preparation  # how pictures are prepared for it, which stays as it is
+    preparation: Preparation  # how pictures are prepared for it
     # of the encoder (``0.…``) and, where they were found, of its projector (``1.…``)
     weights: Mapping[str, Tensor]
     projector: str  # where the projector comes from, in words
 
     def prepared(self, span: Span | None) -> Preparation:
         """Its preparation; ``span`` is that of the pictures trained on now, if any are deep."""
-        return replace(self.preparation, span=span or self.preparation.span)
+        return replace(self.preparation, span=span or self.preparation.span, whole=True)
 
     def check_channels(self, data: str, channels: int) -> None:
         """Refuses pictures that it was not made for."""

@@ -508,6 +508,51 @@ def test_odd_places_are_listed_with_a_ring_where_they_are(
     assert page.locator("#view[data-tab=picture] .ringed-place").count() == 0
 
 
+def test_pictures_have_their_shape_and_rings_lie_on_them(
+    open_page: Opener, digits_explored: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "wide"
+    shutil.copytree(digits_explored, run)
+    points = points_of(run)
+    count = points.num_rows
+    corner = pa.array(np.zeros(count, np.float32))  # upper left
+    columns = {
+        "width": pa.array(np.full(count, 300, np.int32)),
+        "height": pa.array(np.full(count, 100, np.int32)),
+        "place_score": pa.array(np.arange(count, dtype=np.float32)),
+        "place_rank": pa.array(np.arange(count, 0, -1, dtype=np.int32)),
+        "place_x": corner,
+        "place_y": corner,
+    }
+    for name, values in columns.items():
+        points = points.append_column(name, values)
+    pq.write_table(points, run / "points.parquet")
+    figures = json.loads((run / "explore.json").read_text("utf-8"))
+    shapes = {}
+    for whole in (True, False):
+        copy = shutil.copytree(run, tmp_path / f"{whole}")
+        figures["data"]["whole"] = whole
+        (copy / "explore.json").write_text(json.dumps(figures), "utf-8")
+        page = open_page(copy, "tab=places")
+        canvas = page.locator("#view .entry canvas[data-drawn]").first
+        canvas.wait_for()
+        drawn = canvas.evaluate("canvas => [canvas.width, canvas.height]")
+        box, ring = (
+            page.locator(f"#view .entry {part}").first.bounding_box()
+            for part in ("canvas", ".ringed-place")
+        )
+        assert box is not None
+        assert ring is not None
+        across, down = (
+            (ring[side] + ring[length] / 2 - box[side]) / box[length]
+            for side, length in (("x", "width"), ("y", "height"))
+        )
+        assert box["width"] == box["height"]
+        shapes[whole] = (drawn[0] / drawn[1], across, down)
+    assert shapes[True] == pytest.approx((3, 0, 1 / 3), abs=0.05)
+    assert shapes[False] == pytest.approx((1, 0, 0), abs=0.03)  # a run that saw the middle alone
+
+
 def test_labels_that_look_wrong_are_listed_and_parts_have_colours(
     open_page: Opener, digits_explored: Path, tmp_path: Path
 ) -> None:

@@ -10,9 +10,9 @@ const hasOddPlace = (row) => Boolean(page.places?.tells) && column.place_rank[ro
 
 /* A picture with a ring around its oddest place. */
 function withRing(canvas, row) {
-  const ring = make("i", { className: "ringed-place" });
-  ring.style.left = `${100 * column.place_x[row]}%`;
-  ring.style.top = `${100 * column.place_y[row]}%`;
+  const ring = make("i", { className: "ringed-place" }), [width, height] = shapeOf(row);
+  ring.style.left = `${50 + 100 * width * (column.place_x[row] - 0.5)}%`;
+  ring.style.top = `${50 + 100 * height * (column.place_y[row] - 0.5)}%`;
   return make("span", { className: "ringed" }, canvas, ring);
 }
 

@@ -11,6 +11,13 @@ function sheet(number) {
   return sheets.get(number);
 }
 
+/* The width and height of a row's picture, as shares of the longer one, at least a quarter. Its
+   thumbnail is a square that all of it was squeezed into. */
+function shapeOf(row) {
+  const wide = page.data.whole && column.width ? column.width[row] / column.height[row] : 1;
+  return wide > 0 ? [Math.min(1, Math.max(wide, 0.25)), Math.min(1, Math.max(1 / wide, 0.25))] : [1, 1];
+}
+
 /* Draws a row's picture into a canvas, unless the canvas has got another row since. */
 function drawThumbnail(canvas, row) {
   canvas.dataset.row = row;
@@ -19,7 +26,8 @@ function drawThumbnail(canvas, row) {
   if (number < 0) return;
   sheet(number).then((image) => {
     if (canvas.dataset.row !== String(row)) return;
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d"), side = Math.max(canvas.width, canvas.height);
+    [canvas.width, canvas.height] = shapeOf(row).map((share) => Math.max(1, Math.round(side * share)));
     context.imageSmoothingEnabled = size > 32;
     context.imageSmoothingQuality = "high";
     context.drawImage(image, column.tile_x[row], column.tile_y[row], size, size, 0, 0, canvas.width, canvas.height);
