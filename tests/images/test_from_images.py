@@ -149,7 +149,6 @@ def test_pictures_are_not_held():
         ([PIXELS[0, :6]], {}, "image 0: is 6 × 8 pixels"),
         (PIXELS[:2], {"labels": [1]}, "2 pictures but 1 labels"),
         (PIXELS[:2], {"labels": [1, "a"]}, "labels must be all integers or all strings"),
-        (PIXELS[:2], {"labels": [1, None]}, "labels must be all integers or all strings"),
         (PIXELS[:2], {"ids": ["a"]}, "2 pictures but 1 ids"),
         (PIXELS[:2], {"ids": ["a", "a"]}, "ids repeat"),
     ],
@@ -159,3 +158,17 @@ def test_what_is_no_set_is_refused_in_one_line(images, options, message):
         made(images, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes", "classes"),
+    [
+        (["b", None, "a"], [1, -1, 0], ("a", "b")),
+        ([7, None, 3], [1, -1, 0], ("3", "7")),
+        ([float("nan"), 2.0, 1.0], [-1, 1, 0], ("1", "2")),
+    ],
+)
+def test_a_picture_may_have_no_label(labels, codes, classes):
+    found = made(PIXELS[:3], labels=labels)
+    assert found.labels.tolist() == codes
+    assert found.class_names == classes

@@ -109,9 +109,18 @@ def test_what_cannot_be_had_is_refused_in_one_line(tmp_path: Path, monkeypatch):
     )
     with pytest.raises(InputError, match=r"no column of images .*found columns: x \(Value\)"):
         hub.load("any/set", tmp_path)
-    served(monkeypatch, train=rows(2, label=(datasets.Value("int64"), [1, None])))
-    with pytest.raises(InputError, match="one in every row"):
+    served(monkeypatch, train=rows(2, label=(datasets.Value("float64"), [1.5, None])))
+    with pytest.raises(InputError, match="must be integers or strings"):
         hub.load("any/set", tmp_path)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_row_may_have_no_label(tmp_path: Path, monkeypatch, named):
+    kind = datasets.ClassLabel(names=["cat", "dog"]) if named else datasets.Value("int64")
+    served(monkeypatch, train=rows(3, label=(kind, [1, None, 0])))
+    images, _ = hub.load("any/set", tmp_path)
+    assert images.labels.tolist() == [1, -1, 0]
+    assert images.class_names == (("cat", "dog") if named else ("0", "1"))
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch):

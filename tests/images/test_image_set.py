@@ -112,7 +112,7 @@ def test_fingerprint_follows_pixels_ids_and_labels():
         ({"ids": np.array(["a", "b", "a"])}, "ids repeat"),
         ({"labels": np.array([0, 1])}, "3 images but 2 labels"),
         ({"labels": np.array([0, 1, 5])}, "labels run from 0 to 5 but there are 5 class names"),
-        ({"labels": np.array([-1, 1, 2])}, "labels run from -1 to 2"),
+        ({"labels": np.array([-2, 1, 2])}, "labels run from -2 to 2"),
     ],
 )
 def test_bad_shapes_are_refused(change, message):

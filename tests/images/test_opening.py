@@ -178,7 +178,20 @@ def test_one_stray_file_beside_class_folders_is_said(tmp_path: Path, capsys):
         picture(tmp_path / "set" / name)
     assert load(tmp_path / "set", size=8, data_dir=tmp_path).train.labels is None
     said = capsys.readouterr().err
-    assert "set: no labels (stray.png lies beside the folders, 3 pictures in them); move" in said
+    assert "2 classes, 1 of 4 pictures has none: stray.png lies beside the folders" in said
+    assert "set: labels are used here only where every picture has one; label the others" in said
+    (part,) = load_parts(tmp_path / "set", Decoding(8), data_dir=tmp_path)
+    assert part.images.labels.tolist() == [0, 0, 1, -1]
+    assert "only where every" not in capsys.readouterr().err
+
+
+def test_few_pictures_in_folders_label_none(tmp_path: Path, capsys):
+    for name in ("thumbs/a.png", "b.png", "c.png"):
+        picture(tmp_path / "set" / name)
+    (part,) = load_parts(tmp_path / "set", Decoding(8), data_dir=tmp_path)
+    assert part.images.labels is None
+    said = capsys.readouterr().err
+    assert "no labels (b.png and 1 more lie beside the folders, 1 picture in them); move" in said
 
 
 def test_class_folders_sort_as_numbers(tmp_path: Path):

@@ -156,8 +156,6 @@ def test_unreadable_metadata_is_as_none(tmp_path: Path, metadata):
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [
-        ([0, -1, 1], NAMES, r"row 1 \(counted from 0\): has no label"),
-        (["a", None, "b"], None, "row 1 .*has no label"),
         ([0, 1, 3], NAMES, "label 3 but its metadata names 3 classes"),
         ([0.5, 1.0, 2.0], None, "must be integers or strings, found double"),
     ],
@@ -168,11 +166,28 @@ def test_bad_labels_are_refused(tmp_path: Path, labels, names, message):
         parquet.load(str(path))
 
 
-def test_labels_in_some_files_only_are_refused(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("labels", "names", "codes", "classes"),
+    [
+        ([0, -1, 2], NAMES, [0, -1, 2], NAMES),
+        (["b", None, "a"], None, [1, -1, 0], ("a", "b")),
+        (["b", " ", "a"], None, [1, -1, 0], ("a", "b")),
+        ([7, None, 3], None, [1, -1, 0], ("3", "7")),
+        ([7.0, float("nan"), 3.0], None, [1, -1, 0], ("3", "7")),
+    ],
+)
+def test_a_row_may_have_no_label(tmp_path: Path, labels, names, codes, classes):
+    images, _ = parquet.load(str(write(tmp_path / "a.parquet", [1, 2, 3], labels, names)))
+    assert images.labels.tolist() == codes
+    assert images.class_names == tuple(classes)
+    assert "1 of 3 pictures has none" in images.notes[0]
+
+
+def test_of_files_some_may_have_no_labels(tmp_path: Path):
     write(tmp_path / "a.parquet", [1], [0])
     write(tmp_path / "b.parquet", [2])
-    with pytest.raises(InputError, match=r"b\.parquet: has no labels but other files"):
-        parquet.load(str(tmp_path))
+    images, _ = parquet.load(str(tmp_path))
+    assert images.labels.tolist() == [0, -1]
 
 
 def test_an_empty_file_among_others_does_no_harm(tmp_path: Path):

@@ -23,7 +23,7 @@ def test_the_encoder_and_how_its_rows_compare(neighbours: str, tmp_path: Path) -
     file = tmp_path / "encoder.safetensors"
     file.write_bytes(b"weights")
     made = made_with(file, Preparation(8, 3, (0.0,) * 3, (1.0,) * 3, neighbours=neighbours))
-    expected = {"size": 8, "channels": 3, "encoder": str(file)}
+    expected = {"size": 8, "channels": 3, "whole": True, "encoder": str(file)}
     if neighbours == "cosine":
         expected["neighbours"] = "cosine"
     assert len(made.pop("encoder_sha256")) >= 16

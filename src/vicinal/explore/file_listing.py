@@ -43,7 +43,7 @@ class FileListing:
             return part
         labels = [""] * len(part.ids)
         if part.labels is not None:
-            labels = [part.class_names[code] for code in part.labels.tolist()]
+            labels = [(*part.class_names, "")[code] for code in part.labels.tolist()]
         ids = part.ids.tolist() if split is None else [f"{split}/{name}" for name in part.ids]
         _, *stamps = part.stamp()  # the first line is the folder, which may move
         paths = [os.path.abspath(path) for path, _ in part.place.pictures()]

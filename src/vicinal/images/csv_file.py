@@ -79,9 +79,6 @@ def _labels(columns: dict[str, list[str]], name: str, where: str) -> Labels:
     labels = [cell.strip() for cell in columns[column]]
     if not any(labels):
         return no_labels(name, f"the column {column} is empty")
-    if "" in labels:
-        row = labels.index("") + 1
-        raise InputError(f"{where}: row {row} has no label; label every row or drop the column")
     return labels_from(name, f"the column {column}", np.array(labels))
 
 

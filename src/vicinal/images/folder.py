@@ -63,8 +63,8 @@ def load(path: str, exclude: Sequence[str] = ()) -> Parts:
 
     Files are known by their suffix; hidden files and folders, and those that systems leave behind,
     are left out. Folders called as parts customarily are (`labels_and_parts`, in any case) are
-    the parts, if the training part and another are there. If every image lies in a folder within
-    its part, the outermost one is its class; otherwise there are no labels.
+    the parts, if the training part and another are there. The outermost folder within its part
+    that an image lies in is its class. An image in none has none; if most are so, no image has one.
     """
     if is_address(path):
         name = path.rstrip("/").rpartition("/")[2]
@@ -121,18 +121,20 @@ def _listed(name: str, place: _NearFolder | _FarFolder, folder: str) -> PictureL
 
 
 def classes_by_folder(paths: Sequence[str], name: str) -> Labels:
-    """The outermost folders as labels, if every path has one."""
+    """The outermost folders as labels; most pictures must lie in one, and others have none."""
     stray = [path for path in paths if "/" not in path]
-    if not stray:
-        folders = np.array([path.partition("/")[0] for path in paths])
-        return labels_from(name, "the folders' names", folders)
     if len(stray) == len(paths):
         return no_labels(name, "the pictures lie in no folders")
-    first = on_one_line(stray[0])
+    first = on_one_line(stray[0]) if stray else ""
     few = f"{first} lies" if len(stray) == 1 else f"{first} and {len(stray) - 1:,} more lie"
-    why = f"{few} beside the folders, {len(paths) - len(stray):,} pictures in them"
-    without = no_labels(name, why)
-    return without._replace(note=f"{without.note}; move or exclude such files for labels")
+    if 2 * len(stray) >= len(paths):
+        within = len(paths) - len(stray)
+        why = f"{few} beside the folders, {within:,} picture{'s' * (within != 1)} in them"
+        without = no_labels(name, why)
+        return without._replace(note=f"{without.note}; move or exclude such files for labels")
+    folders = np.array([path.rpartition("/")[0].partition("/")[0] for path in paths])
+    found = labels_from(name, "the folders' names", folders)
+    return found._replace(note=f"{found.note}: {few} beside the folders") if stray else found
 
 
 def _nothing_in(root: str, found: Found) -> str:

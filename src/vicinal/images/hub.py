@@ -18,7 +18,6 @@ from vicinal.images.labels_and_parts import (
     Labels,
     label_columns,
     labels_from,
-    labels_note,
     no_labels,
     part_of,
 )
@@ -140,13 +139,14 @@ def _labels(rows: Any, name: str, datasets: Any) -> Labels:
     missing = [value is None or value == -1 or value == "" for value in values]
     if all(missing):
         return no_labels(title, f"the column {column} is empty, or all -1")
-    if any(missing) or not all(isinstance(value, int | str) for value in values):
-        raise InputError(f"hub:{name}: labels must be integers or strings, one in every row")
-    if not isinstance(kind, datasets.ClassLabel):
-        return labels_from(title, f"the column {column}", np.array([str(v) for v in values]))
-    names = tuple(str(one) for one in kind.names)
-    note = labels_note(title, len(names), f"the column {column}")
-    return Labels(np.array(values, np.int64), names, note)
+    given = [value for value, none in zip(values, missing, strict=True) if not none]
+    if not all(isinstance(value, int | str) for value in given):
+        raise InputError(f"hub:{name}: labels must be integers or strings")
+    named = isinstance(kind, datasets.ClassLabel)
+    declared = tuple(str(one) for one in kind.names) if named else ()
+    said = zip(values, missing, strict=True)
+    classes = ["" if none else declared[v] if named else str(v) for v, none in said]
+    return labels_from(title, f"the column {column}", np.array(classes), declared)
 
 
 def _value(value: Any) -> Any:

@@ -24,7 +24,8 @@ class ImageSet:
         name: What people call the set, such as ``cifar10``.
         pixels: Array (N, H, W, C) uint8, C = 1 (grey) or 3 (RGB); may be a memory map.
         ids: Array (N,) of unique strings that stay with an image for good.
-        labels: Array (N,) int64 of positions in ``class_names``, or None.
+        labels: Array (N,) int64 of positions in ``class_names``, −1 for an image without a label;
+            or None.
         class_names: The names of the classes; empty without labels.
         skipped: Pictures of the source that are not among these because they cannot be used;
             `vicinal.images.skipped.keep_skipped` writes them as ``skipped.csv``. They stay with
@@ -64,7 +65,7 @@ class ImageSet:
             raise InputError(
                 f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels"
             )
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(
+        if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < len(
             self.class_names
         ):
             raise InputError(
@@ -173,7 +174,9 @@ def _ranks(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """A seeded shuffle, and each shuffled image's rank within its class and that class's size."""
     shuffled = np.random.default_rng(seed).permutation(len(images))
-    labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels[shuffled]
+    labels = np.zeros(len(images), np.int64)
+    if images.labels is not None:
+        labels = images.labels[shuffled] + 1  # those without a label are alike in that
     order = np.argsort(labels, kind="stable")
     rank = np.empty(len(labels), dtype=np.int64)
     rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
@@ -192,7 +195,7 @@ def with_same_classes(train: ImageSet, test: ImageSet) -> Splits:
         *(
             replace(
                 part,
-                labels=np.array([position[n] for n in part.class_names], np.int64)[part.labels],
+                labels=np.array([*(position[n] for n in part.class_names), -1])[part.labels],
                 class_names=tuple(names),
             )
             for part in (train, test)

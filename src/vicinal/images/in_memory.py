@@ -410,18 +410,24 @@ def _shape(picture: Any) -> tuple[int, int]:
 def _classes(
     labels: list[Any], declared: tuple[str, ...], name: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Labels as positions in the list of class names; None where there are none."""
-    if all(_is_none(label) for label in labels):
+    """Labels as positions in the list of class names, −1 for none; None where there are none."""
+    given = {at: label for at, label in enumerate(labels) if not _is_none(label)}
+    if not given:
         return None, ()
-    if all(isinstance(label, str) for label in labels):
-        return coded(np.array(labels))
+    texts = np.full(len(labels), "", object)
+    if all(isinstance(label, str) for label in given.values()):
+        texts[list(given)] = list(given.values())
+        return coded(texts.astype(np.str_))
     try:
-        numbers = np.array([_whole(label) for label in labels], dtype=np.int64)
+        numbers = np.array([_whole(label) for label in given.values()], dtype=np.int64)
     except TypeError:
         raise InputError(f"{name}: labels must be all integers or all strings") from None
     if declared and 0 <= numbers.min() <= numbers.max() < len(declared):
-        return numbers, declared
-    return coded(numbers.astype(np.str_))
+        codes = np.full(len(labels), -1, np.int64)
+        codes[list(given)] = numbers
+        return codes, declared
+    texts[list(given)] = numbers.astype(np.str_)
+    return coded(texts.astype(np.str_))
 
 
 def _is_none(label: Any) -> bool:

@@ -71,11 +71,14 @@ PATHS = (
 def coded(
     classes: NDArray[np.str_], declared: tuple[str, ...] = ()
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class names of pictures (N,) as positions (N,) int64 in the list of names, and that list."""
+    """Class names of pictures (N,) as positions (N,) int64 in the list of names, and that list.
+
+    A picture whose name is empty has no class: its position is −1.
+    """
     declared = tuple(name.strip() for name in declared)
     found, inverse = np.unique(np.char.strip(classes), return_inverse=True)
-    names = (*declared, *in_order(set(found.tolist()) - set(declared)))
-    position = {name: number for number, name in enumerate(names)}
+    names = (*declared, *in_order(set(found.tolist()) - {*declared, ""}))
+    position = {"": -1} | {name: number for number, name in enumerate(names)}
     return np.array([position[name] for name in found.tolist()], dtype=np.int64)[inverse], names
 
 
@@ -104,7 +107,7 @@ def plain_name(column: str) -> str:
 class Labels(NamedTuple):
     """Labels of pictures."""
 
-    codes: NDArray[np.int64] | None  # (N,) int64 positions in ``names``, or None
+    codes: NDArray[np.int64] | None  # (N,) int64 positions in ``names``, −1 for none; or None
     names: tuple[str, ...]  # the names of the classes; empty without labels
     note: str  # the line for the user that says where they are from, or why there are none
 
@@ -114,7 +117,14 @@ def labels_from(
 ) -> Labels:
     """Labels of pictures by the name of each one's class (N,), see `coded`."""
     codes, names = coded(classes, declared)
-    return Labels(codes, names, labels_note(name, len(names), origin))
+    without = f", {lacking(codes)}" if (codes < 0).any() else ""
+    return Labels(codes, names, labels_note(name, len(names), origin) + without)
+
+
+def lacking(codes: NDArray[np.int64]) -> str:
+    """How many of the pictures with these labels (N,) have none."""
+    without = int((codes < 0).sum())
+    return f"{without:,} of {len(codes):,} pictures {'has' if without == 1 else 'have'} none"
 
 
 def no_labels(name: str, why: str) -> Labels:

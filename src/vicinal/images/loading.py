@@ -78,13 +78,27 @@ def load(
     if test is not None:
         other, other_held = parts_of(test, data, patterns if lists_files(test) else ())
         held = other if other_held is None else other_held
+    train = _labelled_throughout(train)
     if held is None:
         train, held = held_out(train, _TEST_SHARE, seed)
+    else:
+        held = _labelled_throughout(held)
     train = train if limit is None else limited(train, limit, seed)
     if len(train) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train)}")
     how = Decoding(size, interpolation=interpolation, max_pixels=max_pixels)
     return _both(source, *_decoded(source, [("train", train), ("test", held)], how, data))
+
+
+def _labelled_throughout(images: PictureList) -> PictureList:
+    """The list without labels where not every picture has one, for probes need them all."""
+    if images.labels is None or images.labels.min(initial=0) >= 0:
+        return images
+    note = (
+        f"{images.name}: labels are used here only where every picture has one; label the others "
+        "or leave them out"
+    )
+    return replace(images, labels=None, class_names=(), notes=(*images.notes, note))
 
 
 def _both(

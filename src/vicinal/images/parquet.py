@@ -146,15 +146,12 @@ def _look(path: str) -> _Listed:
 def _listed(files: list[str], name: str) -> PictureList:
     with ThreadPoolExecutor(_LISTERS) as pool:
         seen = list(pool.map(_look, files))
-    given = [one.classes for one in seen if one.classes is not None]
-    if given and len(given) < len(seen):
-        lacking = files[next(at for at, one in enumerate(seen) if one.classes is None)]
-        raise InputError(f"{lacking}: has no labels but other files of {name} have; add them")
     place = Rows.all(_pictures, tuple(files), [one.rows for one in seen])
     if not len(place.rows):
         raise InputError(f"{files[0]}: has no rows; give a file with images")
     column = " and ".join(dict.fromkeys(one.label for one in seen if one.label is not None))
-    if given:
+    if any(one.classes is not None for one in seen):
+        given = [np.full(one.rows, "") if one.classes is None else one.classes for one in seen]
         declared = tuple(dict.fromkeys(chain.from_iterable(one.declared for one in seen)))
         labels = labels_from(name, f"the column {column}", np.concatenate(given), declared)
     elif column:
@@ -267,7 +264,7 @@ def declared_names(schema: Any, column: str) -> tuple[str, ...]:
 def row_classes(
     file: Any, column: str | None, names: tuple[str, ...], path: Path | str
 ) -> NDArray[np.str_] | None:
-    """The class name of each row, or None without labels (no column; only nulls, or -1)."""
+    """The class name of each row, empty for none (null, or -1); None where no row has one."""
     if column is None:
         return None
     cells = file.read(columns=[column]).column(column)
@@ -281,20 +278,15 @@ def row_classes(
         missing = pc.fill_null(pc.less(cells, 0), True)
     if len(cells) == 0:
         return np.array([], np.str_)
-    lacking = int(pc.sum(missing).as_py() or 0)
-    if lacking == len(cells):
+    if pc.all(missing).as_py():
         return None
-    if lacking:
-        row = missing.index(pa.scalar(True)).as_py()
-        raise InputError(
-            f"{path}, row {row} (counted from 0): has no label; label every row or drop the column"
-        )
     if _is(cells.type, _TEXT) or not names:
-        return np.array([str(value) for value in cells.to_pylist()])
-    codes = cells.to_numpy()
+        said = zip(cells.to_pylist(), missing.to_pylist(), strict=True)
+        return np.array(["" if none else str(value) for value, none in said])
+    codes = pc.if_else(missing, -1, cells).to_numpy()
     if codes.max() >= len(names):
         raise InputError(f"{path}: label {codes.max()} but its metadata names {len(names)} classes")
-    classes: NDArray[np.str_] = np.array(names)[codes]
+    classes: NDArray[np.str_] = np.array([*names, ""])[codes]
     return classes
 
 

@@ -168,6 +168,6 @@ def _span(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def _label_names(part: Part) -> Any:
-    """The class of each image, as text; None without labels."""
+    """The class of each image, as text, empty for none; None without labels."""
     images = part.images
-    return None if images.labels is None else np.array(images.class_names)[images.labels]
+    return None if images.labels is None else np.array([*images.class_names, ""])[images.labels]
