@@ -79,10 +79,8 @@ def load(
         other, other_held = parts_of(test, data, patterns if lists_files(test) else ())
         held = other if other_held is None else other_held
     train = _labelled_throughout(train)
-    if held is None:
-        train, held = held_out(train, _TEST_SHARE, seed)
-    else:
-        held = _labelled_throughout(held)
+    parts = held_out(train, _TEST_SHARE, seed) if held is None else (train, held)
+    train, held = parts[0], _labelled_throughout(parts[1])
     train = train if limit is None else limited(train, limit, seed)
     if len(train) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train)}")

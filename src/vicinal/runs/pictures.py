@@ -40,16 +40,19 @@ class Pixels(Protocol):
     def __getitem__(self, index: Any, /) -> NDArray[np.uint8]: ...
 
 
-def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
+def write_pictures(
+    folder: Path, ids: Sequence[str], pixels: Pixels, sizes: NDArray[np.int32] | None = None
+) -> None:
     """Packs images into sheets and writes them with an index.
 
     Writes ``sheet-000.webp``, ``sheet-001.webp``, … of at most 2048 × 2048 pixels
     and, last of all, ``index.parquet`` with a row an image: id string, sheet (file
     name), x and y (pixels of its upper left corner) and size (pixels a side).
     Images wider than 64 pixels are reduced to that. Sheets are lossless where tiles
-    are tiny or few, else of WebP quality 85.
+    are tiny or few, else of WebP quality 85. With ``sizes``, width and height of each original, the
+    images get their shape back, in the middle of a white square.
 
-    Shapes: pixels (N, H, W, C) uint8.
+    Shapes: pixels (N, H, W, C) uint8, sizes (N, 2) int32.
     """
     assert len(ids) == len(pixels), f"{len(ids)} ids for {len(pixels)} images"
     assert pixels.shape[1] == pixels.shape[2], f"not square: {pixels.shape}"
@@ -59,7 +62,7 @@ def write_pictures(folder: Path, ids: Sequence[str], pixels: Pixels) -> None:
     for old in folder.glob("sheet-*.webp"):
         old.unlink()
     rows = sorted({str(name): row for row, name in reversed(list(enumerate(ids)))}.values())
-    table = _sheets(folder, [str(ids[row]) for row in rows], pixels, rows, 0)
+    table = _sheets(folder, [str(ids[row]) for row in rows], pixels, rows, 0, sizes)
     write_parquet(index, table)
 
 
@@ -104,7 +107,12 @@ def _cut(folder: Path, table: pa.Table) -> NDArray[np.uint8]:
 
 
 def _sheets(
-    folder: Path, names: Sequence[str], pixels: Pixels, rows: Sequence[int], number: int
+    folder: Path,
+    names: Sequence[str],
+    pixels: Pixels,
+    rows: Sequence[int],
+    number: int,
+    sizes: NDArray[np.int32] | None = None,
 ) -> pa.Table:
     """Writes sheets of the pictures at ``rows`` from a number on; the rows of their index."""
     tile = min(int(pixels.shape[1]), LARGEST_TILE)
@@ -116,7 +124,7 @@ def _sheets(
         part = rows[start : start + capacity]
         name = f"sheet-{sheet:03d}.webp"
         across = math.ceil(math.sqrt(len(part)))
-        image = Image.fromarray(_sheet(pixels, part, tile, step, across))
+        image = Image.fromarray(_sheet(pixels, part, tile, step, across, sizes))
         with replacing(folder / name) as partial:
             image.save(partial, "WEBP", lossless=lossless, quality=85, method=4)
         table["sheet"] += [name] * len(part)
@@ -135,7 +143,12 @@ def _sheets(
 
 
 def _sheet(
-    pixels: Pixels, rows: Sequence[int], tile: int, step: int, across: int
+    pixels: Pixels,
+    rows: Sequence[int],
+    tile: int,
+    step: int,
+    across: int,
+    sizes: NDArray[np.int32] | None,
 ) -> NDArray[np.uint8]:
     """One sheet (side, side, 3) uint8 with the images at ``rows``, row by row."""
     down = math.ceil(len(rows) / across)
@@ -143,14 +156,26 @@ def _sheet(
     for place, row in enumerate(rows):
         image = pixels[row]
         if len(image) > tile:
-            image = _reduced(image, tile)
+            image = _scaled(image, tile, tile)
+        if sizes is not None and sizes[row, 0] != sizes[row, 1]:
+            image = _in_shape(image, *sizes[row].tolist())
         y, x = place // across * step, place % across * step
         sheet[y : y + tile, x : x + tile] = image  # one channel is repeated to three
     return sheet
 
 
-def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The image (H, H, C) at ``side`` pixels a side, still with a channel axis."""
-    squeezed = image[:, :, 0] if image.shape[2] == 1 else image
-    small = Image.fromarray(squeezed).resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(small, dtype=np.uint8).reshape(side, side, -1)
+def _scaled(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """The image (H, W, C) in another size, still with a channel axis."""
+    plain = image[:, :, 0] if image.shape[2] == 1 else image
+    small = Image.fromarray(plain).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(small, dtype=np.uint8).reshape(height, width, -1)
+
+
+def _in_shape(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """An image (S, S, C) that was squeezed into the square, in its shape on white, (S, S, C)."""
+    side, longer = len(image), max(width, height)
+    across, down = (max(math.ceil(side / 4), round(side * one / longer)) for one in (width, height))
+    square = np.full_like(image, 255)
+    left, top = (side - across) // 2, (side - down) // 2
+    square[top : top + down, left : left + across] = _scaled(image, across, down)
+    return square

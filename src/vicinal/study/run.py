@@ -267,14 +267,22 @@ def keep_pictures(run: RunFolder, data: Data, systems: dict[str, Any]) -> None:
     wanted = set(_ids(systems))
     for path in sorted((run / "maps").glob("*.parquet")):
         wanted.update(pq.read_table(path, columns=["id"]).column("id").to_pylist())
-    kept = [
-        images.take(np.flatnonzero(np.isin(images.ids, list(wanted))))
-        for images in data.parts().values()
+    kept = {
+        part: images.take(np.flatnonzero(np.isin(images.ids, list(wanted))))
+        for part, images in data.parts().items()
+    }
+    squares = np.ones(2, np.int32)  # as are those of other kinds, which stand on black
+    shapes = [
+        np.broadcast_to(squares, (len(images), 2))
+        if images.sizes is None or part == "anomalies"
+        else images.sizes
+        for part, images in kept.items()
     ]
     write_pictures(
         run / "pictures",
-        [str(name) for images in kept for name in images.ids],
-        np.concatenate([images.pixels for images in kept]),
+        [str(name) for images in kept.values() for name in images.ids],
+        np.concatenate([images.pixels for images in kept.values()]),
+        np.concatenate(shapes),
     )
 
 
