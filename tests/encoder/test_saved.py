@@ -1,4 +1,5 @@
 import json
+import pickle
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_a_file_that_does_not_say_is_of_an_encoder_that_saw_the_middle(tmp_path:
         wide[:, :16] = 255  # a bright left third
         seen = square(wide, "wide", read.decoding()).pixels
         assert seen.any() == whole
+
+
+def test_one_pickled_before_saw_the_middle() -> None:
+    assert pickle.loads(pickle.dumps(PREPARATION)) == PREPARATION
+    earlier = replace(PREPARATION)
+    del earlier.__dict__["whole"]
+    assert pickle.loads(pickle.dumps(earlier)) == replace(PREPARATION, whole=False)
 
 
 def test_other_files_are_refused_with_one_line(tmp_path: Path) -> None:

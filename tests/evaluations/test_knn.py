@@ -114,6 +114,9 @@ def test_refuses_in_one_line() -> None:
         knn_probe(train, bare)
     with pytest.raises(InputError, match="needs labels"):
         knn_probe(bare, test)
+    some = labelled(test.array, np.where(np.arange(10) < 4, -1, test.labels))
+    with pytest.raises(InputError, match="4 of the test images have none; leave these out"):
+        knn_probe(train, some)
     other = Representations(test.array, test.ids, test.labels, ("x", "y", "z", "w"))
     with pytest.raises(InputError, match="same class names"):
         knn_probe(train, other)

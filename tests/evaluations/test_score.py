@@ -269,7 +269,7 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
         (lambda: silhouette(TRAIN.array, np.arange(12), sample=-1),
          "a silhouette's sample=-1 must be 0 (all points) or at least 2"),
         (lambda: knn_probe(TRAIN, BARE),
-         "k-NN probe needs labels on the training and the test images"),
+         "the probe needs labels, and the test images have none"),
         (lambda: knn_probe(TRAIN, images(8, 1, [0] * 8, ("a", "b"))),
          "k-NN probe: training and test images must have the same class names"),
         (lambda: knn_probe(TRAIN, TEST, k=()),

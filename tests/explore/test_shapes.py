@@ -1,10 +1,16 @@
 """Sizes and shapes of the originals: columns, and a reason why a picture is odd."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from vicinal.evaluations.two_sets import compare_sets
+from vicinal.explore import show_two_sets
 from vicinal.explore.reasons import odd_shapes, reasons
+from vicinal.files import read_json
 from vicinal.representations.representations import Representations
 
 
@@ -65,3 +71,24 @@ def test_sizes_are_columns_of_embeddings(tmp_path):
     assert table.column("width").to_pylist() == [400, 50]
     assert table.column("aspect_ratio").to_pylist() == pytest.approx([4 / 3, 0.5])
     np.testing.assert_array_equal(Representations.load(tmp_path / "a.parquet").sizes, sizes)
+
+
+def test_two_sets_of_long_pictures_are_held_against_each_other_whole(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"{number:02}.png" for number in range(24)]
+    sets = []
+    for name in "AB":
+        (tmp_path / name).mkdir()
+        for one in ids:
+            noise = rng.integers(0, 256, (2, 8, 3), dtype=np.uint8)
+            picture = Image.fromarray(noise).resize((400, 100), Image.Resampling.NEAREST)
+            picture.save(tmp_path / name / one)
+        paths = np.array([str(tmp_path / name / one) for one in ids])
+        array = rng.standard_normal((24, 8)).astype(np.float32)
+        sizes = np.full((24, 2), (400, 100), np.int32)
+        sets.append(Representations(array, np.array(ids), paths=paths, sizes=sizes))
+    found = compare_sets(*sets, permutations=99)
+    show_two_sets(found, tmp_path / "page")
+    figures = read_json(tmp_path / "page" / "explore.json")
+    assert figures["duplicates"]["pairs"] == 0  # not all of them alike by margins that were added
+    assert figures["data"]["whole"]

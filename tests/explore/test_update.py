@@ -20,7 +20,7 @@ from vicinal.encoder.saved import Preparation, save_encoder
 from vicinal.errors import InputError
 from vicinal.evaluations.anomalies import conformal_p_values
 from vicinal.explore import Request, explore, update
-from vicinal.files import read_rows
+from vicinal.files import read_rows, write_csv
 from vicinal.images.store import Stored
 from vicinal.recipes.recipe import Encoder
 from vicinal.representations.neighbours import nearest, nearest_and_farthest, unit_length
@@ -384,3 +384,22 @@ def test_an_update_and_a_set_on_another_compare_as_the_encoder_asks(
     by_length = nearest(whole.array, whole.array, 2, exclude_self=True).distances.mean(axis=1)
     alone = [row for row, group in enumerate(found["group"]) if group < 0]
     np.testing.assert_allclose(np.array(found["score"])[alone], by_length[alone], rtol=1e-5)
+
+
+def test_labels_that_changed_are_news(again: Request) -> None:
+    folder, run = Path(again.data), again.update
+    assert run is not None
+    listed = folder.parent / "list.csv"
+    rows = [[str(file), "a"] for file in sorted(folder.iterdir())]
+    write_csv(listed, ["path", "label"], rows)
+    first = replace(
+        again, data=f"csv:{listed}", update=None, encoder=_encoder(run), run=run.parent / "listed"
+    )
+    explore(first)
+    rows[0][1], rows[1][1] = "b", ""
+    write_csv(listed, ["path", "label"], rows)
+    later = replace(first, update=first.run, encoder=None, run=None)
+    assert explore(later).news
+    assert first.run is not None
+    assert columns(first.run)["label"][:3] == ["b", None, "a"]
+    assert not explore(later).news

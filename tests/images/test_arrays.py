@@ -37,6 +37,8 @@ def test_size_and_channels_stand_for_how_pictures_are_decoded(tmp_path: Path):
         (np.array([10, 9] * 10), ("9", "10"), [1, 0] * 10),
         (np.array(["b", "a"] * 10), ("a", "b"), [1, 0] * 10),
         (np.arange(20)[:, None] % 2, ("0", "1"), [0, 1] * 10),
+        (np.array([-1, 1] * 10), ("1", "-1"), [1, 0] * 10),  # a binary target
+        (np.array([3.0, 7.0] * 10), ("3", "7"), [0, 1] * 10),
     ],
 )
 def test_an_npz_has_labels(tmp_path: Path, labels, names, codes):
@@ -46,6 +48,31 @@ def test_an_npz_has_labels(tmp_path: Path, labels, names, codes):
     assert images.labels.tolist() == codes
     splits = load(f"numpy:{tmp_path}/set.npz", size=4, data_dir=tmp_path)
     assert (len(splits.train), len(splits.test), splits.train.size) == (16, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "codes"),
+    [
+        (np.array([-1, 0, 5, 5] * 5), ("0", "5"), [-1, 0, 1, 1] * 5),
+        (np.array([np.nan, 0, 5, 5] * 5), ("0", "5"), [-1, 0, 1, 1] * 5),
+        (np.array(["b", "", "a", " "] * 5), ("a", "b"), [1, -1, 0, -1] * 5),
+    ],
+)
+def test_of_an_npz_some_may_have_no_label(tmp_path: Path, labels, names, codes):
+    np.savez_compressed(tmp_path / "set.npz", images=PIXELS, labels=labels)
+    images, _ = arrays.load(str(tmp_path / "set.npz"))
+    assert images.class_names == names
+    assert images.labels.tolist() == codes
+    assert "of 20 pictures have none" in images.notes[0]
+    assert load(f"numpy:{tmp_path}/set.npz", size=4, data_dir=tmp_path).train.labels is None
+
+
+@pytest.mark.parametrize("labels", [np.full(20, -1), np.full(20, " "), np.full(20, np.nan)])
+def test_an_npz_of_empty_labels_has_none(tmp_path: Path, labels):
+    np.savez_compressed(tmp_path / "set.npz", images=PIXELS, labels=labels)
+    images, _ = arrays.load(str(tmp_path / "set.npz"))
+    assert images.labels is None
+    assert "no labels (the array labels is empty, or all -1)" in images.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +113,7 @@ class Opens:
         ("a.npz", {"images": np.array([Opens()], object)}, "Object arrays cannot be loaded"),
         ("a.npz", {"pictures": PIXELS}, "no array `images`, found pictures"),
         ("a.npz", {"images": PIXELS, "labels": np.arange(3)}, "labels must be 20 integers"),
-        ("a.npz", {"images": PIXELS, "labels": np.zeros(20)}, "labels must be 20 integers"),
+        ("a.npz", {"images": PIXELS, "labels": np.full(20, 0.5)}, "labels must be all integers"),
         ("a.npy", PIXELS[0, 0], "found (8, 3)"),
         ("a.npy", PIXELS.transpose(0, 3, 1, 2), "found (20, 3, 8, 8); put the channels last"),
         ("a.npy", PIXELS[0], "found (8, 8, 3), which is a single picture; give it as (1, 8, 8, 3)"),

@@ -166,6 +166,8 @@ def test_what_is_no_set_is_refused_in_one_line(images, options, message):
         (["b", None, "a"], [1, -1, 0], ("a", "b")),
         ([7, None, 3], [1, -1, 0], ("3", "7")),
         ([float("nan"), 2.0, 1.0], [-1, 1, 0], ("1", "2")),
+        ([7, -1, 3], [1, -1, 0], ("3", "7")),
+        ([-1, 1, 1], [1, 0, 0], ("1", "-1")),  # a binary target
     ],
 )
 def test_a_picture_may_have_no_label(labels, codes, classes):

@@ -179,10 +179,20 @@ def test_one_stray_file_beside_class_folders_is_said(tmp_path: Path, capsys):
     assert load(tmp_path / "set", size=8, data_dir=tmp_path).train.labels is None
     said = capsys.readouterr().err
     assert "2 classes, 1 of 4 pictures has none: stray.png lies beside the folders" in said
-    assert "set: labels are used here only where every picture has one; label the others" in said
+    assert "set: labels of the training pictures are not used here, where each needs one" in said
     (part,) = load_parts(tmp_path / "set", Decoding(8), data_dir=tmp_path)
     assert part.images.labels.tolist() == [0, 0, 1, -1]
-    assert "only where every" not in capsys.readouterr().err
+    assert "not used here" not in capsys.readouterr().err
+
+
+def test_labels_that_are_not_used_choose_no_part(tmp_path: Path):
+    for name in ("train/cat/a.png", "train/cat/b.png", "train/dog/c.png", "train/stray.png"):
+        picture(tmp_path / "set" / name)
+    for name in ("test/0.png", "test/1.png", "val/cat/d.png", "val/dog/e.png"):
+        picture(tmp_path / "set" / name)
+    assert len(load(tmp_path / "set", size=8, data_dir=tmp_path).test) == 2
+    ids = load(tmp_path / "set", size=8, data_dir=tmp_path).test.ids.tolist()
+    assert ids == ["test/0.png", "test/1.png"]
 
 
 def test_few_pictures_in_folders_label_none(tmp_path: Path, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_the_commands_write_shards_and_train_on_them(
     encoder, preparation = load_encoder(tmp_path / "run" / "encoder.safetensors")
     assert (preparation.size, preparation.channels) == (8, 1)
     assert encoder(torch.zeros(1, 1, 8, 8)).shape == (1, 8)
+    assert preparation.whole
+    index = tmp_path / "store" / "index.json"
+    earlier = json.loads(index.read_text("utf-8"))
+    del earlier["whole"]  # shards of before hold the middle of each picture
+    index.write_text(json.dumps(earlier), "utf-8")
+    vicinal("train", "shards:store", *more[:-1], "earlier", *settings)
+    assert not load_encoder(tmp_path / "earlier" / "encoder.safetensors")[1].whole
 
 
 def test_a_bad_picture_in_a_tar_file_is_skipped_and_listed(tmp_path: Path) -> None:

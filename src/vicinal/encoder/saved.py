@@ -48,6 +48,10 @@ class Preparation:
     # is by L2 always
     neighbours: str = "L2"
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes one that was pickled before pictures were seen whole as what it was."""
+        self.__dict__.update({"whole": False} | state)
+
     def decoding(self, *, max_pixels: int = MOST_PIXELS, no_deep: str = "") -> Decoding:
         """How pictures are decoded for the encoder; the options are those of `Decoding`."""
         return Decoding(

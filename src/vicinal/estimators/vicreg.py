@@ -58,8 +58,8 @@ class VICReg(
     - rows (N, F) of numbers, an array or a data frame, as other steps of a `Pipeline` take
       them: flat pictures (H, W, C) of the recipe's size S, so F = S² (grey) or 3·S².
 
-    Pictures of another size are scaled to the recipe's by the shorter side and keep their
-    centre. Grey is kept if every fitted picture is grey; later pictures follow.
+    Pictures of another size or shape are squeezed into squares of the recipe's. Grey is kept
+    if every fitted picture is grey; later pictures follow.
 
     Args:
         recipe: A shipped recipe's name, the path of a TOML file, or a `Recipe`.

@@ -49,7 +49,8 @@ class OddPlaces:
         scores: Array (N,) float32, the mean distance of a picture's three farthest cells to the
             nearest cell of other pictures; higher is stranger.
         places: Array (N, 2) float32, the middle of the four farthest cells that overlap, x and y as
-            shares of the picture's sides, from the upper left.
+            shares of the sides of what the encoder sees, from the upper left: all of the picture,
+            or by an encoder's file of before 2026-11-30 its middle square.
     """
 
     scores: NDArray[np.float32]

@@ -72,15 +72,7 @@ def labelled_pair(train: Representations, test: Representations) -> LabelledPair
         InputError: If labels are missing, classes or dimensions differ, training images show
             fewer than two classes, or a representation is not finite.
     """
-    if train.labels is None or test.labels is None:
-        which = "training" if train.labels is None else "test"
-        raise InputError(f"the probe needs labels, and the {which} images have none")
-    for which, one in (("training", train), ("test", test)):
-        if one.labelled_count < len(one):
-            raise InputError(
-                f"the probe needs labels, and {len(one) - one.labelled_count:,} of the {which} "
-                "images have none; leave these out"
-            )
+    of_train, of_test = _labels(train, test)
     if train.array.shape[1] != test.array.shape[1]:
         raise InputError(
             f"the probe needs representations of one dimension, found {train.array.shape[1]} "
@@ -93,10 +85,27 @@ def labelled_pair(train: Representations, test: Representations) -> LabelledPair
         )
     checked(train.array, "the probe's training images")
     checked(test.array, "the probe's test images", least=1)
-    if len(np.unique(train.labels)) < 2:
+    if len(np.unique(of_train)) < 2:
         raise InputError("the probe needs at least two classes among the training images")
-    classes = max(len(train.class_names), int(max(train.labels.max(), test.labels.max())) + 1)
-    return LabelledPair(train.labels, test.labels, classes)
+    classes = max(len(train.class_names), int(max(of_train.max(), of_test.max())) + 1)
+    return LabelledPair(of_train, of_test, classes)
+
+
+def _labels(
+    train: Representations, test: Representations
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The labels of both, where every image has one."""
+    found = []
+    for which, one in (("training", train), ("test", test)):
+        if one.labels is None:
+            raise InputError(f"the probe needs labels, and the {which} images have none")
+        if one.labelled_count < len(one):
+            raise InputError(
+                f"the probe needs labels, and {len(one) - one.labelled_count:,} of the {which} "
+                "images have none; leave these out"
+            )
+        found.append(one.labels)
+    return found[0], found[1]
 
 
 def judge(
@@ -412,8 +421,7 @@ def knn_probe(
     Raises:
         InputError: If labels are missing, classes differ or a number is out of range.
     """
-    if train.labels is None or test.labels is None:
-        raise InputError("k-NN probe needs labels on the training and the test images")
+    of_train, of_test = _labels(train, test)
     if train.class_names != test.class_names:
         raise InputError("k-NN probe: training and test images must have the same class names")
     if not k or min(k) < 1 or not temperature > 0:
@@ -427,8 +435,8 @@ def knn_probe(
     similarity = 1 - found.distances.astype(np.float64) ** 2 / 2
     # Dividing a query's weights by its greatest changes no vote and cannot overflow.
     weights = np.exp((similarity - similarity[:, :1]) / temperature)
-    voters = train.labels[found.indices]
-    return tuple(_result(each, weights, voters, test.labels, len(test.class_names)) for each in ks)
+    voters, classes = of_train[found.indices], len(test.class_names)
+    return tuple(_result(each, weights, voters, of_test, classes) for each in ks)
 
 
 def _result(

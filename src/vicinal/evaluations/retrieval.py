@@ -98,7 +98,7 @@ def retrieve(
     """
     if len(queries) == 0:
         raise InputError("retrieval: there are no queries")
-    labelled = queries.labels is not None and gallery.labels is not None
+    labelled = _labelled(queries) and _labelled(gallery)
     if labelled and queries.class_names != gallery.class_names:
         raise InputError("retrieval: queries and gallery must have the same class names")
     near, far = nearest_and_farthest(
@@ -124,10 +124,15 @@ def one_query_per_class(
         n_without_labels: How many to draw where there are no labels.
     """
     shuffled = np.random.default_rng(seed).permutation(len(queries))
-    if queries.labels is None:
+    if queries.labels is None or not queries.labelled_count:
         return np.sort(shuffled[:n_without_labels])
-    _, first = np.unique(queries.labels[shuffled], return_index=True)
-    return shuffled[first]
+    labels, first = np.unique(queries.labels[shuffled], return_index=True)
+    return shuffled[first[labels >= 0]]
+
+
+def _labelled(images: Representations) -> bool:
+    """Whether every image has a label."""
+    return images.labels is not None and images.labelled_count == len(images)
 
 
 def colour_gap(
@@ -174,7 +179,9 @@ def _retrieved(
 ) -> Retrieved:
     """One end of the ranking with its scores."""
     precision, per_class = None, None
-    if queries.labels is not None and gallery.labels is not None:
+    if _labelled(queries) and _labelled(gallery):
+        assert queries.labels is not None
+        assert gallery.labels is not None
         same = (gallery.labels[found.indices] == queries.labels[:, None]).mean(axis=1)
         classes = len(queries.class_names)
         sizes = np.bincount(queries.labels, minlength=classes)
@@ -387,17 +394,23 @@ def write_grid(
 
 
 def pictures_of(
-    embeddings: Representations, rows: Sequence[int], parameter: str, side: int = _CELL
+    embeddings: Representations,
+    rows: Sequence[int],
+    parameter: str,
+    side: int = _CELL,
+    *,
+    squeezed: bool = False,
 ) -> Iterator[Image.Image]:
     """The pictures at ``rows``, from their files or else from their source, in colour.
 
-    Each is whole, in the middle of a white square.
+    Each is whole: in the middle of a white square or, ``squeezed``, filling the square.
 
     Args:
         embeddings: What the rows count in.
         rows: Which.
         parameter: The parameter that asked for them, for the message.
         side: Pixels.
+        squeezed: As encoders see them.
 
     Raises:
         InputError: If they are not to be had.
@@ -405,7 +418,11 @@ def pictures_of(
     if embeddings.paths is not None:
         for row in rows:
             where = str(embeddings.paths[row])
-            yield _tile(as_path(where), where, side)
+            if squeezed:
+                found = decoding.decode(as_path(where), where, size=side, channels=3)
+                yield Image.fromarray(found)
+            else:
+                yield _tile(as_path(where), where, side)
         return
     pixels = _source_pixels(embeddings, parameter)
     for row in rows:
@@ -416,6 +433,8 @@ def pictures_of(
             )
         image, (width, height) = pixels[name]
         square = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        if squeezed:
+            width = height = 1
         longer = max(width, height)
         shape = max(1, round(side * width / longer)), max(1, round(side * height / longer))
         yield _on_white(square.resize(shape, Image.Resampling.NEAREST), side)

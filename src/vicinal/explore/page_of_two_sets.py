@@ -80,7 +80,7 @@ def _concatenated(found: Comparison) -> Representations:
 
 def _pictures(found: Comparison) -> Any:
     for one in found.sets:
-        yield from pictures_of(one, range(len(one)), "run", LARGEST_TILE)
+        yield from pictures_of(one, range(len(one)), "run", LARGEST_TILE, squeezed=True)
 
 
 def _across(found: Comparison) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
@@ -119,7 +119,7 @@ def _figures(
     )
     return {
         "format": 1,
-        "data": data | {"colour": "split"},
+        "data": data | {"colour": "split", "whole": True},
         "encoder": {"source": str(both.origin.get("encoder", "unknown")), "recipe": None},
         **read_figures(folder),
         "compared": {k: v for k, v in found.to_json().items() if k not in ("A", "B")},

@@ -215,14 +215,16 @@ def _staged(
     changed = int(np.isin(embeddings.ids[origin < 0], old.ids).sum())
     gone = len(old) - kept - changed
     counts = f"{fresh - changed:,} pictures are new, {changed:,} have changed, {gone:,} are gone"
-    say(f"{counts}, {kept:,} are as they were")
+    labels = _names(embeddings)[origin >= 0] != _names(old)[origin[origin >= 0]]
+    relabelled = f", {labels.sum():,} of these with another label" if labels.any() else ""
+    say(f"{counts}, {kept:,} are as they were{relabelled}")
     if not kept:
         raise InputError(f"{request.data}: has no picture of {run} as it was; explore it anew")
     if len(embeddings) < 2:
         raise InputError(f"{request.data}: 1 picture; exploring needs 2 or more")
     rate = finished.figures["anomalies"]["false_alarms"]
     asked = rate if request.false_alarms is None else request.false_alarms
-    if fresh == gone == 0 and asked == rate:
+    if fresh == gone == 0 and asked == rate and not labels.any():
         return False
     staged = run / _STAGED
     shutil.rmtree(staged, ignore_errors=True)
@@ -239,6 +241,12 @@ def _staged(
     made = [str(file.relative_to(staged)) for file in staged.rglob("*") if file.is_file()]
     write_json(staged / _READY, sorted(made))
     return True
+
+
+def _names(embeddings: Representations) -> NDArray[np.str_]:
+    """Each picture's label, empty for none."""
+    names = embeddings.label_names
+    return np.full(len(embeddings), "") if names is None else names
 
 
 def _as_listed(

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError, said_by
 from vicinal.images.image_set import ImageSet
-from vicinal.images.labels_and_parts import label_columns, labels_from, no_labels
+from vicinal.images.labels_and_parts import (
+    Labels,
+    coded_labels,
+    label_columns,
+    labels_note,
+    no_labels,
+)
 from vicinal.images.picture_list import Index, PictureList, number_ids
 
 Pixels = NDArray[np.uint8]
@@ -76,9 +82,12 @@ def load(path: str) -> tuple[PictureList, None]:
         raise InputError(f"{where}: has no images, found {pixels.shape}")
     if labels is None:
         found = no_labels(file.stem, f"no array labels beside the images, found {column}")
-    elif labels.size == len(pixels) and labels.dtype.kind in "iuUb":
-        classes = labels.ravel().astype(np.str_)
-        found = labels_from(file.stem, f"the array {column}", classes)
+    elif labels.size == len(pixels) and labels.dtype.kind in "iuUbf":
+        codes, names = coded_labels(labels.ravel().tolist(), (), where)
+        found = no_labels(file.stem, f"the array {column} is empty, or all -1")
+        if codes is not None:
+            note = labels_note(file.stem, names, f"the array {column}", codes)
+            found = Labels(codes, names, note)
     else:
         raise InputError(
             f"{where}: labels must be {len(pixels)} integers or strings, found "

@@ -57,6 +57,7 @@ class ImageStream:
     fingerprint: str  # 16 hexadecimal digits that change when the shards do
     # the values of pictures of more than 8 bits that became 0 and 255; None without such
     span: Span | None = None
+    whole: bool = True  # False: the centre square of each picture, as shards of before hold them
     # pictures that cannot be used, by what people call them, as reading meets them; others of the
     # shard take their places
     bad: dict[str, Skipped] = field(default_factory=dict)

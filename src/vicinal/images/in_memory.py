@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import operator
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from vicinal.files import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.image_set import ImageSet
-from vicinal.images.labels_and_parts import coded, columns_called, label_columns, labels_note
+from vicinal.images.labels_and_parts import coded_labels, columns_called, label_columns, labels_note
 from vicinal.images.opening import MOST_PIXELS, formats, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
@@ -298,10 +297,10 @@ def from_images(
         refuse_ones(found.pixels)
     good = np.setdiff1d(np.arange(len(pair_labels)), found.bad)
     given = _labels(labels, held, pair_labels, name)
-    codes, names = _classes([given[at] for at in good.tolist()], held.classes, name)
+    codes, names = coded_labels([given[at] for at in good.tolist()], held.classes, name)
     notes = pixel_notes(name, found.facts)
     if held.column and labels is None and codes is not None:
-        notes += (labels_note(name, len(names), f"the column {held.column}"),)
+        notes += (labels_note(name, names, f"the column {held.column}", codes),)
     tell(notes)
     return ImageSet(
         name,
@@ -405,41 +404,6 @@ def _shape(picture: Any) -> tuple[int, int]:
         return picture.height, picture.width
     height, width = picture.shape[:2]
     return height, width
-
-
-def _classes(
-    labels: list[Any], declared: tuple[str, ...], name: str
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Labels as positions in the list of class names, −1 for none; None where there are none."""
-    given = {at: label for at, label in enumerate(labels) if not _is_none(label)}
-    if not given:
-        return None, ()
-    texts = np.full(len(labels), "", object)
-    if all(isinstance(label, str) for label in given.values()):
-        texts[list(given)] = list(given.values())
-        return coded(texts.astype(np.str_))
-    try:
-        numbers = np.array([_whole(label) for label in given.values()], dtype=np.int64)
-    except TypeError:
-        raise InputError(f"{name}: labels must be all integers or all strings") from None
-    if declared and 0 <= numbers.min() <= numbers.max() < len(declared):
-        codes = np.full(len(labels), -1, np.int64)
-        codes[list(given)] = numbers
-        return codes, declared
-    texts[list(given)] = numbers.astype(np.str_)
-    return coded(texts.astype(np.str_))
-
-
-def _is_none(label: Any) -> bool:
-    """Whether a label is missing: None, NaN or pandas' NA."""
-    return label is None or type(label).__name__ == "NAType" or bool(label != label)
-
-
-def _whole(label: Any) -> int:
-    """A label as an integer; a boolean is one, and so is a whole float, as data frames make."""
-    if isinstance(label, np.bool_) or (isinstance(label, float) and label.is_integer()):
-        return int(label)
-    return operator.index(label)
 
 
 def _ids(ids: Iterable[int | str] | None, count: int, name: str) -> NDArray[np.str_]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vicinal.errors import InputError
 
 TRAIN = ("train", "training", "trn")
 TEST = ("test", "testing", "tst")
@@ -82,6 +85,46 @@ def coded(
     return np.array([position[name] for name in found.tolist()], dtype=np.int64)[inverse], names
 
 
+def coded_labels(
+    labels: Sequence[Any], declared: tuple[str, ...], name: str
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Labels of any kind as `coded` has them; None where there are none.
+
+    None, NaN, pandas' NA, an empty string and −1 are no label; but −1 beside nothing but 1 is a
+    class, as a binary target has it.
+    """
+    given = {at: label for at, label in enumerate(labels) if not _is_none(label)}
+    texts = np.full(len(labels), "", object)
+    if all(isinstance(label, str) for label in given.values()):
+        texts[list(given)] = list(given.values())
+    else:
+        try:
+            numbers = {at: _whole(label) for at, label in given.items()}
+        except TypeError:
+            raise InputError(f"{name}: labels must be all integers or all strings") from None
+        if declared or set(numbers.values()) != {-1, 1}:
+            numbers = {at: number for at, number in numbers.items() if number != -1}
+        known = numbers and 0 <= min(numbers.values()) <= max(numbers.values()) < len(declared)
+        for at, number in numbers.items():
+            texts[at] = declared[number] if known else str(number)
+        if known:
+            return coded(texts.astype(np.str_), declared)
+    codes, names = coded(texts.astype(np.str_))
+    return (codes, names) if names else (None, ())
+
+
+def _is_none(label: Any) -> bool:
+    """Whether a label is missing: None, NaN or pandas' NA."""
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
+
+
+def _whole(label: Any) -> int:
+    """A label as an integer; a boolean is one, and so is a whole float, as data frames make."""
+    if isinstance(label, np.bool_) or (isinstance(label, float) and label.is_integer()):
+        return int(label)
+    return operator.index(label)
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Class names sorted, numbers as numbers, so that class 10 comes after class 9."""
     return sorted(names, key=_numbers_first)
@@ -117,14 +160,7 @@ def labels_from(
 ) -> Labels:
     """Labels of pictures by the name of each one's class (N,), see `coded`."""
     codes, names = coded(classes, declared)
-    without = f", {lacking(codes)}" if (codes < 0).any() else ""
-    return Labels(codes, names, labels_note(name, len(names), origin) + without)
-
-
-def lacking(codes: NDArray[np.int64]) -> str:
-    """How many of the pictures with these labels (N,) have none."""
-    without = int((codes < 0).sum())
-    return f"{without:,} of {len(codes):,} pictures {'has' if without == 1 else 'have'} none"
+    return Labels(codes, names, labels_note(name, names, origin, codes))
 
 
 def no_labels(name: str, why: str) -> Labels:
@@ -132,9 +168,12 @@ def no_labels(name: str, why: str) -> Labels:
     return Labels(None, (), f"{name}: no labels ({why})")
 
 
-def labels_note(name: str, count: int, origin: str) -> str:
-    """The line that says where labels are from."""
-    return f"{name}: labels from {origin}, {count:,} class{'' if count == 1 else 'es'}"
+def labels_note(name: str, classes: Sequence[str], origin: str, codes: NDArray[np.int64]) -> str:
+    """The line that says where labels (N,) are from, and how many pictures have none."""
+    count, without = len(classes), int((codes < 0).sum())
+    found = f"{name}: labels from {origin}, {count:,} class{'' if count == 1 else 'es'}"
+    has = "has" if without == 1 else "have"
+    return found + (f", {without:,} of {len(codes):,} pictures {has} none" if without else "")
 
 
 def _numbers_first(name: str) -> tuple[bool, int, str]:

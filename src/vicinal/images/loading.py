@@ -78,9 +78,9 @@ def load(
     if test is not None:
         other, other_held = parts_of(test, data, patterns if lists_files(test) else ())
         held = other if other_held is None else other_held
-    train = _labelled_throughout(train)
+    train = _labelled_throughout(train, "training")
     parts = held_out(train, _TEST_SHARE, seed) if held is None else (train, held)
-    train, held = parts[0], _labelled_throughout(parts[1])
+    train, held = parts[0], _labelled_throughout(parts[1], "test")
     train = train if limit is None else limited(train, limit, seed)
     if len(train) < 2:
         raise InputError(f"{source}: training needs 2 images or more, found {len(train)}")
@@ -88,13 +88,13 @@ def load(
     return _both(source, *_decoded(source, [("train", train), ("test", held)], how, data))
 
 
-def _labelled_throughout(images: PictureList) -> PictureList:
+def _labelled_throughout(images: PictureList, part: str) -> PictureList:
     """The list without labels where not every picture has one, for probes need them all."""
-    if images.labels is None or images.labels.min(initial=0) >= 0:
+    if images.labels is None or images.throughout:
         return images
     note = (
-        f"{images.name}: labels are used here only where every picture has one; label the others "
-        "or leave them out"
+        f"{images.name}: labels of the {part} pictures are not used here, where each needs one; "
+        "label the others or leave them out"
     )
     return replace(images, labels=None, class_names=(), notes=(*images.notes, note))
 

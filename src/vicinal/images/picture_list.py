@@ -64,6 +64,11 @@ class PictureList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def throughout(self) -> bool:
+        """Whether every picture has a label."""
+        return self.labels is not None and bool((self.labels >= 0).all())
+
     def take(self, index: Index) -> PictureList:
         """The pictures at ``index``, positions (K,) int64 that ascend, or a slice."""
         labels = None if self.labels is None else self.labels[index]
@@ -154,7 +159,7 @@ def train_and_test(
     parts: Mapping[str, PictureList], name: str, notes: tuple[str, ...] = ()
 ) -> Parts:
     """Which lists are the training and the test part, see `chosen_test`."""
-    test, more = chosen_test({part: one.labels is not None for part, one in parts.items()}, name)
+    test, more = chosen_test({part: one.throughout for part, one in parts.items()}, name)
     train = parts.get("train")
     if train is not None:
         train = replace(train, notes=(*train.notes, *more, *notes))

@@ -118,6 +118,7 @@ def open_shards(folder: str, *, test_images: int) -> ImageStream:
         test=_first(test, test_images),
         fingerprint=hashlib.sha256(json.dumps(index).encode()).hexdigest()[:16],
         span=tuple(index["span"]) if "span" in index else None,
+        whole=index.get("whole", False),
     )
 
 
@@ -148,7 +149,7 @@ def write_shards(
                     raise InputError("there is no image to write into shards")
                 mean, std = sums.statistics()
                 index |= {"size": shape[0], "channels": shape[2], "mean": mean, "std": std}
-                index |= {} if span is None else {"span": span}
+                index |= {"whole": True} | ({} if span is None else {"span": span})
             index["parts"][name] = listed
         write_json(folder / INDEX, index)
     except OSError as error:

@@ -88,6 +88,7 @@ def data_of_stream(
         preparation = replace(open_start(recipe.encoder.start, channels).preparation, span=span)
     else:
         preparation = Preparation(size, channels, stream.mean, stream.std, span=span)
+    preparation = replace(preparation, whole=stream.whole)
     pairs = _pairs(recipe, preparation)
     streamed = StreamBatches(stream, pairs, recipe.training.buffer)
     return TrainingData(streamed, ArrayBatches(stream.test, pairs), preparation)
