@@ -42,6 +42,10 @@ def test_pictures_are_named_by_id_or_by_path_from_here(
         assert read_labels(file, held) == {1: "dog"}
     file.write_text("path,label\nphotos/b.png,dog\nphotos/a.png,\n", "utf-8")
     assert read_labels(file, held) == {1: "dog"}  # an empty label is none
+    (tmp_path / "lists").mkdir()
+    elsewhere = tmp_path / "lists" / "labels.csv"  # which was embedded, say
+    elsewhere.write_text("path,label\n../photos/b.png,dog\n", "utf-8")
+    assert read_labels(elsewhere, held) == {1: "dog"}
     file.write_text("id,label\nphotos/b.png,dog\n", "utf-8")
     with pytest.raises(InputError, match=r"line 2: no picture 'photos/b.png' .* like 'a.png'"):
         read_labels(file, held)

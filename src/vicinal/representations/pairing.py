@@ -103,8 +103,10 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
     place = _places(embeddings, name, path)
     labels: dict[int, str] = {}
     for number, picture, label in lines:
-        row = place.get(picture if name == "id" else os.path.abspath(picture))
-        row = place.get(picture) if row is None else row
+        # A path lies where the command runs, or beside the list, as in a CSV that was embedded.
+        beside = os.path.abspath(path.parent / picture)
+        names = [picture] if name == "id" else [os.path.abspath(picture), picture, beside]
+        row = next((place[one] for one in names if one in place), None)
         if row is None:
             raise InputError(
                 f"{path}, line {number}: no picture {picture!r} in the embeddings; "

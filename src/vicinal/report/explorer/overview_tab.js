@@ -24,7 +24,7 @@ function facts() {
     : encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
   const known = [
     ["Pictures", counted(COUNT), data.skipped ? `${counted(data.skipped)} could not be read: skipped.csv` : ""],
-    ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? `${counted(data.labelled)} pictures have one` : ""],
+    ["Labels", hasLabels() ? counted(rowsBy("label").filter(Boolean).length) : "none", hasLabels() && data.labelled < COUNT ? plural(data.labelled, "picture has one", "pictures have one") : ""],
     ["Groups", hasClusters() ? counted(rowsBy("cluster").filter(Boolean).length) : "none", "", "clusters"],
     ["Odd", counted(anomalies?.flagged ?? 0), "", "odd"],
     ["Duplicate groups", counted(duplicates?.groups ?? 0), "", "duplicates"],
