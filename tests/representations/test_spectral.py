@@ -239,3 +239,11 @@ def test_says_which_columns_extend_to_new_points() -> None:
     fitted = LaplacianEigenmaps(4, n_neighbors=29).fit(points)  # complete graph: λ = −1/29
     with pytest.raises(InputError, match="only 0 of n_components=4 extend"):
         fitted.transform(points)
+
+
+def test_as_many_components_as_extend_do() -> None:
+    points = np.random.default_rng(0).standard_normal((52, 40)).astype(np.float32)
+    fitted = LaplacianEigenmaps(30, n_neighbors=15).fit(points)
+    assert 0 < fitted.n_extending_ < 30
+    fewer = LaplacianEigenmaps(fitted.n_extending_, n_neighbors=15).fit(points)
+    assert fewer.transform(points[:5]).shape == (5, fitted.n_extending_)

@@ -111,6 +111,11 @@ class LaplacianEigenmaps(
         return self
 
     @property
+    def n_extending_(self) -> int:
+        """How many components extend to new points: those of a positive eigenvalue."""
+        return int((self.eigenvalues_ > 1e-6).sum())
+
+    @property
     def _n_features_out(self) -> int:  # scikit-learn names the columns by it
         return int(self.embedding_.shape[1])
 
@@ -138,7 +143,7 @@ class LaplacianEigenmaps(
         """
         check_is_fitted(self)
         points = checked_points(self, X, fitting=False)
-        usable = int((self.eigenvalues_ > 1e-6).sum())
+        usable = self.n_extending_
         if usable < self.n_components:
             mend = "lower n_components" if usable else "the fitted points hardly differ: add others"
             raise InputError(

@@ -135,7 +135,11 @@ class Learners:
             random_state=self.recipe.seed,
             neighbors=settings.search,
         )
-        train = eigenmaps.fit_transform(flat_pixels(self.data.train))
+        points = flat_pixels(self.data.train)
+        train = eigenmaps.fit_transform(points)
+        if 0 < eigenmaps.n_extending_ < eigenmaps.n_components:  # of few images
+            eigenmaps.set_params(n_components=eigenmaps.n_extending_)
+            train = eigenmaps.fit_transform(points)
         test = eigenmaps.transform(flat_pixels(self.data.test))
         folder = self._folder("spectral")
         write_json(folder / "search.json", {"recall": eigenmaps.recall_})
