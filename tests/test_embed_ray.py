@@ -187,7 +187,7 @@ def test_what_goes_wrong_on_a_worker_is_one_line_here(
     encoded = []
     for name in sorted(photos(tmp_path / "photos", 9).rglob("*.png")):
         encoded.append({"bytes": name.read_bytes(), "path": None})
-    table = pa.table({"image": encoded, "label": pa.array([0, 1, None, *[0] * 6])})
+    table = pa.table({"image": encoded, "label": pa.array([0, 1, 0.5, *[0] * 6])})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
     source = f"parquet:{tmp_path / 'a.parquet'}"
     running = on_cluster(source, encoder, tmp_path / "out", cluster[1])
@@ -195,7 +195,7 @@ def test_what_goes_wrong_on_a_worker_is_one_line_here(
     assert running.returncode == 1
     line = errors.splitlines()[-1]
     assert line.startswith("refused: ")
-    assert "row 2 (counted from 0): has no label" in line
+    assert "labels must be integers or strings, found double" in line
 
 
 def test_the_command_without_an_address_runs_here(

@@ -75,7 +75,7 @@ def small(text: str) -> str:
 def test_odd_photos(place: Path) -> None:
     said = [run(kind, small(text), place) for kind, text in blocks("odd-photos.md")]
     assert "121 pictures" in said[0]
-    assert "rank,id,path,score,p_value,flagged" in said[1]
+    assert "rank,id,path,label,score,p_value,flagged" in said[1]
     assert (place / "near.png").stat().st_size > 10_000
     assert "false alarms: asked" in said[-1]
     assert len((place / "odd.csv").read_text("utf-8").splitlines()) == 61
