@@ -1,10 +1,10 @@
 """Do measures without labels choose the objective that labels would? Prints a section.
 
-python benchmarks/choosing_objectives.py --resume [--sets digits,cifar,mnist,icons] [--seeds 3]
+python benchmarks/choosing_objectives.py --resume [--sets digits,cifar,mnist,icons,crops]
 
 Each set × objective × seed is a training, with its measures and what labels say of it. Every row is
 appended to docs/choosing-objectives.csv, and --resume goes on with what is there. Run it at nice
-19: six objectives × three seeds × four sets are 72 trainings.
+19: six objectives × three seeds × five sets are 90 trainings.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measured(name: str, objective: str, seed: int, epochs: int, limit: int) -> d
 def main() -> None:
     """Measures what is not kept yet, and prints the tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sets", default="digits,cifar,mnist,icons")
+    parser.add_argument("--sets", default="digits,cifar,mnist,icons,crops")
     parser.add_argument("--objectives", default=",".join(OBJECTIVES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)

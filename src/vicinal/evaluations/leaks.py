@@ -252,8 +252,7 @@ def _pixels_behind(whole: Representations) -> tuple[NDArray[np.uint8] | None, st
         try:
             with counted("pictures", len(whole)) as advance:
                 for path in whole.paths.tolist():
-                    how: dict[str, Any] = {"size": SIZE, "channels": 3}
-                    square = decoding.decode(as_path(path), path, **how)
+                    square = decoding.decode(as_path(path), path, size=SIZE, channels=3)
                     found.append(made_small(square[None])[0])
                     advance(1)
         except (BadPictureError, OSError, InputError):

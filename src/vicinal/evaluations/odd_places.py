@@ -176,14 +176,14 @@ def _to_nearest(cells: NDArray[np.float32], bank: NDArray[np.float32]) -> NDArra
     rows, columns = torch.from_numpy(cells), torch.from_numpy(bank).T.contiguous()
     half = columns.square().sum(dim=0).div_(2)
     best = torch.full((len(rows),), torch.inf)
-    for top in range(0, len(rows), _ROWS):
-        block, least = rows[top : top + _ROWS], best[top : top + _ROWS]
-        for left in range(0, len(half), _COLUMNS):
-            tile = slice(left, left + _COLUMNS)
-            # ‖q − b‖² = ‖q‖² + 2 (‖b‖²/2 − q·b), of which ‖q‖² ranks nothing.
-            with full_float32():
+    with full_float32():
+        for top in range(0, len(rows), _ROWS):
+            block, least = rows[top : top + _ROWS], best[top : top + _ROWS]
+            for left in range(0, len(half), _COLUMNS):
+                tile = slice(left, left + _COLUMNS)
+                # ‖q − b‖² = ‖q‖² + 2 (‖b‖²/2 − q·b), of which ‖q‖² ranks nothing.
                 apart = torch.addmm(half[tile], block, columns[:, tile], alpha=-1)
-            torch.minimum(least, apart.amin(dim=1), out=least)
+                torch.minimum(least, apart.amin(dim=1), out=least)
     squares = rows.square().sum(dim=1).add_(best, alpha=2).clamp_(min=0)
     found: NDArray[np.float32] = squares.sqrt_().numpy()
     return found

@@ -30,7 +30,11 @@ def explore_figures(
     return {
         "format": 1,
         "data": data_figures(
-            parts[0].images, embeddings, source=named(request.data), skipped=skipped
+            parts[0].images,
+            embeddings,
+            source=named(request.data),
+            skipped=skipped,
+            whole=bool(embeddings.origin.get("whole")),
         ),
         "encoder": {
             "source": "trained here" if request.encoder is None else str(request.encoder),
@@ -54,6 +58,7 @@ def data_figures(
     *,
     source: str,
     skipped: int,
+    whole: bool = True,
     classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What ``explore.json`` says of the pictures.
@@ -63,6 +68,7 @@ def data_figures(
         embeddings: The pictures that are on the page.
         source: What the user named.
         skipped: How many pictures could not be used.
+        whole: Whether all of each picture is in its square; False where its middle is.
         classes: The classes in the order in which they get their colours; None for those of the
             labels, sorted.
     """
@@ -72,7 +78,7 @@ def data_figures(
         "name": images.name,
         "size": images.size,
         "channels": images.channels,
-        "whole": bool(embeddings.origin.get("whole")),  # no picture was cropped
+        "whole": whole,
         "skipped": skipped,
         **label_figures(embeddings),
         **({} if classes is None else {"classes": list(classes)}),

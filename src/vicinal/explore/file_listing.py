@@ -13,6 +13,7 @@ from vicinal.errors import InputError
 from vicinal.files import is_address, write_parquet
 from vicinal.images import Skipped
 from vicinal.images.folder import Files
+from vicinal.images.labels_and_parts import class_of_each
 from vicinal.images.picture_list import PictureList
 
 FILES = "files.parquet"
@@ -43,7 +44,7 @@ class FileListing:
             return part
         labels = [""] * len(part.ids)
         if part.labels is not None:
-            labels = [(*part.class_names, "")[code] for code in part.labels.tolist()]
+            labels = class_of_each(part.labels, part.class_names).tolist()
         ids = part.ids.tolist() if split is None else [f"{split}/{name}" for name in part.ids]
         _, *stamps = part.stamp()  # the first line is the folder, which may move
         paths = [os.path.abspath(path) for path, _ in part.place.pictures()]

@@ -82,7 +82,7 @@ def _write_figures(run: RunFolder, data: Data, recipe: Recipe, shown: Representa
     )
     figures = {
         "format": 1,
-        "data": data_of_page | {"name": f"{data.test.name}, test", "whole": True},
+        "data": data_of_page | {"name": f"{data.test.name}, test"},
         "encoder": {
             "source": "trained here",
             "recipe": recipe.name,

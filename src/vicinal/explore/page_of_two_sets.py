@@ -119,7 +119,7 @@ def _figures(
     )
     return {
         "format": 1,
-        "data": data | {"colour": "split", "whole": True},
+        "data": data | {"colour": "split"},
         "encoder": {"source": str(both.origin.get("encoder", "unknown")), "recipe": None},
         **read_figures(folder),
         "compared": {k: v for k, v in found.to_json().items() if k not in ("A", "B")},

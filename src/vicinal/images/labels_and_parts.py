@@ -85,6 +85,12 @@ def coded(
     return np.array([position[name] for name in found.tolist()], dtype=np.int64)[inverse], names
 
 
+def class_of_each(codes: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.str_]:
+    """The class name of each picture (N,), empty for none: `coded` undone."""
+    found: NDArray[np.str_] = np.array([*names, ""], np.str_)[codes]
+    return found
+
+
 def coded_labels(
     labels: Sequence[Any], declared: tuple[str, ...], name: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, fingerprint, load_encoder
 from vicinal.images import MOST_PIXELS, Part, load_parts, named
 from vicinal.images.image_set import ImageSet
+from vicinal.images.labels_and_parts import class_of_each
 from vicinal.progress import counted
 from vicinal.representations.representations import Representations, concatenated
 from vicinal.training.device import resolve_device
@@ -170,4 +171,4 @@ def _span(parts: Sequence[Part]) -> dict[str, Any]:
 def _label_names(part: Part) -> Any:
     """The class of each image, as text, empty for none; None without labels."""
     images = part.images
-    return None if images.labels is None else np.array([*images.class_names, ""])[images.labels]
+    return None if images.labels is None else class_of_each(images.labels, images.class_names)

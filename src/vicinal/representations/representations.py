@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, option
 from vicinal.files import read_json, replacing, write_parquet
 from vicinal.images import Skipped
-from vicinal.images.labels_and_parts import in_order
+from vicinal.images.labels_and_parts import class_of_each, in_order
 from vicinal.progress import tell
 from vicinal.representations.neighbours import unit_length
 
@@ -83,8 +83,7 @@ class Representations:
         if self.labels is None:
             return None
         names = self.class_names or range(int(self.labels.max(initial=-1)) + 1)
-        texts: NDArray[np.str_] = np.array([*map(str, names), ""], dtype=np.str_)[self.labels]
-        return texts
+        return class_of_each(self.labels, [str(name) for name in names])
 
     def as_compared(self) -> Representations:
         """The pictures as neighbours, maps and groups compare them, by L2.

@@ -271,9 +271,8 @@ def keep_pictures(run: RunFolder, data: Data, systems: dict[str, Any]) -> None:
         part: images.take(np.flatnonzero(np.isin(images.ids, list(wanted))))
         for part, images in data.parts().items()
     }
-    squares = np.ones(2, np.int32)  # as are those of other kinds, which stand on black
     shapes = [
-        np.broadcast_to(squares, (len(images), 2))
+        np.ones((len(images), 2), np.int32)  # squares, as are anomalies, which stand on black
         if images.sizes is None or part == "anomalies"
         else images.sizes
         for part, images in kept.items()
