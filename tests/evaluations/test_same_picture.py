@@ -16,6 +16,7 @@ from vicinal.evaluations.leaks import find_leaks
 from vicinal.evaluations.same_picture import (
     SAME,
     KnownPairs,
+    connected,
     differences,
     made_small,
     same_pictures,
@@ -162,6 +163,36 @@ def test_pictures_that_change_by_degrees_are_not_all_one() -> None:
     near = differences(pictures, pictures, np.array([[row, row + 1] for row in range(29)]), True)
     assert (near < SAME).sum() > 15  # one by one they are called the same
     assert len(ends) < 15
+
+
+def rings() -> Pixels:
+    """Rings that grow in 30 steps, of ten shades each: neighbours are alike, the ends are not."""
+    across, down = np.meshgrid(*2 * [np.linspace(-1, 1, 64)])
+    drawn = []
+    for edge in np.linspace(0.3, 0.8, 30):
+        for shade in np.linspace(60, 180, 10):
+            grey = 255 - shade * np.exp(-(((np.hypot(across, down) - edge) / 0.15) ** 2))
+            drawn.append(grey.round().astype(np.uint8))
+    return made_small(np.stack(drawn)[..., None])
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_a_large_family_is_not_one_picture(sets: int) -> None:
+    family = rings()
+    left, right = (family, None) if sets == 1 else (family[::2], family[1::2])
+    rows = np.random.default_rng(0).integers(len(left), size=(1000, 2))
+    drawn = differences(left, left, rows, True)
+    found = same_pictures(left, right)
+    ends = found.pairs if right is None else found.pairs + np.array([0, len(left)])
+    assert (drawn <= SAME).mean() < 0.6  # most are surely others
+    assert np.bincount(connected(ends, len(family))).max() < 60
+
+
+def test_a_hundred_copies_of_one_picture_are_one(crops: list[Image.Image]) -> None:
+    sides = np.random.default_rng(0).integers(40, 120, size=(100, 2))
+    copies = small([crops[3].resize(tuple(size)) for size in sides.tolist()])
+    found = same_pictures(np.concatenate([copies, small(crops[40:60])]))
+    assert np.sort(np.bincount(connected(found.pairs, 120)))[-2:].tolist() == [1, 100]
 
 
 def plain_pictures() -> list[Image.Image]:

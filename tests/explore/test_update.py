@@ -177,9 +177,7 @@ def test_only_new_and_changed_files_are_read(
     (folder / "torn.jpg").write_bytes(b"")
     explore(again)
     assert decodes == [3]  # aa, 07 and torn
-    assert "1 pictures are new, 1 have changed, 1 are gone, 58 are as they were" in (
-        capsys.readouterr().err
-    )
+    assert "pictures: 1 new, 1 changed, 1 gone, 58 as they were" in (capsys.readouterr().err)
     new, place = columns(run), rows(run)
     assert new["id"] == sorted(file.name for file in folder.iterdir() if file.name != "torn.jpg")
     for name in PLACES:

@@ -174,3 +174,26 @@ def test_a_picture_may_have_no_label(labels, codes, classes):
     found = made(PIXELS[:3], labels=labels)
     assert found.labels.tolist() == codes
     assert found.class_names == classes
+
+
+def test_larger_pictures_are_skipped_whatever_holds_them(tmp_path: Path) -> None:
+    large = Image.new("L", (40, 40), 90)
+    large.save(tmp_path / "large.png")
+    encoded = (tmp_path / "large.png").read_bytes()
+    small = [Image.new("L", (10, 10), 30 * i) for i in range(16)]
+    given = [large, encoded, tmp_path / "large.png", {"bytes": encoded, "path": None}, *small]
+    found = made(given, size=8, max_pixels=1000)
+    assert found.ids.tolist() == [f"{i:06}" for i in range(4, 20)]
+    names = ["image 0", "image 1", str(tmp_path / "large.png"), "image 3"]
+    assert [one.path for one in found.skipped] == names
+    assert all("more pixels than are allowed (1600" in one.reason for one in found.skipped)
+    assert len(made(given, size=8, max_pixels=1600)) == 20
+
+
+def test_encoded_pictures_of_one_size_need_none_given(tmp_path: Path) -> None:
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    encoded = (tmp_path / "a.png").read_bytes()
+    assert made([encoded, tmp_path / "a.png"]).size == 8
+    Image.new("L", (9, 8)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b\.png: is 8 × 9 pixels, others 8 × 8; give size"):
+        made([encoded, tmp_path / "b.png"])

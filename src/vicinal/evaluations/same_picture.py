@@ -77,6 +77,7 @@ _BLOCK = 256  # pictures or pairs at a time
 _NARROW = 10  # the whole and the nine windows that leave out least
 _MOST = 20_000**2  # pairs up to which windows are searched: minutes beyond
 _WHOLE = 64  # members up to which all pairs of a group are compared
+_DRAWN = 500  # pairs of a larger one: its share of the same is known to some .02
 # Pairs of distinct pictures grow as this power of their difference: measured on MNIST and digits,
 # whose pictures are alike by nature, between 0.6 and 1.5.
 _GROWTH = 5.5
@@ -190,12 +191,15 @@ def same_pictures(
     limit, doubt = _limit(found)
     telling = found <= _BULK[1]
     compared = KnownPairs(pairs[telling], found[telling], np.zeros(len(left), np.bool_))
-    if right is None:  # of a large group each picture has met some of the others only
-        missing = _missing(pairs, found <= limit, len(left))
-        pairs = np.concatenate([pairs, missing])
-        found = np.concatenate([found, differences(left, other, missing, cropped)])
-    offset = 0 if right is None else len(left)
-    same = _agreed(pairs + np.array([0, offset]), found, limit, offset + len(other))
+    sizes = (len(left), None if right is None else len(right))
+    drawn, same = np.zeros(len(pairs), np.bool_), found <= limit
+    for _ in range(_ROUNDS):  # groups fall apart, and their parts are looked at again
+        unmet, more_drawn = _unmet(pairs, drawn, same, sizes)
+        pairs, drawn = np.concatenate([pairs, unmet]), np.concatenate([drawn, more_drawn])
+        found = np.concatenate([found, differences(left, other, unmet, cropped)])
+        same = _agreed(pairs, drawn, found, limit, sizes)
+        if not len(unmet):
+            break
     return SamePictures(pairs[same], found[same], limit, doubt, compared)
 
 
@@ -271,18 +275,51 @@ def _once(pairs: Integers, count: int, same_set: bool) -> Integers:
     return np.stack(np.divmod(codes, count), axis=1)
 
 
-def _missing(pairs: Integers, same: Flags, count: int) -> Integers:
-    """Pairs (P, 2) within the groups that are connected, other than ``pairs``."""
-    group = connected(pairs[same], count)
+_Sizes = tuple[int, int | None]
+"""How many pictures the left set has, and the right one; None for pairs within one set."""
+
+
+def _unmet(pairs: Integers, drawn: Flags, same: Flags, sizes: _Sizes) -> tuple[Integers, Flags]:
+    """Pairs (P, 2) within groups that were not compared, and whether each was drawn (P,).
+
+    Candidates are near, so that those of a large group are nearly all the same, whatever its other
+    pairs are: of a small group all pairs are given, of a large one a draw.
+    """
+    ours, count = sizes[0], sizes[0] if sizes[1] is None else sizes[1]
+    group = _groups(pairs[same], sizes)
     order = np.argsort(group, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    inside = [np.empty((0, 2), np.int64)]
-    for rows in members:
-        if 2 < len(rows) <= _WHOLE:
-            inside.append(np.stack([rows[side] for side in np.triu_indices(len(rows), 1)], axis=1))
-    whole = np.concatenate(inside)
-    met = np.isin(whole[:, 0] * count + whole[:, 1], pairs[:, 0] * count + pairs[:, 1])
-    return whole[~met]
+    within = group[pairs[:, 0]] == group[_ends(pairs, sizes)[:, 1]]
+    drawn_of = np.bincount(group[pairs[within & drawn, 0]], minlength=len(group))
+    met = pairs[:, 0] * count + pairs[:, 1]
+    generator = np.random.default_rng(0)
+    found, large = [np.empty((0, 2), np.int64)], [False]
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        if len(rows) < 3:
+            continue
+        if sizes[1] is None:
+            one, other = rows, rows
+        else:
+            one, other = rows[rows < ours], rows[rows >= ours] - ours
+        if len(rows) <= _WHOLE:
+            inside = np.stack(np.meshgrid(one, other), axis=-1).reshape(-1, 2)
+        else:
+            left = max(0, _DRAWN - drawn_of[group[rows[0]]])
+            inside = np.stack([generator.choice(side, left) for side in (one, other)], axis=1)
+        inside = _once(inside, count, sizes[1] is None)
+        found.append(inside[~np.isin(inside[:, 0] * count + inside[:, 1], met)])
+        large.append(len(rows) > _WHOLE)
+    flags = np.repeat(large, [len(inside) for inside in found])
+    return np.concatenate(found), flags
+
+
+def _ends(pairs: Integers, sizes: _Sizes) -> Integers:
+    """Pairs (P, 2) as rows of both sets, one after the other."""
+    return pairs if sizes[1] is None else pairs + np.array([0, sizes[0]])
+
+
+def _groups(pairs: Integers, sizes: _Sizes) -> Integers:
+    """The group of each picture of both sets that pairs (P, 2) connect."""
+    return connected(_ends(pairs, sizes), sizes[0] + (sizes[1] or 0))
 
 
 def connected(pairs: Integers, count: int) -> Integers:
@@ -292,21 +329,33 @@ def connected(pairs: Integers, count: int) -> Integers:
     return found
 
 
-def _agreed(pairs: Integers, differences: Floats, limit: float, count: int) -> Flags:
-    """Which pairs (P, 2) of ``count`` pictures are the same, (P,).
+def _agreed(
+    pairs: Integers, drawn: Flags, differences: Floats, limit: float, sizes: _Sizes
+) -> Flags:
+    """Which pairs (P, 2) are the same, (P,).
 
     A copy of a copy is a copy. Where less than two thirds of the pairs of a group are the same,
-    its pictures are of one template or change by degrees: there the limit is lowered.
+    its pictures are of one template or change by degrees: there the limit is lowered. Pairs that
+    were drawn stand for all of their group that were not compared.
     """
     limits = np.full(len(pairs), limit, np.float32)
     same = differences <= limits
     for _ in range(_ROUNDS):
-        group = connected(pairs[same], count)
-        ours, theirs = group[pairs].T
-        within = (ours == theirs) & np.isfinite(differences)
-        of = np.bincount(ours[within], minlength=count)
-        share = np.bincount(ours[within & same], minlength=count) / np.maximum(of, 1)
-        loose = within & (share[ours] < _AGREED)
+        group = _groups(pairs[same], sizes)
+        ours, theirs = group[_ends(pairs, sizes)].T
+        inside, members = ours == theirs, np.bincount(group)
+        one = (
+            members if sizes[1] is None else np.bincount(group[: sizes[0]], minlength=len(members))
+        )
+        all_pairs = one * (members - 1) // 2 if sizes[1] is None else one * (members - one)
+        counts = [
+            np.bincount(ours[inside & part], minlength=len(members)) for part in (~drawn, drawn)
+        ]
+        stands_for = np.maximum(all_pairs - counts[0], 1) / np.maximum(counts[1], 1)
+        weights = np.where(drawn, stands_for[ours], 1.0) * inside
+        of = np.bincount(ours, weights, len(members))
+        share = np.bincount(ours, weights * same, len(members)) / np.maximum(of, 1)
+        loose = inside & (share[ours] < _AGREED)
         if not loose.any():
             break
         limits[loose] *= _LESS

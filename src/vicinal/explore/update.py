@@ -214,10 +214,10 @@ def _staged(
     kept, fresh = int((origin >= 0).sum()), int((origin < 0).sum())
     changed = int(np.isin(embeddings.ids[origin < 0], old.ids).sum())
     gone = len(old) - kept - changed
-    counts = f"{fresh - changed:,} pictures are new, {changed:,} have changed, {gone:,} are gone"
+    counts = f"pictures: {fresh - changed:,} new, {changed:,} changed, {gone:,} gone"
     labels = _names(embeddings)[origin >= 0] != _names(old)[origin[origin >= 0]]
     relabelled = f", {labels.sum():,} of these with another label" if labels.any() else ""
-    say(f"{counts}, {kept:,} are as they were{relabelled}")
+    say(f"{counts}, {kept:,} as they were{relabelled}")
     if not kept:
         raise InputError(f"{request.data}: has no picture of {run} as it was; explore it anew")
     if len(embeddings) < 2:

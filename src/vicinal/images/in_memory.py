@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.image_set import ImageSet
 from vicinal.images.labels_and_parts import coded_labels, columns_called, label_columns, labels_note
-from vicinal.images.opening import MOST_PIXELS, formats, reason
+from vicinal.images.opening import MOST_PIXELS, opened, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Stored, Writer, pixel_notes, write_squares
@@ -88,17 +88,11 @@ def is_picture(one: object) -> bool:
     )
 
 
-def opened_cell(one: Any, where: str) -> Any:
-    """Opens encoded bytes, a path or a cell of `datasets`; anything else stays what it is."""
+def _unwrapped(one: Any) -> Any:
+    """The encoded bytes or the path in a cell of `datasets`; anything else stays what it is."""
     if isinstance(one, Mapping) and is_picture(one):
-        one = one.get("bytes") or (Path(one["path"]) if one.get("path") else b"")
-    if not isinstance(one, bytes | Path):
-        return one
-    try:
-        data = one if isinstance(one, bytes) else one.read_bytes()
-        return Image.open(io.BytesIO(data), formats=formats())
-    except (OSError, Image.DecompressionBombError) as error:
-        return BadPictureError(where, reason(error, one))
+        return one.get("bytes") or (Path(one["path"]) if one.get("path") else b"")
+    return one
 
 
 def pair_in(item: Any) -> tuple[Any, Any]:
@@ -280,7 +274,8 @@ def from_images(
             of the pictures, if all are equal squares.
         name: What people call the set.
         data_dir: Folder for the pixels' file; by default the platform's cache.
-        max_pixels: Pixels of a picture that may be decoded; a larger one is skipped.
+        max_pixels: Pixels that an encoded picture or one of Pillow's may have; a larger one is
+            skipped.
 
     Raises:
         InputError: If there are no pictures or other items, sizes differ and none is given, labels
@@ -353,44 +348,48 @@ def _given(pictures: Iterable[Any]) -> _Stream:
     """Each picture, and what an error message calls it."""
     for number, one in enumerate(pictures):
         where = f"image {number}"
-        picture = opened_cell(one, where)
+        picture = _unwrapped(one)
         if isinstance(picture, np.ndarray):
             picture = checked_pixels(picture)
             if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,), (4,)):
                 raise InputError(
                     f"{where}: an array must be (H, W) or (H, W, 1 or 3), found {picture.shape}"
                 )
-        elif not isinstance(picture, Image.Image | BadPictureError):
+        elif not isinstance(picture, Image.Image | bytes | Path | BadPictureError):
             raise InputError(
                 f"{where}: must be Pillow's image or an array (H, W, 3), found "
                 f"{type(picture).__name__}; a data set must not transform it to that"
             )
-        if not isinstance(picture, BadPictureError) and 0 in _shape(picture):
+        if isinstance(picture, np.ndarray | Image.Image) and 0 in _shape(picture):
             raise InputError(f"{where}: has no pixels; leave it out")
-        file = getattr(picture, "filename", "")
+        file = picture if isinstance(picture, Path) else getattr(picture, "filename", "")
         yield picture, as_text(file) if file and isinstance(file, str | Path) else where
 
 
 def _of_one_size(stream: _Stream, size: int | None, name: str) -> tuple[int, _Stream]:
     """The side and the pictures; without ``size`` all must be squares of one size."""
-    first: list[tuple[Given, str]] = []
-    for picture, where in stream:
-        first.append((picture, where))
-        if not isinstance(picture, BadPictureError):
-            break
-    else:
-        refuse_too_many(name, [Skipped(p.path, p.reason) for p, _ in first], len(first))  # type: ignore[union-attr]
-        raise InputError(f"{name}: there are no pictures")
-    whole = chain(first, stream)
     if size is not None:
-        return size, whole
-    height, width = _shape(first[-1][0])
+        first = next(stream, None)
+        if first is None:
+            raise InputError(f"{name}: there are no pictures")
+        return size, chain([first], stream)
+    looked = (_looked_at(picture, where) for picture, where in stream)
+    bad: list[tuple[Given, str, tuple[int, int]]] = []
+    for one in looked:
+        if not isinstance(one[0], BadPictureError):
+            break
+        bad.append(one)
+    else:
+        skipped = [Skipped(p.path, p.reason) for p, *_ in bad if isinstance(p, BadPictureError)]
+        refuse_too_many(name, skipped, len(skipped))
+        raise InputError(f"{name}: there are no pictures")
+    height, width = one[2]
 
     def alike() -> _Stream:
-        for picture, where in whole:
-            if not isinstance(picture, BadPictureError) and _shape(picture) != (height, height):
+        for picture, where, shape in chain([*bad, one], looked):
+            if not isinstance(picture, BadPictureError) and shape != (height, height):
                 raise InputError(
-                    f"{where}: is {' × '.join(map(str, _shape(picture)))} pixels, others "
+                    f"{where}: is {' × '.join(map(str, shape))} pixels, others "
                     f"{height} × {width}; give size, and all become squares of it"
                 )
             yield picture, where
@@ -398,11 +397,22 @@ def _of_one_size(stream: _Stream, size: int | None, name: str) -> tuple[int, _St
     return height, alike()
 
 
+def _looked_at(picture: Given, where: str) -> tuple[Given, str, tuple[int, int]]:
+    """The picture, or why it cannot be opened; what it is called; its height and width."""
+    if isinstance(picture, bytes | Path):
+        try:
+            with opened(picture, 1, sys.maxsize) as (_, (width, height)):
+                return picture, where, (height, width)
+        except Exception as error:  # Pillow's decoders raise whatever they stumble over
+            picture = BadPictureError(where, reason(error, picture))
+    return picture, where, _shape(picture)
+
+
 def _shape(picture: Any) -> tuple[int, int]:
-    """Height and width."""
+    """Height and width; 0 and 0 of what has none."""
     if isinstance(picture, Image.Image):
         return picture.height, picture.width
-    height, width = picture.shape[:2]
+    height, width = getattr(picture, "shape", (0, 0))[:2]
     return height, width
 
 

@@ -149,14 +149,18 @@ def opened(
         size = image.size
         image.draft(None, (side, side))
         # All coefficients of a progressive JPEG lie in memory, at whatever fraction.
-        width, height = size if image.info.get("progressive") else image.size
-        if width * height > most_pixels:
-            whose = "Pillow's safety limit allows" if most_pixels == MOST_PIXELS else "are allowed"
-            raise TooManyPixelsError(
-                f"has more pixels than {whose} ({size[0] * size[1]} pixels, at most {most_pixels}; "
-                f"{_RAISED_BY})"
-            )
+        refuse_large(size, size if image.info.get("progressive") else image.size, most_pixels)
         yield image, size
+
+
+def refuse_large(size: tuple[int, int], decoded: tuple[int, int], most_pixels: int) -> None:
+    """Raises `TooManyPixelsError` for a picture of ``size`` that would be ``decoded`` too large."""
+    if decoded[0] * decoded[1] > most_pixels:
+        whose = "Pillow's safety limit allows" if most_pixels == MOST_PIXELS else "are allowed"
+        raise TooManyPixelsError(
+            f"has more pixels than {whose} ({size[0] * size[1]} pixels, at most {most_pixels}; "
+            f"{_RAISED_BY})"
+        )
 
 
 def reason(error: Exception, file: object = None) -> str:
