@@ -62,6 +62,16 @@ def test_typical_images_are_the_nearest_to_the_mean_at_every_level() -> None:
             assert set(held.tolist()) <= set(rows.tolist())
 
 
+def test_a_typical_image_is_shown_once_however_many_copies_it_has() -> None:
+    digits = load_digits().data[:60].astype(np.float32)
+    copied = np.repeat(digits, 3, axis=0)
+    tree = grow_tree(copied, finest=10)
+    for group, found in enumerate(tree.typical(copied, 4)):
+        for level, rows in found:
+            members = np.flatnonzero(tree.level(level) == group)
+            assert len(rows) == len(np.unique(rows // 3)) == min(4, len(np.unique(members // 3)))
+
+
 def test_more_directions_than_are_kept_lose_little_and_a_seed_gives_the_same() -> None:
     rng = np.random.default_rng(3)
     truth = rng.integers(0, 5, 700)

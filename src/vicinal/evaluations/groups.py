@@ -83,6 +83,8 @@ class GroupTree:
     ) -> list[list[tuple[int, NDArray[np.int64]]]]:
         """For each group, from which level on which images are nearest to its mean.
 
+        Of images with equal representations the first in the group stands for all.
+
         Args:
             array: Representations (N, F) float32.
             most: Images a group.
@@ -92,13 +94,15 @@ class GroupTree:
             until the level of the next pair.
         """
         found: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in self.parents]
+        first = first_equal(array)
         for count in range(1, len(self) + 1):
             assignment = self.level(count)
             changed = {count - 1, int(self.parents[count - 1])} - {-1}
             for group in sorted(changed):
                 rows = np.flatnonzero(assignment == group)  # none where all have left the set
-                apart = distances_to_mean(array[rows])
-                found[group].append((count, rows[np.argsort(apart, kind="stable")[:most]]))
+                nearest = np.argsort(distances_to_mean(array[rows]), kind="stable")
+                once = np.sort(np.unique(first[rows[nearest]], return_index=True)[1])
+                found[group].append((count, rows[nearest[once[:most]]]))
         return found
 
 
