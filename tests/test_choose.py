@@ -46,7 +46,7 @@ def test_the_worse_half_goes_and_one_is_kept(
     with pytest.raises(KeyboardInterrupt):
         choose("digits", **asked)
     found = choose("digits", **asked, resume=True)
-    assert "6 of 6 trainings had time for a step or so" in capsys.readouterr().err
+    assert "6 of 6 trainings had time for only one or two steps" in capsys.readouterr().err
     # Three, two and one of them: the first two of the first round were not trained again.
     assert len(calls) == 7
     by_round: dict[int, dict[str, float]] = {}

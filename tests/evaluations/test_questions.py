@@ -121,7 +121,7 @@ def test_anomalies_against_a_reference_are_conformal(tmp_path: Path) -> None:
         assert one["flagged"] == (one["p_value"] <= 0.05 + 1e-12)
     assert said["pictures"][0]["p_value"] == pytest.approx(1 / 501)
     assert 0.02 < said["measured"]["rate"] < 0.09
-    assert "cannot tell so low a rate" in refused(*asked[:-1], "0.001", cwd=tmp_path)
+    assert "are too few for so low a rate" in refused(*asked[:-1], "0.001", cwd=tmp_path)
     own = ("anomalies", "good.parquet", "--reference", "good.parquet")
     assert "in both sets" in refused(*own, cwd=tmp_path)
 

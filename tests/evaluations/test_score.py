@@ -249,7 +249,7 @@ def test_conformal_p_values_are_shares_of_the_calibration() -> None:
         (lambda: conformal_threshold(np.ones(9, np.float32), 1.0),
          "false_alarms=1: give a rate between 0 and 1, such as 0.01"),
         (lambda: conformal_threshold(np.ones(9, np.float32), 0.05),
-         "false_alarms=0.05: 9 calibration images cannot tell so low a rate; ask for 0.1 or "
+         "false_alarms=0.05: 9 calibration images are too few for so low a rate; ask for 0.1 or "
          "more, or give more normal images"),
         (lambda: collapse(np.full((3, 2), np.inf, np.float32)),
          "collapse: the representations hold NaN or infinite values; train again with a lower "

@@ -258,7 +258,7 @@ def test_what_torchrun_started_is_not_contradicted(
     with pytest.raises(InputError, match="2 ranks on each of 2 nodes"):
         open_ranks("cpu", "float32", devices=4, nodes=None)
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(InputError, match="give every node as many"):
+    with pytest.raises(InputError, match="start the same number on every node"):
         open_ranks("cpu", "float32", devices=None, nodes=None)
 
 

@@ -110,7 +110,7 @@ def test_a_bad_number_takes_the_training_back_once_at_half_the_rate(
     encoder = pretrain(material, material, recipe, tmp_path, engine.fabric, epochs=3)
     said = " ".join(capsys.readouterr().err.split())
     assert what in said
-    assert "once more from there at half the learning rate" in said
+    assert "trying again from there with half the learning rate" in said
     recorded = json.loads((tmp_path / "recovery.json").read_text())
     epoch = recorded["epoch"]
     assert recorded["learning_rate_factor"] == 0.5

@@ -106,7 +106,7 @@ def test_steps_that_are_worth_it_end_before_the_minutes_do(tmp_path: Path) -> No
     budget.end(tmp_path / "minutes.json", said.append)
     assert said[0].endswith(
         "of 8 minutes: 200 steps, 20.0 passes over the images; "
-        "by this recipe more are not worth their time"
+        "the recipe takes no more for so few pictures"
     )
     record = json.loads((tmp_path / "minutes.json").read_text())
     assert (record["steps"], record["epochs"], record["minutes"]) == (200, 20.0, 8)

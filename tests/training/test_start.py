@@ -244,7 +244,7 @@ def test_a_layer_that_patches_cannot_be_is_drawn_and_a_line_says_so(
     monkeypatch.setitem(BACKBONES, "small", lambda *_: network)
     recipe = override(read_recipe("digits"), ["encoder.patch_stem=true"])
     assert stem_weights(recipe, pixels, (1.0,)) == {}
-    assert "filters are drawn" in capsys.readouterr().err
+    assert "starts from random filters" in capsys.readouterr().err
 
 
 def test_blank_patches_are_no_filters() -> None:

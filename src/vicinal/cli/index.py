@@ -45,5 +45,5 @@ def index(
     elif add is not None and out is None and kind is None:
         made = add_to_index(embeddings, add)
     else:
-        raise InputError("give --out INDEX to build one, or --add INDEX (alone) to extend one")
+        raise InputError("give --out INDEX to build one, or only --add INDEX to extend one")
     answer(as_json, lambda: asdict(made) | {"folder": str(made.folder)}, made.summary())

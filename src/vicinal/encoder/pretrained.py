@@ -80,7 +80,7 @@ def open_start(text: str, channels: int = 3) -> PretrainedWeights:
         blank = torch.zeros(1, channels, preparation.size, preparation.size)
         found = network.eval()(blank)
     if not isinstance(found, Tensor) or found.ndim != 2:
-        raise InputError(f"{text}: timm's {name} has no single row of numbers an image")
+        raise InputError(f"{text}: timm's {name} does not give one vector per image")
     section = Encoder(backbone=PREFIX + name, dimension=found.shape[1], start=text)
     return PretrainedWeights(section, preparation, network.state_dict())
 

@@ -36,7 +36,7 @@ def timm_backbone(name: str, channels: int, size: int, dimension: int) -> nn.Mod
         hook.remove()
     if not isinstance(found, torch.Tensor) or found.ndim != 2:
         raise InputError(
-            f"encoder.backbone: timm's {name} has no single row of numbers an image; use another"
+            f"encoder.backbone: timm's {name} does not give one vector per image; use another"
         )
     if found.shape[1] != dimension:
         raise InputError(

@@ -99,8 +99,8 @@ def conformal_threshold(
     above = int(rate * n + 1e-9) if own else int(rate * (n + 1) + 1e-9) - 1
     if above < 0:
         raise InputError(
-            f"{option('false_alarms', rate)}: {n} calibration images cannot tell so low a rate; "
-            f"ask for {1 / (n + 1):.2g} or more, or give more normal images"
+            f"{option('false_alarms', rate)}: {n} calibration images are too few for so low a "
+            f"rate; ask for {1 / (n + 1):.2g} or more, or give more normal images"
         )
     return float(np.sort(calibration)[n - 1 - min(above, n - 1)])
 

@@ -101,7 +101,7 @@ class Request:
             "device",
             "data_dir",
         )
-        for name in (*names, "device", "data_dir"):
+        for name in names:
             if getattr(self, name) != getattr(default, name):
                 words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         if self.max_pixels != default.max_pixels:

@@ -53,7 +53,7 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
             f"{where}: the path {str(ids[counts > 1][0])!r} repeats; name a picture once"
         )
     name = as_text(file.stem)
-    labels = _labels(columns, name, where)
+    labels = _labels(columns, name)
     kept = [at for at, text in enumerate(paths) if not excluded(text, exclude)]
     if not kept:
         raise InputError(f"{where}: all its rows are excluded; leave some")
@@ -72,14 +72,11 @@ def _path(cell: str, folder: Path) -> str:
     return cell
 
 
-def _labels(columns: dict[str, list[str]], name: str, where: str) -> Labels:
+def _labels(columns: dict[str, list[str]], name: str) -> Labels:
     column = next(iter(label_columns(list(columns))), None)
     if column is None:
         return no_labels(name, f"no column label, found {', '.join(columns)}")
-    labels = [cell.strip() for cell in columns[column]]
-    if not any(labels):
-        return no_labels(name, f"the column {column} is empty")
-    return labels_from(name, f"the column {column}", np.array(labels))
+    return labels_from(name, f"the column {column}", np.array(columns[column]))
 
 
 def _columns(path: Path, where: str) -> dict[str, list[str]]:

@@ -137,8 +137,6 @@ def _labels(rows: Any, name: str, datasets: Any) -> Labels:
     kind = kinds[column]
     values = [_value(value) for value in rows[column]]
     missing = [value is None or value == -1 or value == "" for value in values]
-    if all(missing):
-        return no_labels(title, f"the column {column} is empty, or all -1")
     given = [value for value, none in zip(values, missing, strict=True) if not none]
     if not all(isinstance(value, int | str) for value in given):
         raise InputError(f"hub:{name}: labels must be integers or strings")

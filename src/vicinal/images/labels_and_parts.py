@@ -164,8 +164,13 @@ class Labels(NamedTuple):
 def labels_from(
     name: str, origin: str, classes: NDArray[np.str_], declared: tuple[str, ...] = ()
 ) -> Labels:
-    """Labels of pictures by the name of each one's class (N,), see `coded`."""
+    """Labels of pictures by the name of each one's class (N,), see `coded`; none if all are empty.
+
+    ``origin`` is where they are from, as the note says it.
+    """
     codes, names = coded(classes, declared)
+    if (codes < 0).all():
+        return no_labels(name, f"{origin} is empty, or all -1")
     return Labels(codes, names, labels_note(name, names, origin, codes))
 
 

@@ -150,12 +150,10 @@ def _listed(files: list[str], name: str) -> PictureList:
     if not len(place.rows):
         raise InputError(f"{files[0]}: has no rows; give a file with images")
     column = " and ".join(dict.fromkeys(one.label for one in seen if one.label is not None))
-    if any(one.classes is not None for one in seen):
+    if column:
         given = [np.full(one.rows, "") if one.classes is None else one.classes for one in seen]
         declared = tuple(dict.fromkeys(chain.from_iterable(one.declared for one in seen)))
         labels = labels_from(name, f"the column {column}", np.concatenate(given), declared)
-    elif column:
-        labels = no_labels(name, f"the column {column} is empty, or all -1")
     else:
         labels = no_labels(name, f"no column label, found {', '.join(seen[-1].columns)}")
     return PictureList.labelled(name, place, number_ids(len(place.rows)), labels)

@@ -123,10 +123,10 @@ def parts_of(
                 f"data {full!r}: cannot be listed ({said_by(error)}); check the address, the "
                 "credentials and that fsspec's package for it is installed"
             ) from None
-    raise InputError(_unknown(os.fspath(source), full, more))
+    raise InputError(_unknown(os.fspath(source), more))
 
 
-def _unknown(source: str, full: str, more: tuple[str, ...]) -> str:
+def _unknown(source: str, more: tuple[str, ...]) -> str:
     """Why a source is not known, and what is likely meant."""
     valid = [f"{n}:{s.argument}" if s.argument else n for n, s in SOURCES.items()] + list(more)
     if os.path.exists(os.path.expanduser(source)):

@@ -86,9 +86,14 @@ def write_source(
         raise InputError(f"{source}: only a test part is there; add the training part")
     tell(note for _, images in parts for note in images.notes)
     how = _looked_at(parts[0][1], Decoding(size, max_pixels=max_pixels))
-    skipped: list[Skipped] = []
-    blocks = {split or "train": _blocks(images, how, skipped, source) for split, images in parts}
-    written = write_shards(blocks, out, span=how.span)
+    bad: list[Skipped] = []
+
+    def checked(images: PictureList) -> Blocks:
+        yield from _blocks(images, how, bad)
+        refuse_too_many(source, bad, sum(len(images) for _, images in parts))
+
+    written = write_shards({s or "train": checked(part) for s, part in parts}, out, span=how.span)
+    skipped = [one for _, images in parts for one in images.skipped] + bad
     if how.span is not None:
         low, high = how.span
         tell([f"{source}: pictures of more than 8 bits: {low:g} to {high:g} became 0 to 255"])
@@ -96,17 +101,14 @@ def write_source(
     return Written(written, tuple(skipped))
 
 
-def _blocks(images: PictureList, how: Decoding, skipped: list[Skipped], source: str) -> Blocks:
-    """The good pictures; at their end, an error if too many were bad."""
-    skipped += images.skipped
-    before = len(skipped)
+def _blocks(images: PictureList, how: Decoding, bad: list[Skipped]) -> Blocks:
+    """The good pictures; the others join ``bad``."""
     for group in decoded(images.pictures(), how):
         good = [plain_pixels(found) for found in group if isinstance(found, Square)]
-        skipped += [found for found in group if isinstance(found, Skipped)]
+        bad += [found for found in group if isinstance(found, Skipped)]
         if good:
             shape = (how.size, how.size, how.channels or 3)
             yield np.stack([np.broadcast_to(pixels, shape) for pixels in good])
-    refuse_too_many(source, skipped[before:], len(images))
 
 
 def _looked_at(images: PictureList, how: Decoding) -> Decoding:

@@ -172,8 +172,8 @@ def _warn(table: Sequence[dict[str, Any]]) -> None:
     """Says how many trainings were too short to be compared."""
     if short := sum(row["minutes"] <= LEAST for row in table):
         say(
-            f"{short} of {len(table)} trainings had time for a step or so, and so their order says "
-            f"little: give more {option('minutes')}, or fewer {option('objectives')}"
+            f"{short} of {len(table)} trainings had time for only one or two steps, so their order "
+            f"says little: give more {option('minutes')}, or fewer {option('objectives')}"
         )
 
 

@@ -103,7 +103,7 @@ def write_leaks(run: RunFolder, data: Data) -> None:
         run / "leaks.json", {"tested": found.tested, "leaked": ids, "told": found.summary()[0]}
     )
     if ids:
-        say(f"warning: {found.summary()[0]}; figures of the test set are as much too good")
+        say(f"warning: {found.summary()[0]}; so the test figures are too good")
 
 
 def _check_sizes(data: Data, recipe: Recipe) -> None:

@@ -182,7 +182,7 @@ class Budget:
         whole = step >= self.steps
         say(
             f"{used / 60:.3g} of {self.minutes:.3g} minutes: {passes}"
-            + ("; by this recipe more are not worth their time" if whole else "")
+            + ("; the recipe takes no more for so few pictures" if whole else "")
         )
 
     def state_dict(self) -> dict[str, Any]:

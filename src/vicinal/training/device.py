@@ -163,7 +163,9 @@ def _torchrun(devices: int | None, nodes: int | None) -> tuple[int, int]:
     """Ranks on each node and nodes, as torchrun has started them."""
     world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if world % local:
-        raise InputError(f"torchrun started {world} ranks, {local} here: give every node as many")
+        raise InputError(
+            f"torchrun started {world} ranks, {local} here: start the same number on every node"
+        )
     started = local, world // local
     if (devices or started[0], nodes or started[1]) != started:
         raise InputError(

@@ -123,7 +123,9 @@ class Recovery:
         self._from, self._again = epoch + 1, True
         if self._checkpoint.restore() != epoch:
             raise InputError(f"{self._title}: {trouble}, and {self._checkpoint.path} is damaged")
-        say(f"{self._title}: {trouble}; {good}: once more from there at half the learning rate")
+        say(
+            f"{self._title}: {trouble}; {good}: trying again from there with half the learning rate"
+        )
         return True
 
     def _divergence(self, epoch: int, steps: int, model: nn.Module) -> Divergence | None:

@@ -131,7 +131,7 @@ def stem_weights(
             weights = patch_stem(shape, pixels, std, np.random.RandomState(recipe.seed))
             if len(weights):
                 return {f"{name}.weight": weights}
-    say("the first layer's filters are drawn: patches of these pictures cannot be its filters")
+    say("the first layer starts from random filters: patches of these pictures do not fit it")
     return {}
 
 

@@ -25,7 +25,6 @@ function textAt(name, number) {
   const ends = column[`${name}.ends`];
   return number < 0 ? "" : decoder.decode(column[`${name}.bytes`].subarray(number ? ends[number - 1] : 0, ends[number]));
 }
-const countOf = (name) => column[`${name}.ends`].length;
 const idOf = (row) => textAt("ids", row);
 const pathOf = (row) => textAt("paths", row);
 const labelName = (number) => (number < 0 ? "no label" : textAt("labels", number));

@@ -19,7 +19,7 @@ function facts() {
   const { data, encoder, duplicates, anomalies } = page;
   const kept = encoder?.kept;
   const trained = kept ? (kept.kept === "after"
-    ? `trained on here from ${kept.start}, ${plural(encoder.epochs, "epoch")}; kept, for own views are found better: ${share(kept.after)}, before ${share(kept.before)}`
+    ? `trained on here from ${kept.start}, ${plural(encoder.epochs, "epoch")}; kept, because it finds a picture's other view more often: ${share(kept.after)}, before ${share(kept.before)}`
     : `${kept.start} as it was: ${plural(encoder.epochs, "epoch")} of training on here found own views no better, ${share(kept.after)} after ${share(kept.before)}`)
     : encoder?.epochs ? `trained here, ${plural(encoder.epochs, "epoch")}` : String(encoder?.source ?? "");
   const known = [
