@@ -6,6 +6,7 @@ Run as a program it writes the tree of files in architecture.md anew, from the f
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def tree() -> str:
         if not place.is_dir():
             lines.append(_line(place.with_suffix(".py"), 0))
             continue
-        lines.append(f"{room + '/':<28}{_first(place / '__init__.py')}")
+        lines.append(f"{room + '/':<34}{_first(place / '__init__.py')}")
         lines += [
             _line(path, 1 + (path.parent != place))
             for path in sorted(place.rglob("*"))
@@ -83,16 +84,17 @@ def tree() -> str:
 
 def _line(path: Path, depth: int) -> str:
     name = path.name if depth < 2 else f"{path.parent.name}/{path.name}"
-    return f"{'    ' * min(depth, 1) + name:<28}{_first(path)}"
+    return f"{'    ' * min(depth, 1) + name:<34}{_first(path)}"
 
 
 def _first(path: Path) -> str:
-    """What a file says of itself in its first line."""
+    """What a file says of itself in its first line, or in its first sentence of comments."""
     text = path.read_text("utf-8")
     if path.suffix == ".py":
         return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
-    first = text.split("\n")[0]
-    return first.strip("/*-# ") if first[:1] in "/#" else ""
+    comments = itertools.takewhile(lambda line: line[:1] in "/#", text.strip().split("\n"))
+    said = " ".join(line.strip("/*-# ") for line in comments)
+    return said.partition(". ")[0] + "." * (". " in said)
 
 
 if __name__ == "__main__":
