@@ -274,8 +274,7 @@ def from_images(
             of the pictures, if all are equal squares.
         name: What people call the set.
         data_dir: Folder for the pixels' file; by default the platform's cache.
-        max_pixels: Pixels that an encoded picture or one of Pillow's may have; a larger one is
-            skipped.
+        max_pixels: Of an encoded picture or one of Pillow's; a larger one is skipped.
 
     Raises:
         InputError: If there are no pictures or other items, sizes differ and none is given, labels
