@@ -13,7 +13,7 @@ from vicinal.files import read_json, write_json
 from vicinal.recipes import read_recipe
 from vicinal.recipes.differences import ignored
 from vicinal.study.train import train
-from vicinal.training.differences import sized
+from vicinal.training.fit_to_pictures import sized
 
 QUICK = [
     *("training.epochs=1", "training.batch_size=32", "training.warmup_epochs=0"),

@@ -14,7 +14,7 @@ from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder
-from vicinal.training.differences import MEASURED
+from vicinal.training.fit_to_pictures import MEASURED
 
 
 def explore_figures(

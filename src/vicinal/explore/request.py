@@ -17,7 +17,7 @@ from vicinal.images.picture_list import PictureList
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import held_recipe, resolve_recipe
 from vicinal.training.budget import check_minutes, sets_epochs
-from vicinal.training.differences import left_open
+from vicinal.training.fit_to_pictures import left_open
 from vicinal.training.log import check_log
 
 MINUTES = 8.0
@@ -42,7 +42,7 @@ class Request:
             ``settings`` set.
         ignore: Words for the differences that should not count, see
             `vicinal.recipes.differences`; None for those of the recipe that cannot be told in
-            these pictures, see `vicinal.training.differences`, or for all if it is named.
+            these pictures, see `vicinal.training.fit_to_pictures`, or for all if it is named.
         false_alarms: The share of the pictures that may be flagged as odd; None for
             `FALSE_ALARMS`, or with ``update`` for that of the run.
         log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.

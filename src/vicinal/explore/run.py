@@ -47,7 +47,7 @@ from vicinal.runs.run_folder import (
     run_stage,
 )
 from vicinal.training.device import Engine, open_engine
-from vicinal.training.differences import fitted
+from vicinal.training.fit_to_pictures import fitted
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
 

@@ -23,7 +23,7 @@ from vicinal.study.objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import resolve_device
-from vicinal.training.differences import fitted, left_open
+from vicinal.training.fit_to_pictures import fitted, left_open
 from vicinal.training.log import check_log
 
 LEAST = 0.02

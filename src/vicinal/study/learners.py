@@ -36,7 +36,7 @@ from vicinal.runs.run_folder import RunFolder
 from vicinal.study.data import Data
 from vicinal.training.batches import ArrayBatches
 from vicinal.training.device import Engine
-from vicinal.training.differences import with_sides
+from vicinal.training.fit_to_pictures import with_sides
 from vicinal.training.start import stem_weights
 from vicinal.training.train_encoder import (
     TrainingData,

@@ -32,7 +32,7 @@ from vicinal.runs.run_folder import (
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
-from vicinal.training.differences import fitted, left_open
+from vicinal.training.fit_to_pictures import fitted, left_open
 from vicinal.training.log import check_log
 from vicinal.training.start import InitialWeights, read_initial_weights
 from vicinal.training.train_encoder import (

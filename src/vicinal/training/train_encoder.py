@@ -24,7 +24,7 @@ from vicinal.recipes.recipe import KEPT, Recipe
 from vicinal.training.batches import ArrayBatches, BatchSource, StreamBatches
 from vicinal.training.budget import Clock, most_epochs
 from vicinal.training.device import Engine
-from vicinal.training.differences import with_sides
+from vicinal.training.fit_to_pictures import with_sides
 from vicinal.training.log import opened_loggers
 from vicinal.training.loop import pretrain
 from vicinal.training.start import InitialWeights, stem_weights

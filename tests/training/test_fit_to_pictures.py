@@ -8,7 +8,7 @@ from vicinal.images.in_memory import squares
 from vicinal.recipes import override
 from vicinal.recipes.differences import ignored
 from vicinal.recipes.recipe import Recipe, Views
-from vicinal.training.differences import VISIBLE, accuracies, fitting, with_sides
+from vicinal.training.fit_to_pictures import VISIBLE, accuracies, fitting, with_sides
 
 RECIPE = Recipe(views=Views(size=32))
 
