@@ -347,6 +347,7 @@ def test_ray_gives_pieces_and_gets_what_was_written(encoder: Path, tmp_path: Pat
         (("folder:nowhere", "--out", "out"), "no such folder"),
         (("parquet:nowhere/*", "--out", "out"), "no parquet file there"),
         (("folder:nowhere://x", "--out", "out"), "cannot be listed"),
+        (("https://x.org/list.csv", "--out", "out"), "only folders and parquet files are read"),
         (("digits", "--out", "out.parquet", "--engine", "ray"), "writes a folder"),
         (("digits", "--out", "out", "--engine", "dask"), "plain or ray"),
     ],

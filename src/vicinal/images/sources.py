@@ -112,6 +112,11 @@ def parts_of(
         if exclude and not lists_files(full):
             said = option("exclude", exclude[0])
             raise InputError(f"{said}: leaves out files by name, and {full} lists no files")
+        if is_address(argument) and name not in ("folder", "parquet"):
+            raise InputError(
+                f"data {full!r}: of addresses only folders and parquet files are read; copy the "
+                "file to this machine"
+            )
         try:
             return SOURCES[name].load(argument, data, exclude)
         except InputError:
