@@ -59,14 +59,12 @@ class Threshold:
         by_chance: How many pairs so near are to be expected without any copy.
         typical: The median distance of a picture to its nearest other beyond ``distance``; None
             where none has one among those searched.
-        quarter: The distance of which a quarter of all pairs of distinct pictures stay below.
         doubt: Why ``distance`` is not sure, as the end of a sentence; None where it is.
     """
 
     distance: float
     by_chance: float
     typical: float | None
-    quarter: float
     doubt: str | None
 
 
@@ -92,7 +90,7 @@ def duplicate_threshold(
     """
     count = len(array)
     if count < FEWEST:
-        return Threshold(0.0, 0.0, None, np.inf, None)
+        return Threshold(0.0, 0.0, None, None)
     ends, apart = _near_pairs(indices, distances)
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(count)[:_ROWS])
@@ -126,7 +124,6 @@ def duplicate_threshold(
         threshold,
         chance,
         float(np.median(known)) if len(known) else None,
-        float(np.quantile(drawn[np.isfinite(drawn)], 0.25)),
         doubt,
     )
 

@@ -21,7 +21,13 @@ from vicinal.files import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.image_set import ImageSet
-from vicinal.images.labels_and_parts import coded_labels, columns_called, label_columns, labels_note
+from vicinal.images.labels_and_parts import (
+    IMAGES,
+    coded_labels,
+    columns_called,
+    label_columns,
+    labels_note,
+)
 from vicinal.images.opening import MOST_PIXELS, opened, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
@@ -29,7 +35,6 @@ from vicinal.images.store import Stored, Writer, pixel_notes, write_squares
 from vicinal.progress import Counted, counted, tell
 
 _Stream = Iterator[tuple[Given, str]]
-_IMAGES = ("image", "img", "images", "imgs", "picture", "pictures", "photo", "photos", "x")
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def pair_in(item: Any) -> tuple[Any, Any]:
     if isinstance(item, tuple) and len(item) == 2:
         return item
     if isinstance(item, Mapping) and not is_picture(item):
-        image = next(iter(columns_called(_IMAGES, item)), None)
+        image = next(iter(columns_called(IMAGES, item)), None)
         label = next(iter(label_columns([str(name) for name in item])), None)
         if image is not None:
             return item[image], item.get(label)
@@ -146,7 +151,7 @@ def _of_table(table: Any) -> Container:
 
 def _image_column(table: Any, names: list[Any], features: Mapping[str, Any]) -> Any:
     """The column of pictures: called so, said so, or the first that holds one."""
-    called = columns_called(_IMAGES, names)
+    called = columns_called(IMAGES, names)
     said = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
     for name in dict.fromkeys((*said, *called, *names)):
         first = next(by_position(table[name]), None)

@@ -69,6 +69,11 @@ PATHS = (
     *("img_path", "img", "image_name", "picture", "photo", "paths", "files", "images"),
 )
 """Customary names of a column of files."""
+IMAGES = (
+    *("image", "img", "images", "imgs", "picture", "pictures", "photo", "photos"),
+    *("pixels", "bytes", "data", "content", "x"),
+)
+"""Customary names of a column of pictures."""
 
 
 def coded(

@@ -23,6 +23,7 @@ from vicinal.errors import InputError
 from vicinal.files import as_path, is_address, left_behind, literal_start
 from vicinal.images.decoding import Given
 from vicinal.images.labels_and_parts import (
+    IMAGES,
     PATHS,
     TEST,
     TRAIN,
@@ -202,7 +203,6 @@ def _pictures(path: str, wanted: NDArray[np.int64]) -> Iterator[tuple[Given, str
                 first += len(batch)
 
 
-_IMAGES = ("image", "img", "images", "picture", "photo", "pixels", "bytes", "data", "content")
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
@@ -213,7 +213,7 @@ def image_column(schema: Any, path: Path | str) -> str:
     A column that is called like images comes first, then one that the `datasets` library says
     holds them, then the only one of structs or binary, then one that is called like paths.
     """
-    named = columns_called(_IMAGES, schema.names)
+    named = columns_called(IMAGES, schema.names)
     declared = [name for name in _declared(schema, "Image") if name in schema.names]
     holding = [field.name for field in schema if _encoded(field.type)]
     only = holding if len(holding) == 1 else []
