@@ -21,10 +21,10 @@ from sklearn.metrics import euclidean_distances
 
 from vicinal import cores
 from vicinal.errors import InputError, option, readable
+from vicinal.evaluations.families import connected
 from vicinal.evaluations.same_picture import (
     KnownPairs,
     SamePictures,
-    connected,
     first_equal,
     same_pictures,
 )

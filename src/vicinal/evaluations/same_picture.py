@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from vicinal import cores
 from vicinal.evaluations.alignment import (
@@ -39,6 +37,7 @@ from vicinal.evaluations.alignment import (
     sampling,
     smoothed,
 )
+from vicinal.evaluations.families import Integers, copies
 from vicinal.progress import counted
 from vicinal.representations.neighbours import nearest
 
@@ -76,17 +75,12 @@ NEAREST = 8
 _BLOCK = 256  # pictures or pairs at a time
 _NARROW = 10  # the whole and the nine windows that leave out least
 _MOST = 20_000**2  # pairs up to which windows are searched: minutes beyond
-_WHOLE = 64  # members up to which all pairs of a group are compared
-_DRAWN = 500  # pairs of a larger one: its share of the same is known to some .02
 # Pairs of distinct pictures grow as this power of their difference: measured on MNIST and digits,
 # whose pictures are alike by nature, between 0.6 and 1.5.
 _GROWTH = 5.5
 _BULK = (1.0, 1.5)  # differences at which nearly all pairs are of distinct pictures
 _FALSE = 0.01
-_AGREED = 0.66  # least share of the pairs of a group that are the same: two of three
-_LESS, _ROUNDS = 0.8, 16  # by how much the limit of a group falls at a time, and how often
 
-Integers = NDArray[np.int64]
 _WINDOWS = np.array(
     [(1.0, 0.0, 0.0)]
     + [(s, y, x) for s in _SCALES for y in (s - 1, 0, 1 - s) for x in (s - 1, 0, 1 - s)]
@@ -191,16 +185,8 @@ def same_pictures(
     limit, doubt = _limit(found)
     telling = found <= _BULK[1]
     compared = KnownPairs(pairs[telling], found[telling], np.zeros(len(left), np.bool_))
-    sizes = (len(left), None if right is None else len(right))
-    drawn, same = np.zeros(len(pairs), np.bool_), found <= limit
-    for _ in range(_ROUNDS):  # groups fall apart, and their parts are looked at again
-        unmet, more_drawn = _unmet(pairs, drawn, same, sizes)
-        pairs, drawn = np.concatenate([pairs, unmet]), np.concatenate([drawn, more_drawn])
-        found = np.concatenate([found, differences(left, other, unmet, cropped)])
-        same = _agreed(pairs, drawn, found, limit, sizes)
-        if not len(unmet):
-            break
-    return SamePictures(pairs[same], found[same], limit, doubt, compared)
+    pairs, found = _copies(left, right, pairs, found, limit, cropped)
+    return SamePictures(pairs, found, limit, doubt, compared)
 
 
 def _candidates(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], cropped: bool) -> Integers:
@@ -275,92 +261,42 @@ def _once(pairs: Integers, count: int, same_set: bool) -> Integers:
     return np.stack(np.divmod(codes, count), axis=1)
 
 
-_Sizes = tuple[int, int | None]
-"""How many pictures the left set has, and the right one; None for pairs within one set."""
+def _copies(
+    left: NDArray[np.uint8],
+    right: NDArray[np.uint8] | None,
+    pairs: Integers,
+    found: Floats,
+    limit: float,
+    cropped: bool,
+) -> tuple[Integers, Floats]:
+    """Those of the pairs (P, 2), and of others in their groups, that are copies; see `copies`.
 
-
-def _unmet(pairs: Integers, drawn: Flags, same: Flags, sizes: _Sizes) -> tuple[Integers, Flags]:
-    """Pairs (P, 2) within groups that were not compared, and whether each was drawn (P,).
-
-    Candidates are near, so that those of a large group are nearly all the same, whatever its other
-    pairs are: of a small group all pairs are given, of a large one a draw.
+    Two sets are looked at as one, the rows of ``right`` after those of ``left``.
     """
-    ours, count = sizes[0], sizes[0] if sizes[1] is None else sizes[1]
-    group = _groups(pairs[same], sizes)
-    order = np.argsort(group, kind="stable")
-    within = group[pairs[:, 0]] == group[_ends(pairs, sizes)[:, 1]]
-    drawn_of = np.bincount(group[pairs[within & drawn, 0]], minlength=len(group))
-    met = pairs[:, 0] * count + pairs[:, 1]
-    generator = np.random.default_rng(0)
-    found, large = [np.empty((0, 2), np.int64)], [False]
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        if len(rows) < 3:
-            continue
-        if sizes[1] is None:
-            one, other = rows, rows
-        else:
-            one, other = rows[rows < ours], rows[rows >= ours] - ours
-        if len(rows) <= _WHOLE:
-            inside = np.stack(np.meshgrid(one, other), axis=-1).reshape(-1, 2)
-        else:
-            left = max(0, _DRAWN - drawn_of[group[rows[0]]])
-            inside = np.stack([generator.choice(side, left) for side in (one, other)], axis=1)
-        inside = _once(inside, count, sizes[1] is None)
-        found.append(inside[~np.isin(inside[:, 0] * count + inside[:, 1], met)])
-        large.append(len(rows) > _WHOLE)
-    flags = np.repeat(large, [len(inside) for inside in found])
-    return np.concatenate(found), flags
+    sets = [left] if right is None else [left, right]
+    starts = np.array([0, len(left)][: len(sets)])
 
+    def digests(rows: Integers) -> list[bytes]:
+        of = np.searchsorted(starts, rows, side="right") - 1
+        each = zip(of.tolist(), (rows - starts[of]).tolist(), strict=True)
+        return [hashlib.sha256(sets[which][row].tobytes()).digest() for which, row in each]
 
-def _ends(pairs: Integers, sizes: _Sizes) -> Integers:
-    """Pairs (P, 2) as rows of both sets, one after the other."""
-    return pairs if sizes[1] is None else pairs + np.array([0, sizes[0]])
+    def compare(more: Integers) -> Floats:
+        of = np.searchsorted(starts, more, side="right") - 1
+        apart = np.empty(len(more), np.float32)
+        for one, other in np.unique(of, axis=0).tolist():
+            rows = (of == (one, other)).all(axis=1)
+            ends = more[rows] - starts[[one, other]]
+            apart[rows] = differences(sets[one], sets[other], ends, cropped)
+        return apart
 
-
-def _groups(pairs: Integers, sizes: _Sizes) -> Integers:
-    """The group of each picture of both sets that pairs (P, 2) connect."""
-    return connected(_ends(pairs, sizes), sizes[0] + (sizes[1] or 0))
-
-
-def connected(pairs: Integers, count: int) -> Integers:
-    """The group (count,) of each of ``count`` pictures that pairs (P, 2) connect, from 0."""
-    edges = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count))
-    found: Integers = connected_components(edges, directed=False)[1].astype(np.int64)
-    return found
-
-
-def _agreed(
-    pairs: Integers, drawn: Flags, differences: Floats, limit: float, sizes: _Sizes
-) -> Flags:
-    """Which pairs (P, 2) are the same, (P,).
-
-    A copy of a copy is a copy. Where less than two thirds of the pairs of a group are the same,
-    its pictures are of one template or change by degrees: there the limit is lowered. Pairs that
-    were drawn stand for all of their group that were not compared.
-    """
-    limits = np.full(len(pairs), limit, np.float32)
-    same = differences <= limits
-    for _ in range(_ROUNDS):
-        group = _groups(pairs[same], sizes)
-        ours, theirs = group[_ends(pairs, sizes)].T
-        inside, members = ours == theirs, np.bincount(group)
-        one = (
-            members if sizes[1] is None else np.bincount(group[: sizes[0]], minlength=len(members))
-        )
-        all_pairs = one * (members - 1) // 2 if sizes[1] is None else one * (members - one)
-        counts = [
-            np.bincount(ours[inside & part], minlength=len(members)) for part in (~drawn, drawn)
-        ]
-        stands_for = np.maximum(all_pairs - counts[0], 1) / np.maximum(counts[1], 1)
-        weights = np.where(drawn, stands_for[ours], 1.0) * inside
-        of = np.bincount(ours, weights, len(members))
-        share = np.bincount(ours, weights * same, len(members)) / np.maximum(of, 1)
-        loose = inside & (share[ours] < _AGREED)
-        if not loose.any():
-            break
-        limits[loose] *= _LESS
-        same = differences <= limits
-    return same
+    ends, found = copies(
+        pairs + starts[[0, -1]], found, limit, digests, compare, sum(map(len, sets))
+    )
+    if right is not None:
+        across = (ends < len(left)).sum(axis=1) == 1
+        ends, found = ends[across], found[across]
+    return ends - starts[[0, -1]], found
 
 
 def _limit(differences: Floats) -> tuple[float, str | None]:
