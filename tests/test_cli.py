@@ -428,3 +428,24 @@ def test_the_shell_completes_commands() -> None:
     }
     done = forked.run(cwd=Path.cwd(), env=asked)
     assert done.stdout.split() == ["duplicates"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        ({}, "finished work is kept, --resume goes on with it"),
+        ({"update": "RUN"}, "give the same command again"),
+        (None, "give the same command again"),
+    ],
+)
+def test_an_interrupted_command_says_how_it_goes_on(
+    options: dict[str, str] | None, how: str
+) -> None:
+    def resumed(*, resume: bool = False, update: str | None = None) -> None:
+        raise KeyboardInterrupt
+
+    def plain() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(cli.Interrupted, match=f"^{re.escape(how)}$"):
+        cli._interruptible(plain if options is None else resumed)(**options or {})

@@ -159,7 +159,7 @@ def test_pictures_of_any_size_and_kind() -> None:
         (np.zeros((4, 0, 8, 3), np.uint8), "which has no pixels"),
         ([np.zeros((8, 8), np.uint8), np.zeros((0, 8), np.uint8)], "image 1: has no pixels"),
         (np.zeros((1, 8, 8), np.uint8), "at least 2 images, found 1"),
-        ([Image.new("L", (8, 8)), "cat.png"], "image 1: must be Pillow's image or an array"),
+        ([Image.new("L", (8, 8)), "cat.png"], "image 1: must be Pillow's image, an array"),
         ("photos", "must be an array or pictures, found str"),
     ],
 )

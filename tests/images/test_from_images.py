@@ -1,5 +1,6 @@
 import gc
 import io
+import re
 import weakref
 from pathlib import Path
 
@@ -141,7 +142,11 @@ def test_pictures_are_not_held():
     [
         ([], {}, "there are no pictures"),
         (iter([]), {}, "there are no pictures"),
-        (["a.png"], {}, "image 0: must be Pillow's image or an array (H, W, 3), found str"),
+        (
+            ["a.png"],
+            {},
+            "image 0: must be Pillow's image, an array (H, W, 3), encoded bytes or a Path, found s",
+        ),
         ([torch.zeros(3, 8, 8)], {}, "found Tensor; a data set must not transform it to that"),
         ([PIXELS[0] / 255], {}, "whole numbers from 0 to 255"),
         ([PIXELS[0].T], {}, "image 0: an array must be (H, W) or (H, W, 1 or 3), found (3, 8, 8)"),
@@ -197,3 +202,28 @@ def test_encoded_pictures_of_one_size_need_none_given(tmp_path: Path) -> None:
     Image.new("L", (9, 8)).save(tmp_path / "b.png")
     with pytest.raises(InputError, match=r"b\.png: is 8 × 9 pixels, others 8 × 8; give size"):
         made([encoded, tmp_path / "b.png"])
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "message"),
+    [
+        (Path("a.png"), None, "images must be several pictures, found PosixPath"),
+        (Image.new("L", (8, 8)), None, "several pictures, found Image"),
+        ({"bytes": b"x", "path": None}, None, "several pictures, found dict"),
+        ([{"bytes": PIXELS[0]}], None, "encoded bytes or a Path, found dict"),
+        ([PIXELS[0]], 0, "size=0: give a whole number of pixels"),
+        ([PIXELS[0]], 1.5, "size=1.5: give"),
+        ([PIXELS[0]], 10**5, "size=100000: give"),
+        ([PIXELS[0, :6]], None, "image 0: is 6 × 8 pixels, no square"),
+    ],
+)
+def test_what_is_no_set_of_pictures_is_told(images, size, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        made(images, size=size)
+
+
+def test_a_generator_that_breaks_off_is_no_full_disk(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.png")
+    paths = [tmp_path / "a.png", tmp_path / "none.png"]
+    with pytest.raises(InputError, match=r"image 1: cannot be read \(No such file"):
+        made(Image.open(path) for path in paths)

@@ -248,6 +248,25 @@ def test_a_folder_becomes_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "index.json").exists()
 
 
+def test_bad_pictures_are_counted_over_all_parts_and_leave_nothing_behind(tmp_path: Path) -> None:
+    for part, count in (("train", 20), ("test", 3)):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "set" / part / f"{number}.png").write_bytes(picture(number))
+    for number in range(5):  # 5 of 25 in all, 2 of 5 in the test part
+        place = tmp_path / "set" / ("test" if number < 2 else "train")
+        (place / f"bad{number}.png").write_bytes(b"no picture")
+    written = write_source(f"folder:{tmp_path}/set", tmp_path / "out", size=4)
+    assert written.images == {"train": 20, "test": 3}
+    assert len(written.skipped) == 5
+    (tmp_path / "set" / "test" / "bad9.png").write_bytes(b"nor this")
+    (tmp_path / "set" / "test" / "bad8.png").write_bytes(b"nor this")
+    for _ in range(2):
+        with pytest.raises(InputError, match="at most 20% may be bad"):
+            write_source(f"folder:{tmp_path}/set", tmp_path / "second", size=4)
+        assert list((tmp_path / "second").iterdir()) == []
+
+
 def test_other_commands_take_tar_files_and_shards_too(tars: Path, tmp_path: Path) -> None:
     ((split, listed),) = source_parts(f"{tars}/part-{{000..002}}.tar")
     assert (split, len(listed), listed.ids[11]) == (None, 30, "11.png")

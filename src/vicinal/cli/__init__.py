@@ -55,18 +55,23 @@ PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
 
 
 class Interrupted(Exception):  # noqa: N818 — no error
-    """Ctrl-C, which Typer would swallow; its text is the command that goes on, if any."""
+    """Ctrl-C, which Typer would swallow; its text says how to go on."""
 
 
 def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command, with Ctrl-C as `Interrupted`."""
+    resumes = "resume" in inspect.signature(command).parameters
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
         except KeyboardInterrupt as stop:
-            raise Interrupted(str(stop)) from None
+            how = "give the same command again"
+            if resumes and not options.get("update"):
+                goes_on = f"go on with:\n{stop}" if str(stop) else "--resume goes on with it"
+                how = f"finished work is kept, {goes_on}"
+            raise Interrupted(how) from None
 
     return run
 
@@ -114,11 +119,6 @@ def main() -> None:
         )
         sys.exit(2)
     except (KeyboardInterrupt, Interrupted) as stop:
-        command = str(stop)
-        how = f"go on with:\n{command}" if command else "--resume goes on with it"
-        console.print(
-            f"vicinal: interrupted; finished work is kept, {how}",
-            markup=False,
-            soft_wrap=True,
-        )
+        how = f"; {stop}" if str(stop) else ""
+        console.print(f"vicinal: interrupted{how}", markup=False, soft_wrap=True)
         sys.exit(130)

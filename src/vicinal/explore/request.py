@@ -90,7 +90,7 @@ class Request:
 
     def command(self, run: Path) -> str:
         """The command that goes on with it in the folder ``run``."""
-        default, words = Request(self.data), ["vicinal", "explore", self.data]
+        default, words = Request(self.data), ["vicinal", "explore", _no_option(self.data)]
         names = (
             "encoder",
             "onto",
@@ -113,6 +113,11 @@ class Request:
         for pattern in self.exclude:
             words += ["--exclude", pattern]
         return shlex.join([*words, "--run", str(run), "--resume"])
+
+
+def _no_option(data: str) -> str:
+    """A folder whose name begins like an option's, so that it is taken for none."""
+    return f"./{data}" if data.startswith("-") else data
 
 
 def check(request: Request) -> None:

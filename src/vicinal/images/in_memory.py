@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Stored, Writer, pixel_notes, write_squares
 from vicinal.progress import Counted, counted, tell
 
+_MOST_SIDE = 4096
 _Stream = Iterator[tuple[Given, str]]
 
 
@@ -73,7 +75,7 @@ def container_of(images: Iterable[Any]) -> Container:
 def by_position(images: Iterable[Any]) -> Iterator[Any]:
     """The items in the order of their places; one that cannot be read is a `BadPictureError`."""
     if not (isinstance(images, Sized) and hasattr(images, "__getitem__")):
-        yield from images
+        yield from _one_after_another(iter(images))
         return
     places = getattr(images, "iloc", images)  # a pandas Series is indexed by its labels
     for number in range(len(images)):
@@ -82,6 +84,20 @@ def by_position(images: Iterable[Any]) -> Iterator[Any]:
         except (OSError, Image.DecompressionBombError) as error:
             item = BadPictureError(f"image {number}", reason(error))
         yield item
+
+
+def _one_after_another(images: Iterator[Any]) -> Iterator[Any]:
+    """The items; what cannot be read ends an iterator, so that is no picture to be skipped."""
+    for number in itertools.count():
+        try:
+            yield next(images)
+        except StopIteration:
+            return
+        except (OSError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"image {number}: {reason(error)}, and what gives the pictures ended there; give "
+                "paths, and those that cannot be read are left out"
+            ) from None
 
 
 def is_picture(one: object) -> bool:
@@ -96,7 +112,11 @@ def is_picture(one: object) -> bool:
 def _unwrapped(one: Any) -> Any:
     """The encoded bytes or the path in a cell of `datasets`; anything else stays what it is."""
     if isinstance(one, Mapping) and is_picture(one):
-        return one.get("bytes") or (Path(one["path"]) if one.get("path") else b"")
+        content, path = one.get("bytes"), one.get("path")
+        if isinstance(content, bytes) and content:
+            return content
+        if content is None:
+            return Path(path) if isinstance(path, str | Path) and path else b""
     return one
 
 
@@ -285,11 +305,11 @@ def from_images(
         InputError: If there are no pictures or other items, sizes differ and none is given, labels
             or ids do not fit, no value is above 1, or more than `MOST_SKIPPED` are bad.
     """
+    _check_given(images, size)
     held, pair_labels = container_of(images), list[object]()
     side, stream = _of_one_size(_given(_pictures(held.images, pair_labels)), size, name)
     folder = (data_dir or platformdirs.user_cache_path("vicinal")) / "store"
-    count = len(held.images) if isinstance(held.images, Sized) else None
-    bar = counted(f"decoding {name}", count)
+    bar = counted(f"decoding {name}", len(held.images) if isinstance(held.images, Sized) else None)
     found = _decoded_to_file(stream, Decoding(side, max_pixels=max_pixels), bar, folder)
     refuse_too_many(name, found.skipped, len(pair_labels))
     if found.facts.brightest == 1:
@@ -312,6 +332,19 @@ def from_images(
         span=found.facts.span,
         notes=notes,
     )
+
+
+def _check_given(images: object, size: object) -> None:
+    """Refuses one picture where several are wanted, and a size that is none."""
+    alone = isinstance(images, str | bytes | Path) or (
+        isinstance(images, Mapping) and is_picture(images)
+    )
+    if alone or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
+        kind = type(images).__name__
+        raise InputError(f"images must be several pictures, found {kind}; give a list of them")
+    whole = isinstance(size, int) and not isinstance(size, bool)
+    if size is not None and not (whole and 1 <= size <= _MOST_SIDE):  # type: ignore[operator]
+        raise InputError(f"size={size!r}: give a whole number of pixels, 1 to {_MOST_SIDE:,}")
 
 
 def _decoded_to_file(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
@@ -361,8 +394,8 @@ def _given(pictures: Iterable[Any]) -> _Stream:
                 )
         elif not isinstance(picture, Image.Image | bytes | Path | BadPictureError):
             raise InputError(
-                f"{where}: must be Pillow's image or an array (H, W, 3), found "
-                f"{type(picture).__name__}; a data set must not transform it to that"
+                f"{where}: must be Pillow's image, an array (H, W, 3), encoded bytes or a Path, "
+                f"found {type(picture).__name__}; a data set must not transform it to that"
             )
         if isinstance(picture, np.ndarray | Image.Image) and 0 in _shape(picture):
             raise InputError(f"{where}: has no pixels; leave it out")
@@ -388,6 +421,10 @@ def _of_one_size(stream: _Stream, size: int | None, name: str) -> tuple[int, _St
         refuse_too_many(name, skipped, len(skipped))
         raise InputError(f"{name}: there are no pictures")
     height, width = one[2]
+    if height != width:
+        raise InputError(
+            f"{one[1]}: is {height} × {width} pixels, no square; give size, and all become squares"
+        )
 
     def alike() -> _Stream:
         for picture, where, shape in chain([*bad, one], looked):

@@ -92,7 +92,13 @@ def write_source(
         yield from _blocks(images, how, bad)
         refuse_too_many(source, bad, sum(len(images) for _, images in parts))
 
-    written = write_shards({s or "train": checked(part) for s, part in parts}, out, span=how.span)
+    blocks = {split or "train": checked(images) for split, images in parts}
+    try:
+        written = write_shards(blocks, out, span=how.span)
+    except InputError:
+        for path in out.glob("*.npy"):  # of the parts before; without an index they are nothing
+            path.unlink()
+        raise
     skipped = [one for _, images in parts for one in images.skipped] + bad
     if how.span is not None:
         low, high = how.span
