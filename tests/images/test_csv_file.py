@@ -96,3 +96,22 @@ def test_what_is_no_list_is_refused_in_one_line(tmp_path: Path, data, message):
         csv_file.load(str(tmp_path / "list.csv"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "codes", "classes"),
+    [
+        (["0", "1", "-1"], [0, 1, -1], ("0", "1")),
+        (["-1", "1", "-1"], [1, 0, 1], ("1", "-1")),
+        (["-1", "-1", ""], None, ()),
+        (["-1", "a", "b"], [0, 1, 2], ("-1", "a", "b")),
+    ],
+)
+def test_minus_one_among_numbers_is_no_label(tmp_path: Path, cells, codes, classes) -> None:
+    for number in range(3):
+        Image.new("L", (8, 8), 40 * number).save(tmp_path / f"{number}.png")
+    rows = "".join(f"{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    (tmp_path / "list.csv").write_text("path,label\n" + rows)
+    found, _ = csv_file.load(str(tmp_path / "list.csv"))
+    assert (None if found.labels is None else found.labels.tolist()) == codes
+    assert found.class_names == classes

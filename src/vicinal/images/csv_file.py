@@ -76,7 +76,12 @@ def _labels(columns: dict[str, list[str]], name: str) -> Labels:
     column = next(iter(label_columns(list(columns))), None)
     if column is None:
         return no_labels(name, f"no column label, found {', '.join(columns)}")
-    return labels_from(name, f"the column {column}", np.array(columns[column]))
+    cells = [cell.strip() for cell in columns[column]]
+    there = set(cells) - {""}
+    # Of whole numbers -1 is no label, as in a parquet file; but not beside 1 alone.
+    if there != {"-1", "1"} and all(cell.removeprefix("-").isdecimal() for cell in there):
+        cells = ["" if cell == "-1" else cell for cell in cells]
+    return labels_from(name, f"the column {column}", np.array(cells))
 
 
 def _columns(path: Path, where: str) -> dict[str, list[str]]:
