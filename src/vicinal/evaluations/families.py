@@ -66,20 +66,22 @@ def copies(
     unmet = _unmet(members, pairs, count)  # all at once, for large blocks are quickest
     pairs = np.concatenate([pairs, unmet])
     differences = np.concatenate([differences, compare(unmet)])
-    within = group[pairs[:, 0]] == group[pairs[:, 1]]
-    of_group = {
-        int(group[pairs[own[0], 0]]): own
-        for own in _split(np.flatnonzero(within), group[pairs[within, 0]])
-    }
-    found = [(np.empty((0, 2), np.int64), np.empty(0, np.float32))]
-    for rows in members:
-        if len(rows) > 1:
-            if len(rows) > _WHOLE:
-                keys = digests(rows)
-                rows = rows[sorted(range(len(rows)), key=keys.__getitem__)]
-            own = of_group[int(group[rows[0]])]
-            known = _Compared.of_group(rows, pairs[own], differences[own], compare)
-            found.append(_told_apart(known, limit))
+    within = np.flatnonzero(group[pairs[:, 0]] == group[pairs[:, 1]])
+    pairs, differences = pairs[within], differences[within]
+    of, same = group[pairs[:, 0]], differences <= limit
+    agree, like = (
+        np.bincount(of[which], minlength=count) for which in (same, differences < np.inf)
+    )
+    whole = np.bincount(group, minlength=count) <= _WHOLE
+    told = whole & (agree >= _AGREED * like)  # by far the most groups
+    found = [(pairs[same & told[of]], differences[same & told[of]])]
+    for own in _split(np.flatnonzero(~told[of]), of[~told[of]]):
+        rows = members[int(of[own[0]])]
+        if len(rows) > _WHOLE:
+            keys = digests(rows)
+            rows = rows[sorted(range(len(rows)), key=keys.__getitem__)]
+        known = _Compared.of_group(rows, pairs[own], differences[own], compare)
+        found.append(_told_apart(known, limit))
     return np.concatenate([ends for ends, _ in found]), np.concatenate([d for _, d in found])
 
 
@@ -149,7 +151,7 @@ def _told_apart(known: _Compared, limit: float) -> tuple[Integers, Floats]:
     waiting, told = [(np.arange(len(known.rows)), limit)], 0
     while waiting:
         places, level = waiting.pop()
-        found = places if level < limit * _LESS**_ROUNDS else _copies_in(places, level, known)
+        found = places if level <= limit * _LESS**_ROUNDS else _copies_in(places, level, known)
         if len(found):
             copy[found], told = told, told + 1
             places = places[~np.isin(places, found)]
