@@ -32,6 +32,9 @@ def section(run: Path) -> str:
     data, recipe, environment = results["data"], results["recipe"], results["environment"]
     limit = f", a class-balanced part (--limit {data['limit']})" if data["limit"] else ""
     anomalies = data["anomalies"]
+    figures = headline(run)["figures"]
+    seeds = max((len(one["spread"]["values"]) for one in figures if one["spread"]), default=1)
+    over, rule = (f" mean of {seeds} seeds ± deviation |", " --- |") if seeds > 1 else ("", "")
     lines = [
         f"## {data['name']}{_copy(data)}, recipe {recipe['name']}",
         "",
@@ -44,17 +47,18 @@ def section(run: Path) -> str:
         f"{environment['processor']}, {environment['threads']} threads, "
         f"torch {environment['torch']}, vicinal {environment['vicinal']}",
         "",
-        "| system | figure | this run | the study | beside it |",
-        "| --- | --- | --- | --- | --- |",
+        f"| system | figure | this run |{over} the study | beside it |",
+        f"| --- | --- | --- |{rule} --- | --- |",
         *(
             f"| {figure['system']} | {figure['what']} | {as_text(figure['value'], figure['kind'])} "
-            f"| {as_text(figure['study'], figure['kind'])} | {figure['beside'] or '–'} |"
-            for figure in headline(run)["figures"]
+            f"|{_over_seeds(figure) if seeds > 1 else ''} "
+            f"{as_text(figure['study'], figure['kind'])} | {figure['beside'] or '–'} |"
+            for figure in figures
         ),
         "",
         *_by_epochs(results["systems"]),
         *(
-            f"{claim['id']}. **{VERDICTS[claim['holds']]}**: {claim['claim']}"
+            f"{claim['id']}. **{VERDICTS[claim['holds']]}**: {claim['claim']}" + _of_seeds(claim)
             for claim in results["claims"]
         ),
         "",
@@ -66,6 +70,20 @@ def section(run: Path) -> str:
         + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _over_seeds(figure: dict[str, Any]) -> str:
+    """A cell with a figure's mean and standard deviation over seeds, where it has them."""
+    spread, kind = figure["spread"], figure["kind"]
+    if spread is None:
+        return " – |"
+    return f" {as_text(spread['mean'], kind)} ± {as_text(spread['std'], kind)} |"
+
+
+def _of_seeds(claim: dict[str, Any]) -> str:
+    """For how many seeds a claim holds, where there are several."""
+    told = claim["why"].rpartition("It holds for ")[2]
+    return f" ({told.rstrip('.')})" if told.endswith("seeds.") else ""
 
 
 def _of_others(recipe: dict[str, Any]) -> str:
