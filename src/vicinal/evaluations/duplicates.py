@@ -21,7 +21,7 @@ from sklearn.metrics import euclidean_distances
 
 from vicinal import cores
 from vicinal.errors import InputError, option, readable
-from vicinal.evaluations.families import connected
+from vicinal.evaluations.families import connected, split
 from vicinal.evaluations.same_picture import (
     KnownPairs,
     SamePictures,
@@ -438,8 +438,6 @@ def _lengths(array: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np
 
 def _groups(pairs: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ...]:
     """Rows that pairs connect, directly or through others; the largest group first."""
-    component = connected(pairs, count)
-    order = np.argsort(component, kind="stable")
-    split = np.flatnonzero(np.diff(component[order])) + 1
-    groups = [rows for rows in np.split(order, split) if len(rows) > 1]
+    parts = split(np.arange(count), connected(pairs, count))
+    groups = [rows for rows in parts if len(rows) > 1]
     return tuple(sorted(groups, key=lambda rows: (-len(rows), int(rows[0]))))

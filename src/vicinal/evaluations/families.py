@@ -62,7 +62,7 @@ def copies(
     """
     pairs = np.sort(pairs, axis=1)
     group = connected(pairs[differences <= limit], count)
-    members = _split(np.arange(count), group)
+    members = split(np.arange(count), group)
     unmet = _unmet(members, pairs, count)  # all at once, for large blocks are quickest
     pairs = np.concatenate([pairs, unmet])
     differences = np.concatenate([differences, compare(unmet)])
@@ -75,7 +75,7 @@ def copies(
     whole = np.bincount(group, minlength=count) <= _WHOLE
     told = whole & (agree >= _AGREED * like)  # by far the most groups
     found = [(pairs[same & told[of]], differences[same & told[of]])]
-    for own in _split(np.flatnonzero(~told[of]), of[~told[of]]):
+    for own in split(np.flatnonzero(~told[of]), of[~told[of]]):
         rows = members[int(of[own[0]])]
         if len(rows) > _WHOLE:
             keys = digests(rows)
@@ -85,7 +85,7 @@ def copies(
     return np.concatenate([ends for ends, _ in found]), np.concatenate([d for _, d in found])
 
 
-def _split(items: Integers, part: Integers) -> list[Integers]:
+def split(items: Integers, part: Integers) -> list[Integers]:
     """The items (N,) of each part (N,), in the order of parts and in their own."""
     order = np.argsort(part, kind="stable")
     found = np.split(items[order], np.flatnonzero(np.diff(part[order])) + 1)
@@ -170,7 +170,7 @@ def _parts(places: Integers, known: _Compared, level: float) -> list[Integers]:
     number[places] = np.arange(len(places))
     ends = number[known.pairs()[known.differences <= level]]
     part = connected(ends[(ends >= 0).all(axis=1)], len(places))
-    return [inside for inside in _split(places, part) if len(inside) > 1]
+    return [inside for inside in split(places, part) if len(inside) > 1]
 
 
 def _copies_in(places: Integers, level: float, known: _Compared) -> Integers:

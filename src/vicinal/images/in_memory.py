@@ -342,8 +342,8 @@ def _check_given(images: object, size: object) -> None:
     if alone or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
         kind = type(images).__name__
         raise InputError(f"images must be several pictures, found {kind}; give a list of them")
-    whole = isinstance(size, int) and not isinstance(size, bool)
-    if size is not None and not (whole and 1 <= size <= _MOST_SIDE):  # type: ignore[operator]
+    whole = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= _MOST_SIDE
+    if not (size is None or whole):
         raise InputError(f"size={size!r}: give a whole number of pixels, 1 to {_MOST_SIDE:,}")
 
 
