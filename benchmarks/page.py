@@ -46,7 +46,7 @@ def main(run: Path) -> None:
         firsts, rates = [], []
         for _ in range(PANS):
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(page_file.as_uri())
+            page.goto(page_file.resolve().as_uri())
             page.wait_for_selector("body[data-ready]")
             firsts.append(page.evaluate(FIRST))
             rates.append(page.evaluate(PAN))
