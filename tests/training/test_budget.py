@@ -96,6 +96,33 @@ def test_minutes_are_held_and_the_rate_ends_at_zero(
     machine.check_expected()
 
 
+def halves(seconds: float) -> float:
+    return 1.0 if seconds < 120 else 0.5
+
+
+def doubles(seconds: float) -> float:
+    return 0.5 if seconds < 120 else 1.0
+
+
+@pytest.mark.parametrize("speed", [steady, halves, doubles])
+def test_what_comes_after_the_training_is_part_of_the_minutes(
+    speed: Callable[[float], float],
+) -> None:
+    machine = Machine(speed, each=0.2)
+
+    def estimated(clock: Callable[[], float]) -> float:
+        began = clock()
+        machine.works(0.6)
+        return 100 * (clock() - began)
+
+    budget = Budget(10_000, 50, minutes=8, clock=machine.clock)
+    budget.hold_back(estimated)
+    machine.train(budget, 10_000, 50)
+    machine.works(60)
+    assert machine.now - machine.began == pytest.approx(480, rel=0.1)
+    assert machine.rates[-1] < 0.01
+
+
 def test_steps_that_are_worth_it_end_before_the_minutes_do(tmp_path: Path) -> None:
     machine = Machine(comes_and_goes, each=0.1)
     budget = Budget(20, 10, minutes=8, clock=machine.clock)

@@ -21,6 +21,8 @@ LOOKS = 1000
 """About so many times a training looks at the clock, evenly over what it may take."""
 KEEP = 30.0
 """Seconds between two checkpoints within an epoch of a training that has minutes."""
+REFERENCE = 0.02
+"""The share of the minutes by which it is known how fast the machine is as a training begins."""
 SMALL = 5_000
 """A smaller set is passed over more often, for as many steps as one of so many images takes."""
 
@@ -94,6 +96,8 @@ class Budget:
         self._taken, self._place = 0, 0.0
         self._kept = self._began
         self._closed = 0.0  # seconds that came after epochs
+        self._after = 0.0  # seconds of what comes after the training, on the machine as it began
+        self._each_then: float | None = None  # seconds of a step then
         self._repeated = looks
         self._due = 0.0 if looks is None else looks[0][0]
         self._looks: list[tuple[int, float, float]] = []
@@ -101,9 +105,12 @@ class Budget:
         self._recent: deque[tuple[int, float]] = deque()
 
     def hold_back(self, estimate: Callable[[Clock], float]) -> None:
-        """Holds back the time of what comes after the training, half of the minutes at most."""
+        """Holds back the time of what comes after the training, half of the minutes at most.
+
+        It is estimated now, and is longer or shorter by as much as steps become.
+        """
         if self.minutes is not None and self._repeated is None and distributed.is_first():
-            self._seconds -= min(estimate(self._clock), self._seconds / 2)
+            self._after = estimate(self._clock)
 
     def used(self) -> float:
         """Seconds that the training has taken so far, those of earlier sittings too."""
@@ -152,11 +159,11 @@ class Budget:
     def share(self) -> float:
         """How much of the training is done, from 0 to 1."""
         by_steps = self._taken / self.steps
-        return min(1.0, max(by_steps, self.used() / self._seconds))
+        return min(1.0, max(by_steps, self.used() / self._span()))
 
     def left(self) -> float:
         """Seconds that the training will go on for, by its recent pace; NaN if unknown."""
-        by_clock = self._seconds - self.used()
+        by_clock = self._span() - self.used()
         if len(self._recent) < 2:
             return by_clock if self.minutes is not None else math.nan
         rest = self.steps - self._taken
@@ -198,6 +205,7 @@ class Budget:
     def _look(self, step: int) -> None:
         """Reads the clock, and has all ranks know the place and when to look again."""
         self._recent.append((step, self._working()))
+        self._refer()
         while len(self._recent) > 2 and self._old(*self._recent[0]):
             self._recent.popleft()
         if self.minutes is None:
@@ -211,10 +219,26 @@ class Budget:
             self._place, self._due = distributed.firsts(reading).tolist()
         self._looks.append((step, self.used(), self._place))
 
+    def _span(self) -> float:
+        """Seconds that the training itself may take: without what comes after it."""
+        slower = 1.0 if self._each_then is None else self._each() / self._each_then
+        return self._seconds - min(self._after * slower, self._seconds / 2)
+
+    def _refer(self) -> None:
+        """Notes how fast the machine is as the training begins, once that is known.
+
+        The first step is left out: it chooses kernels.
+        """
+        if self._each_then is not None or len(self._recent) < 3:
+            return
+        (first, began), (last, ended) = self._recent[1], self._recent[-1]
+        if ended - began >= REFERENCE * self._seconds:
+            self._each_then = (ended - began) / (last - first)
+
     def _timed_place(self, step: int) -> float:
         """The place in the schedule after so many steps, by this rank's clock."""
         each, used = self._each(), self.used()
-        whole = self._seconds - each * self._closing
+        whole = self._span() - each * self._closing
         if used + each / 2 >= whole:  # half of another step would be too late
             return float(self.steps)
         return max(self._place, float(step), self.steps * used / whole)
