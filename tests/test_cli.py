@@ -17,6 +17,8 @@ from PIL import Image
 
 import forked
 from vicinal import cli
+from vicinal.cli.options import reading
+from vicinal.errors import InputError
 from vicinal.recipes.recipe import Objective, Recipe, Section
 
 QUICK = (
@@ -449,3 +451,9 @@ def test_an_interrupted_command_says_how_it_goes_on(
 
     with pytest.raises(cli.Interrupted, match=f"^{re.escape(how)}$"):
         cli._interruptible(plain if options is None else resumed)(**options or {})
+
+
+@pytest.mark.parametrize("most", [0.0, -1.0, float("inf"), float("nan")])
+def test_megapixels_that_are_none_are_refused(most: float) -> None:
+    with pytest.raises(InputError, match="give a number above 0"):
+        reading(None, most)

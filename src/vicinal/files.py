@@ -193,6 +193,8 @@ def check_new(path: Path, parameter: str, suffix: str) -> Path:
 
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that stand for no byte of a file name: halves of characters, as programs leave them."""
 
 
 def as_text(path: str | Path) -> str:
@@ -200,10 +202,16 @@ def as_text(path: str | Path) -> str:
 
     A byte that is no UTF-8 becomes ``\xNN``, its two hexadecimal digits; a backslash that would
     read as such becomes ``\x5c``. Every other name, with spaces, line breaks or backslashes,
-    stays as it is. Different names have different texts, and `as_path` gives the name back.
+    stays as it is. Different names have different texts, and `as_path` gives the name back. Half
+    of a character, which no file's name has but an id may, becomes its bytes too.
     """
     clear = _LOOKS_ESCAPED.sub(r"\\x5c", str(path))
+    clear = _HALVES.sub(lambda found: _escaped(found[0].encode("utf-8", "surrogatepass")), clear)
     return clear.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _escaped(raw: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def as_path(text: str) -> Path:

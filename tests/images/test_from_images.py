@@ -40,10 +40,10 @@ def test_any_iterable_in_its_order(kind, cache: Path):
 
 
 def test_labels_and_ids_of_ones_own():
-    found = made(PIXELS[:3], labels=["b", "a", "b"], ids=["x", 7, "y\udcff"], name="mine")
+    found = made(PIXELS[:3], labels=["b", "a", "b"], ids=["x", 7, "y\udcff\ud83d"], name="mine")
     assert found.class_names == ("a", "b")
     assert found.labels.tolist() == [1, 0, 1]
-    assert found.ids.tolist() == ["x", "7", r"y\xff"]
+    assert found.ids.tolist() == ["x", "7", r"y\xff\xed\xa0\xbd"]
     numbers = made(PIXELS[:3], labels=np.array([10, 9, 10]))
     assert (numbers.class_names, numbers.labels.tolist()) == (("9", "10"), [1, 0, 1])
 
@@ -193,6 +193,12 @@ def test_larger_pictures_are_skipped_whatever_holds_them(tmp_path: Path) -> None
     assert [one.path for one in found.skipped] == names
     assert all("more pixels than are allowed (1600" in one.reason for one in found.skipped)
     assert len(made(given, size=8, max_pixels=1600)) == 20
+
+
+@pytest.mark.parametrize("most", [0, 1.5, "12", None])
+def test_a_number_of_pixels_that_is_none_is_refused(most: object) -> None:
+    with pytest.raises(InputError, match=r"max_pixels=.*: give a whole number, at least 1"):
+        made([Image.new("L", (8, 8))], max_pixels=most)
 
 
 def test_encoded_pictures_of_one_size_need_none_given(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def reading(exclude: list[str] | None, max_megapixels: float | None) -> Reading:
     """
     if max_megapixels is None:
         return {"exclude": tuple(exclude or ())}
-    if not max_megapixels >= 1e-6:
+    if not 1e-6 <= max_megapixels < math.inf:
         raise InputError(f"{option('max_megapixels', max_megapixels)}: give a number above 0")
     return {"exclude": tuple(exclude or ()), "max_pixels": round(max_megapixels * 1e6)}
 

@@ -96,6 +96,10 @@ class Decoding:
     # why a picture of more than 8 bits cannot be used where there is no span; empty where it can
     no_deep: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_pixels, int | np.integer) or self.max_pixels < 1:
+            raise InputError(f"max_pixels={self.max_pixels!r}: give a whole number, at least 1")
+
     @property
     def rule(self) -> str:
         """All but size and channels, by which decoded pixels are kept: other pixels, other rule."""
