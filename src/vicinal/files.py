@@ -194,7 +194,7 @@ def check_new(path: Path, parameter: str, suffix: str) -> Path:
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-"""Surrogates that stand for no byte of a file name: halves of characters, as programs leave them."""
+"""Surrogates that stand for no byte of a file name: halves of characters, as an id may have."""
 
 
 def as_text(path: str | Path) -> str:
