@@ -27,6 +27,7 @@ from vicinal.explore import Request as Explored
 from vicinal.explore import explore
 from vicinal.files import read_json
 from vicinal.recipes import read_recipe
+from vicinal.runs.stages import finished_stages
 from vicinal.study.side_by_side import measure_all
 from vicinal.study.speed import measure_training
 from vicinal.training.device import open_engine
@@ -74,7 +75,9 @@ def _parts(scratch: Path, asked: argparse.Namespace) -> Mapping[str, Callable[[]
         recipe, data = studied(_finished(run, asked.images))
         with measuring(run, data, recipe) as measure, cores.shared():
             measure_all(measure)
-            return {f"study: {name}": time for name, time in measure.run.seconds().items()}
+            return {
+                f"study: {name}": time for name, time in finished_stages(measure.run.path).items()
+            }
 
     def exploring() -> Costs:
         encoder = _finished(run, asked.images) / "generated" / "encoder.safetensors"

@@ -23,7 +23,7 @@ from folder_sets import folder
 from measuring import keep, machine, say, section, table
 from vicinal.files import read_rows
 from vicinal.objectives import OBJECTIVES
-from vicinal.study.objectives import without_labels
+from vicinal.study.compare_objectives import without_labels
 from vicinal.training.device import open_engine
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 

@@ -17,6 +17,7 @@ from again import measuring, studied
 from data import source
 from measuring import interleaved, ratio, section, table
 from vicinal import StudyOptions, run_study
+from vicinal.runs.stages import finished_stages
 from vicinal.study import systems
 from vicinal.study.systems import SYSTEMS
 
@@ -38,7 +39,7 @@ def main() -> None:
             systems.PAYS = WAYS[way]
             with measuring(run, data, recipe) as measure:
                 systems.measure_all(measure)
-                stages[way].append(measure.run.seconds())
+                stages[way].append(finished_stages(measure.run.path))
 
         taken = interleaved(
             {

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from measuring import say
 from vicinal.explore import Request, explore
-from vicinal.images.opening import suffixes
+from vicinal.images.file_formats import suffixes
 
 
 def spent(request: Request) -> float:

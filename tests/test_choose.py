@@ -11,7 +11,7 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.files import read_json
 from vicinal.recipes import read_recipe
-from vicinal.recipes.differences import ignored
+from vicinal.recipes.ignored_differences import ignored
 from vicinal.study import choose as verb
 from vicinal.study.choose import choose
 

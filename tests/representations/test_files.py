@@ -12,14 +12,12 @@ import pytest
 
 from vicinal.errors import InputError
 from vicinal.evaluations.leaks import holds_embeddings
+from vicinal.representations.embed_in_pieces import claim, part_names, write_plan
 from vicinal.representations.representations import (
     Representations,
     batches,
-    claim,
     embedding_files,
     origin_of,
-    part_names,
-    write_plan,
 )
 
 PLAN = {"source": "x", "encoder_sha256": "e", "plan": "1", "finished": False, "parts": 3}

@@ -18,6 +18,7 @@ from vicinal.runs.run_folder import (
     open_run,
     recipe_for,
 )
+from vicinal.runs.stages import finished_stages, stage
 
 IDENTITY: dict[str, Any] = {"data": "digits", "limit": None}
 
@@ -126,7 +127,7 @@ def test_a_stage_runs_once_and_an_interrupted_one_again(tmp_path: Path) -> None:
     done = []
 
     def work(name: str, *, fails: bool = False) -> None:
-        with run.stage(name) as due:
+        with stage(run.path, name) as due:
             if not due:
                 return
             done.append(name)
@@ -139,8 +140,8 @@ def test_a_stage_runs_once_and_an_interrupted_one_again(tmp_path: Path) -> None:
     work("one")
     work("two")
     assert done == ["one", "two", "two"]
-    assert list(run.seconds()) == ["one", "two"]
-    assert read_json(run / "stages.json") == run.seconds()
+    assert list(finished_stages(run.path)) == ["one", "two"]
+    assert read_json(run / "stages.json") == finished_stages(run.path)
 
 
 def test_the_environment_names_versions_machine_and_seed() -> None:

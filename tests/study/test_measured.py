@@ -25,9 +25,10 @@ from vicinal.files import read_json, write_json
 from vicinal.images import load, load_anomalies
 from vicinal.recipes import read_recipe
 from vicinal.runs.run_folder import RunFolder
+from vicinal.runs.stages import finished_stages
 from vicinal.study import side_by_side
+from vicinal.study.compare_objectives import objectives_over_seeds, parse_objectives
 from vicinal.study.data import Data
-from vicinal.study.objectives import objectives_over_seeds, parse_objectives
 from vicinal.study.side_by_side import LONGEST_FIRST, in_order, measure_all
 from vicinal.study.systems import SYSTEMS, Measure
 
@@ -49,7 +50,11 @@ def learned(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measu
     for name in SYSTEMS:
         (folder / f"{name}.json").unlink()
     shutil.rmtree(folder / "maps")
-    learned = {name: time for name, time in folder.seconds().items() if name.startswith("learn ")}
+    learned = {
+        name: time
+        for name, time in finished_stages(folder.path).items()
+        if name.startswith("learn ")
+    }
     write_json(folder / "stages.json", learned)
     recipe = read_recipe(str(folder / "recipe.toml"))
     digits = load("digits", size=recipe.views.size, seed=recipe.seed, limit=LIMIT)
@@ -146,9 +151,9 @@ def test_side_by_side_gives_the_figures_of_one_after_the_other(
 ) -> None:
     clock = iter([100.0, 107.0])  # before and after all of them
     monkeypatch.setattr(side_by_side, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    before = sum(learned.run.seconds().values())
+    before = sum(finished_stages(learned.run.path).values())
     measure_all(learned)
-    assert sum(learned.run.seconds().values()) - before == pytest.approx(7, abs=0.01)
+    assert sum(finished_stages(learned.run.path).values()) - before == pytest.approx(7, abs=0.01)
     assert figures(learned.run.path) == figures(run)
     # The run compares two objectives as well, which is a stage of its own.
     every = sorted(path.name for path in (run / "maps").iterdir())
@@ -156,7 +161,7 @@ def test_side_by_side_gives_the_figures_of_one_after_the_other(
     assert sorted(path.name for path in (learned.run / "maps").iterdir()) == maps
     for name in maps:
         assert (learned.run / "maps" / name).read_bytes() == (run / "maps" / name).read_bytes()
-    assert {f"measure {name}" for name in SYSTEMS} <= learned.run.seconds().keys()
+    assert {f"measure {name}" for name in SYSTEMS} <= finished_stages(learned.run.path).keys()
 
 
 def test_what_is_finished_is_not_measured_again(run: Path, learned: Measure) -> None:

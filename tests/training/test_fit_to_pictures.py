@@ -6,7 +6,7 @@ import pytest
 from vicinal.images import load
 from vicinal.images.in_memory import squares
 from vicinal.recipes import override
-from vicinal.recipes.differences import ignored
+from vicinal.recipes.ignored_differences import ignored
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.training.fit_to_pictures import VISIBLE, accuracies, fitting, with_sides
 

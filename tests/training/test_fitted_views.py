@@ -11,7 +11,7 @@ from vicinal.encoder.saved import load_encoder
 from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.recipes import read_recipe
-from vicinal.recipes.differences import ignored
+from vicinal.recipes.ignored_differences import ignored
 from vicinal.study.train import train
 from vicinal.training.fit_to_pictures import sized
 

@@ -54,7 +54,7 @@ def choose(
     vicinal choose PHOTOS/ --objectives vicreg,barlow,ntxent
     """
     from vicinal.study.choose import choose as choose_objective
-    from vicinal.study.objectives import parse_objectives
+    from vicinal.study.compare_objectives import parse_objectives
 
     found = choose_objective(
         data,

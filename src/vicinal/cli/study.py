@@ -87,8 +87,8 @@ def study(
     from vicinal.distributed import is_first
     from vicinal.explore import TEST_IMAGES
     from vicinal.report import write_report
+    from vicinal.study.compare_objectives import parse_objectives
     from vicinal.study.figures import headline, print_summary
-    from vicinal.study.objectives import parse_objectives
     from vicinal.study.run import StudyOptions, run_study
 
     changes = list(settings or [])

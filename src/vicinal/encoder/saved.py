@@ -20,7 +20,7 @@ from vicinal.encoder.patches import PatchFilters, WithPatches, patch_side, seen_
 from vicinal.errors import InputError
 from vicinal.files import replacing
 from vicinal.images.decoding import INTERPOLATIONS, Decoding
-from vicinal.images.opening import MOST_PIXELS
+from vicinal.images.file_formats import MOST_PIXELS
 from vicinal.recipes.recipe import Encoder
 
 NEIGHBOURS_BY = ("L2", "cosine")

@@ -24,7 +24,7 @@ from vicinal.images.decoding import Span
 from vicinal.images.image_set import ImageSet
 from vicinal.images.in_memory import Squares, shape_of_rows, squares
 from vicinal.recipes import override, read_recipe
-from vicinal.recipes.differences import ignoring
+from vicinal.recipes.ignored_differences import ignoring
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.spectral import checked_points

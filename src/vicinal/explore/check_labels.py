@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vicinal.errors import InputError
 from vicinal.evaluations.wrong_labels import doubt_labels
-from vicinal.explore.stage_files import StageResult
+from vicinal.explore.stage_results import StageResult
 from vicinal.representations.representations import Representations
 
 

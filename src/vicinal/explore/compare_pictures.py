@@ -15,7 +15,7 @@ from vicinal.evaluations.anomalies import NEAREST, Ranked, rank_within, score_of
 from vicinal.evaluations.duplicates import Duplicates, find_duplicates
 from vicinal.evaluations.maps import lists
 from vicinal.evaluations.same_picture import KnownPairs, first_equal, made_small
-from vicinal.explore.stage_files import FOLDER, StageResult, neighbours_in
+from vicinal.explore.stage_results import FOLDER, StageResult, neighbours_in
 from vicinal.files import write_parquet
 from vicinal.representations.neighbours import (
     Neighbours,

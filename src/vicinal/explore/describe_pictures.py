@@ -14,7 +14,7 @@ from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.maps import lists
 from vicinal.explore.health import health, hold_against_rivals
 from vicinal.explore.reasons import appearance, odd_places, odd_shapes, reasons, unusual
-from vicinal.explore.stage_files import (
+from vicinal.explore.stage_results import (
     read_columns,
     read_figures,
     read_neighbours,

@@ -7,13 +7,14 @@ from typing import Any
 
 from vicinal.evaluations.own_view import read_kept
 from vicinal.explore.request import Request
-from vicinal.explore.stage_files import read_figures
+from vicinal.explore.stage_results import read_figures
 from vicinal.files import read_json, read_rows
 from vicinal.images import ImageSet, Part, Skipped, named
-from vicinal.recipes.differences import ignored
+from vicinal.recipes.ignored_differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.representations import Representations
 from vicinal.runs.run_folder import RunFolder
+from vicinal.runs.stages import finished_stages
 from vicinal.training.fit_to_pictures import MEASURED
 
 
@@ -25,7 +26,7 @@ def explore_figures(
     recipe: Recipe | None,
 ) -> dict[str, Any]:
     """The content of ``explore.json`` of a run of `vicinal.explore.explore`."""
-    seconds = folder.seconds()
+    seconds = finished_stages(folder.path)
     skipped = len(skipped_in(parts))
     return {
         "format": 1,

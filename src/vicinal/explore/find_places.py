@@ -24,7 +24,7 @@ from vicinal.evaluations.odd_places import (
 from vicinal.evaluations.same_picture import made_small
 from vicinal.explore.compare_pictures import all_small
 from vicinal.explore.health import embedder
-from vicinal.explore.stage_files import StageResult
+from vicinal.explore.stage_results import StageResult
 from vicinal.files import write_csv
 from vicinal.representations.neighbours import nearest
 from vicinal.representations.representations import Representations

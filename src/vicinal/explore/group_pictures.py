@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vicinal.evaluations.groups import Grouped, GroupTree, group, grouped, reduced
-from vicinal.explore.stage_files import StageResult
+from vicinal.explore.stage_results import StageResult
 from vicinal.representations.representations import Representations
 
 

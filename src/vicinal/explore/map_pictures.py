@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from vicinal.evaluations.maps import pca_map, trustworthiness, tsne_map
-from vicinal.explore.stage_files import StageResult
+from vicinal.explore.stage_results import StageResult
 from vicinal.progress import counted
 from vicinal.representations.neighbours import Neighbours
 

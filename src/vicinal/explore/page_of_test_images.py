@@ -15,7 +15,7 @@ from vicinal.explore.explore_json import data_figures
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_columns
 from vicinal.explore.request import FALSE_ALARMS
-from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
+from vicinal.explore.stage_results import read_figures, read_neighbours, write_stage
 from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.report import STUDY_PART

@@ -19,7 +19,7 @@ from vicinal.explore.describe_pictures import describe_pictures
 from vicinal.explore.explore_json import data_figures
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_pictures
-from vicinal.explore.stage_files import read_figures, read_neighbours, write_stage
+from vicinal.explore.stage_results import read_figures, read_neighbours, write_stage
 from vicinal.files import make_folder, write_csv, write_json
 from vicinal.images import ImageSet
 from vicinal.report import MOST_PICTURES, write_explorer

@@ -41,8 +41,8 @@ class Request:
         minutes: What the training may take; None for `MINUTES`, or for all the epochs that
             ``settings`` set.
         ignore: Words for the differences that should not count, see
-            `vicinal.recipes.differences`; None for those of the recipe that cannot be told in
-            these pictures, see `vicinal.training.fit_to_pictures`, or for all if it is named.
+            `vicinal.recipes.ignored_differences`; None for those of the recipe that cannot be told
+            in these pictures, see `vicinal.training.fit_to_pictures`, or for all if it is named.
         false_alarms: The share of the pictures that may be flagged as odd; None for
             `FALSE_ALARMS`, or with ``update`` for that of the run.
         log: Where else the losses go, one of `vicinal.training.log.LOGS`, or None.

@@ -23,7 +23,7 @@ from vicinal.explore.find_places import find_places
 from vicinal.explore.group_pictures import group_pictures
 from vicinal.explore.map_pictures import map_pictures
 from vicinal.explore.request import Request, check, identity_of, load_pictures, recipe_of
-from vicinal.explore.stage_files import (
+from vicinal.explore.stage_results import (
     StageResult,
     read_columns,
     read_neighbours,
@@ -44,8 +44,8 @@ from vicinal.runs.run_folder import (
     default_folder,
     describe_environment,
     open_run,
-    run_stage,
 )
+from vicinal.runs.stages import run_stage
 from vicinal.training.device import Engine, open_engine
 from vicinal.training.fit_to_pictures import fitted
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
@@ -236,7 +236,7 @@ def _advice(run: Path, recipe: Recipe) -> str:
 
 
 def _stage(folder: RunFolder, name: str, makes: Sequence[Path], work: Callable[[], None]) -> None:
-    run_stage(folder, name, makes, work, width=10)
+    run_stage(folder.path, name, makes, work, width=10)
 
 
 def _train(run: Path, images: ImageSet, recipe: Recipe, request: Request, engine: Engine) -> None:

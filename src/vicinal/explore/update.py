@@ -27,7 +27,7 @@ from vicinal.explore.find_places import EarlierPlaces, find_places
 from vicinal.explore.group_pictures import group_pictures, keep_groups
 from vicinal.explore.map_pictures import map_columns, map_figures
 from vicinal.explore.request import Request, load_pictures
-from vicinal.explore.stage_files import (
+from vicinal.explore.stage_results import (
     StageResult,
     read_columns,
     read_figures,
@@ -49,7 +49,8 @@ from vicinal.representations.representations import (
 )
 from vicinal.runs.kinds import instead_of
 from vicinal.runs.pictures import Pixels, add_pictures
-from vicinal.runs.run_folder import RunFolder, hold_run, say_seconds
+from vicinal.runs.run_folder import RunFolder, hold_run
+from vicinal.runs.stages import note_finished, say_seconds
 
 OLD, NEW = "old", "new"
 """Parts of a set that the page tells apart."""
@@ -172,8 +173,8 @@ def update(request: Request) -> bool:
         news = _staged(run, finished, listing, parts, request)
         if news:
             _take_places(run)
-            folder.note("update", time.perf_counter() - began)
-            say_seconds(folder, "update", width=10)
+            note_finished(folder.path, "update", time.perf_counter() - began)
+            say_seconds(folder.path, "update", width=10)
         else:
             write_files(run, listing)  # times may be others
             _tell_skipped(finished, _data(listing, parts, request))

@@ -1,9 +1,9 @@
 """Images: where they live, and how they become an ImageSet."""
 
+from vicinal.images.file_formats import MOST_PIXELS
 from vicinal.images.image_set import ImageSet, Splits, hold_out, limited
 from vicinal.images.in_memory import from_images
 from vicinal.images.loading import Part, load, load_anomalies, load_parts, source_parts
-from vicinal.images.opening import MOST_PIXELS
 from vicinal.images.skipped import MOST_SKIPPED, Skipped, keep_skipped
 from vicinal.images.sources import SOURCES, lists_files, named, source_names
 

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from vicinal import cores
 from vicinal.errors import InputError
 from vicinal.files import on_one_line, read_address
-from vicinal.images.opening import MOST_PIXELS, opened, reason, refuse_large
+from vicinal.images.file_formats import MOST_PIXELS, opened, reason, refuse_large
 from vicinal.images.skipped import BadPictureError, Skipped
 
 Picture = bytes | Path | str | NDArray[np.uint8] | Image.Image

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from vicinal.errors import InputError
 from vicinal.files import as_text, excluded, file_stamp, is_address, left_behind, on_one_line
+from vicinal.images.file_formats import head, is_picture, suffixes, unread
 from vicinal.images.labels_and_parts import Labels, labels_from, no_labels, part_of
-from vicinal.images.opening import head, is_picture, suffixes, unread
 from vicinal.images.picture_list import Index, Parts, PictureList, train_and_test
 from vicinal.images.shards import is_store
 from vicinal.images.skipped import Skipped

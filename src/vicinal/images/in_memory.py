@@ -21,6 +21,7 @@ from vicinal.errors import InputError
 from vicinal.files import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
+from vicinal.images.file_formats import MOST_PIXELS, opened, reason
 from vicinal.images.image_set import ImageSet
 from vicinal.images.labels_and_parts import (
     IMAGES,
@@ -29,7 +30,6 @@ from vicinal.images.labels_and_parts import (
     label_columns,
     labels_note,
 )
-from vicinal.images.opening import MOST_PIXELS, opened, reason
 from vicinal.images.picture_list import number_ids
 from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Stored, Writer, pixel_notes, write_squares

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, option
 from vicinal.images.arrays import listed
 from vicinal.images.decoding import Decoding, Span
+from vicinal.images.file_formats import MOST_PIXELS
 from vicinal.images.image_set import ImageSet, Splits, held_out, limited, with_same_classes
 from vicinal.images.named_sets import load_patches
-from vicinal.images.opening import MOST_PIXELS
 from vicinal.images.picture_list import PictureList
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.images.sources import lists_files, parts_of

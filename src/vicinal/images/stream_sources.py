@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError, option
 from vicinal.images.arrays import Arrays
 from vicinal.images.decoding import Decoding, Square, decoded, plain_pixels, widened
+from vicinal.images.file_formats import MOST_PIXELS
 from vicinal.images.image_stream import BLOCK, ImageStream
 from vicinal.images.loading import data_folder, source_parts
-from vicinal.images.opening import MOST_PIXELS
 from vicinal.images.picture_list import PictureList
 from vicinal.images.shards import open_shards, write_shards
 from vicinal.images.skipped import Skipped, keep_skipped, refuse_too_many

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from vicinal.errors import InputError
 from vicinal.files import as_text, file_stamp, literal_start, read_json, write_json
 from vicinal.images.decoding import RULE, Decoding, Span, Square, decoded, plain_pixels, widened
+from vicinal.images.file_formats import suffixes
 from vicinal.images.folder import Found, classes_by_folder
 from vicinal.images.image_stream import ChannelSums, ImageStream
-from vicinal.images.opening import suffixes
 from vicinal.images.picture_list import PictureList, Rows
 from vicinal.images.skipped import Skipped, refuse_too_many
 from vicinal.progress import tell

@@ -1,4 +1,4 @@
-"""The charts of the page, as plain Plotly specifications; ``scripts/charts.js`` draws them.
+"""The charts of the page, as plain Plotly specifications; ``scripts/show_charts.js`` draws them.
 
 A chart is a dict with ``data`` and ``layout`` as Plotly has them, a ``height`` in pixels
 (or ``square``) and an ``alt`` text for those who cannot see it.

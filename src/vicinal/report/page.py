@@ -34,7 +34,7 @@ from vicinal.report.run_data import (
 SCRIPTS = (  # in the order in which they read each other
     "page_data.js",
     "map_charts.js",
-    "charts.js",
+    "show_charts.js",
     "legends.js",
     "point_card.js",
     "start.js",

@@ -25,7 +25,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import numpy as np
@@ -35,7 +35,7 @@ from vicinal import cores, images
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, load_encoder
 from vicinal.errors import InputError, option
-from vicinal.files import write_csv
+from vicinal.files import replacing, write_csv
 from vicinal.images import Skipped, source_parts
 from vicinal.images.decoding import Decoding, gathered
 from vicinal.images.picture_list import PictureList
@@ -43,7 +43,7 @@ from vicinal.images.skipped import refuse_too_many
 from vicinal.images.sources import anywhere
 from vicinal.progress import tell
 from vicinal.representations.embed import embed, from_parts, made_with
-from vicinal.representations.representations import claim, part_names, replacing_in, write_plan
+from vicinal.representations.representations import PLAN
 from vicinal.training.device import resolve_device
 
 
@@ -424,3 +424,60 @@ def _refused(address: str, reason: str) -> InputError:
         f"{option('engine', 'ray')}: no cluster at RAY_ADDRESS={address} ({said}); start one by "
         "`ray start --head` and name its HOST:6379, or unset it for one on this machine"
     )
+
+
+def claim(where: str, plan: dict[str, Any], out: str) -> None:
+    """Makes the folder ours, or finds it begun from the same source with the same encoder.
+
+    Says so where the pictures are no longer those that were listed then.
+    """
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    path = f"{folder}/{PLAN}"
+    if filesystem.exists(path):
+        said = json.loads(filesystem.cat_file(path))
+        same = all(said.get(name) == plan.get(name) for name in ("source", "encoder_sha256"))
+        if same and not said["finished"]:
+            if said.get("plan") != plan["plan"]:
+                tell([f"{out}: begun with other pictures; parts that hold others are made anew"])
+                write_plan(where, plan)
+            return
+        state = "finished" if said.get("finished") else "begun from another source or encoder"
+        raise InputError(
+            f"{option('out', out)}: is there already, {state}; remove it or give another name"
+        )
+    if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
+        raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
+    try:
+        filesystem.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{option('out', out)}: cannot be made ({reason}); name another") from None
+    write_plan(where, plan)
+
+
+def write_plan(where: str, plan: dict[str, Any]) -> None:
+    """Writes ``embed.json``."""
+    with replacing_in(where, PLAN) as file:
+        file.write((json.dumps(plan, indent=1) + "\n").encode("utf-8"))
+
+
+@contextmanager
+def replacing_in(where: str, name: str) -> Iterator[IO[bytes]]:
+    """Yields an open file that is in the folder under its name once all of it is written."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    if "file" in filesystem.protocol:
+        with replacing(Path(folder) / name) as partial, partial.open("wb") as file:
+            yield file
+    else:  # an object is there when its upload ends
+        with filesystem.open(f"{folder}/{name}", "wb") as file:
+            yield file
+
+
+def part_names(where: str) -> list[str]:
+    """The names of the parts there are; what dead workers left half written is cleared away."""
+    filesystem, folder = fsspec.core.url_to_fs(where)
+    found = [str(path).rsplit("/", 1)[-1] for path in filesystem.ls(folder, detail=False)]
+    for name in found:
+        if name.endswith(".partial"):
+            filesystem.rm_file(f"{folder}/{name}")
+    return sorted(name for name in found if name.endswith(".parquet"))

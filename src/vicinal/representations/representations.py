@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError, option
-from vicinal.files import read_json, replacing, write_parquet
+from vicinal.errors import InputError
+from vicinal.files import read_json, write_parquet
 from vicinal.images import Skipped
 from vicinal.images.labels_and_parts import class_of_each, in_order
-from vicinal.progress import tell
 from vicinal.representations.neighbours import unit_length
+from vicinal.representations.parquet_columns import (
+    TEXTS,
+    checked_names,
+    matrix,
+    read_columns,
+    representation_column,
+    size_columns,
+    sizes_in,
+    text_columns,
+    texts_in,
+)
 
-SIZES = ("width", "height")
-_TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
 EXPLORED = "embeddings.parquet"
 """The file of a run of `vicinal explore`."""
 PLAN = "embed.json"
@@ -128,34 +133,20 @@ class Representations:
 
     def text_columns(self) -> dict[str, Any]:
         """Arrow columns id, path, label and split, those that there are; null for empty."""
-        known = {name: getattr(self, attribute) for name, attribute in _TEXTS.items()}
-        return {
-            name: pa.array([text or None for text in column.tolist()], pa.string())
-            for name, column in known.items()
-            if column is not None
-        }
+        return text_columns({name: getattr(self, held) for name, held in TEXTS.items()})
 
     def size_columns(self) -> dict[str, Any]:
-        """Arrow columns ``width`` and ``height``, int32 pixels, and ``aspect_ratio``, float32.
-
-        That is the width divided by the height; none of them without sizes.
-        """
-        if self.sizes is None:
-            return {}
-        width, height = (np.ascontiguousarray(column) for column in self.sizes.T)
-        columns = {"width": width, "height": height, "aspect_ratio": np.float32(width / height)}
-        return {name: pa.array(column) for name, column in columns.items()}
+        """Arrow columns `vicinal.representations.parquet_columns.size_columns`."""
+        return size_columns(self.sizes)
 
     def table(self) -> Any:
-        """An Arrow table: id, path, label, split (those there are), sizes and representation.
+        """An Arrow table: `text_columns`, `size_columns` and the representations.
 
-        Sizes are those of `size_columns`. A representation is a fixed-size list of float32. In
-        the schema's metadata ``vicinal`` is ``origin`` as JSON, and ``class_names`` the classes in
-        their order, where that is not the natural one of the labels there are.
+        In the schema's metadata ``vicinal`` is ``origin`` as JSON, and ``class_names`` the classes
+        in their order, where that is not the natural one of the labels there are.
         """
         columns = self.text_columns() | self.size_columns()
-        flat = pa.array(np.ascontiguousarray(self.array, dtype=np.float32).ravel())
-        columns["representation"] = pa.FixedSizeListArray.from_arrays(flat, self.array.shape[1])
+        columns["representation"] = representation_column(self.array)
         said = {"vicinal": json.dumps(self.origin)}
         names = self.label_names
         if names is not None and self.class_names not in ((), _coded(names)[1]):
@@ -187,7 +178,7 @@ class Representations:
             InputError: If the file is missing, is no such file, or ids repeat.
         """
         path = Path(path)
-        parts = [_read(file, vectors) for file in embedding_files(path)]
+        parts = [read_columns(file, vectors) for file in embedding_files(path)]
         metadata = [part.schema.metadata or {} for part in parts]
         if len({_origin(said).get("encoder_sha256") for said in metadata}) > 1:
             raise InputError(f"{path}: its files were made by different encoders; keep them apart")
@@ -196,7 +187,7 @@ class Representations:
         except pa.ArrowException as error:
             raise InputError(f"{path}: its files do not fit together ({error})") from None
         names = json.loads(metadata[0].get(b"class_names", b"[]"))
-        texts = {name: _texts(table, name, names) for name in _TEXTS if name in table.column_names}
+        texts = {name: texts_in(table, name, names) for name in TEXTS if name in table.column_names}
         ids = texts["id"] if "id" in texts else texts["path"]
         check_unique(ids, path)
         there = {name: column for name, column in texts.items() if (column != "").any()}
@@ -210,7 +201,7 @@ class Representations:
             tuple(names) if labels is not None else (),
             paths=there.get("path"),
             splits=there.get("split"),
-            sizes=_sizes(table),
+            sizes=sizes_in(table),
             origin=_origin(metadata[0]),
         )
 
@@ -306,12 +297,12 @@ def batches(
     """
     scaled = compared and origin_of(path).get("neighbours", "L2") != "L2"
     for file in embedding_files(path):
-        name = "id" if "id" in _checked_names(file) else "path"
+        name = "id" if "id" in checked_names(file) else "path"
         with pq.ParquetFile(file) as opened:
             for batch in opened.iter_batches(rows, columns=[name, "representation"]):
                 table = pa.Table.from_batches([batch])
                 array = matrix(table.column("representation"), file)
-                yield _texts(table, name), unit_length(array) if scaled else array
+                yield texts_in(table, name), unit_length(array) if scaled else array
 
 
 def origin_of(path: Path) -> dict[str, Any]:
@@ -319,136 +310,7 @@ def origin_of(path: Path) -> dict[str, Any]:
     return _origin(pq.read_schema(embedding_files(path)[0]).metadata or {})
 
 
-def matrix(column: Any, path: Path) -> NDArray[np.float32]:
-    """A column of equally long lists of numbers as an array (N, F) float32."""
-    kind = column.type
-    lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-    if not any(is_kind(kind) for is_kind in lists):
-        raise InputError(f"{path}: representation must hold lists of numbers, found {kind}")
-    widths = pc.unique(pc.list_value_length(column)).to_pylist()
-    if len(widths) != 1 or not widths[0]:
-        raise InputError(
-            f"{path}: representations must be equally long and there must be some, "
-            f"found lengths {sorted(str(width) for width in widths)[:5]}"
-        )
-    try:
-        flat = pc.cast(pc.list_flatten(column), pa.float32(), safe=False)
-    except pa.ArrowException:
-        raise InputError(f"{path}: representation must hold numbers, found {kind}") from None
-    # A copy, for arrow's own memory is read-only and torch wants arrays it could write to.
-    array: NDArray[np.float32] = flat.to_numpy().reshape(-1, widths[0]).copy()
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: a representation holds NaN or infinity; leave that row out")
-    return array
-
-
-def _read(file: Path, vectors: bool) -> Any:
-    """The columns that are needed of one file."""
-    known = [*_TEXTS, *SIZES, *(["representation"] if vectors else [])]
-    names = [name for name in _checked_names(file) if name in known]
-    try:
-        return pq.read_table(file, columns=names, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from None
-
-
-def _checked_names(file: Path) -> list[str]:
-    """The names of a file's columns, those that are needed among them."""
-    try:
-        names: list[str] = pq.read_schema(file).names
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from None
-    if "representation" not in names or not set(names) & {"id", "path"}:
-        raise InputError(
-            f"{file}: needs columns representation and id (or path), found "
-            f"{', '.join(names)}; `vicinal embed` makes such a file"
-        )
-    return names
-
-
-def _unreadable(file: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{file}: cannot be read as parquet ({' '.join(str(error).split())}); give embeddings, "
-        "which `vicinal embed` makes"
-    )
-
-
-def _sizes(table: Any) -> NDArray[np.int32] | None:
-    """Width and height of every picture, (N, 2), if the table has whole columns of them."""
-    if not set(SIZES) <= set(table.column_names):
-        return None
-    columns = [table.column(name) for name in SIZES]
-    if any(column.null_count or not pa.types.is_integer(column.type) for column in columns):
-        return None
-    return np.stack([column.to_numpy() for column in columns], axis=1).astype(np.int32)
-
-
-def _texts(table: Any, name: str, classes: Sequence[str] = ()) -> NDArray[np.str_]:
-    """A column as strings, empty for null; an earlier version's class numbers become names."""
-    values = table.column(name).to_pylist()
-    if name == "label" and classes and all(v is None or isinstance(v, int) for v in values):
-        values = [None if value is None else classes[value] for value in values]
-    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
-
-
 def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     """The origin that `save` noted; empty for a file of another tool."""
     found = json.loads(metadata.get(b"vicinal", b"{}"))
     return found if isinstance(found, dict) else {}
-
-
-def claim(where: str, plan: dict[str, Any], out: str) -> None:
-    """Makes the folder ours, or finds it begun from the same source with the same encoder.
-
-    Says so where the pictures are no longer those that were listed then.
-    """
-    filesystem, folder = fsspec.core.url_to_fs(where)
-    path = f"{folder}/{PLAN}"
-    if filesystem.exists(path):
-        said = json.loads(filesystem.cat_file(path))
-        same = all(said.get(name) == plan.get(name) for name in ("source", "encoder_sha256"))
-        if same and not said["finished"]:
-            if said.get("plan") != plan["plan"]:
-                tell([f"{out}: begun with other pictures; parts that hold others are made anew"])
-                write_plan(where, plan)
-            return
-        state = "finished" if said.get("finished") else "begun from another source or encoder"
-        raise InputError(
-            f"{option('out', out)}: is there already, {state}; remove it or give another name"
-        )
-    if filesystem.exists(folder) and (filesystem.isfile(folder) or filesystem.ls(folder)):
-        raise InputError(f"{option('out', out)}: is there already; remove it or give another name")
-    try:
-        filesystem.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{option('out', out)}: cannot be made ({reason}); name another") from None
-    write_plan(where, plan)
-
-
-def write_plan(where: str, plan: dict[str, Any]) -> None:
-    """Writes ``embed.json``."""
-    with replacing_in(where, PLAN) as file:
-        file.write((json.dumps(plan, indent=1) + "\n").encode("utf-8"))
-
-
-@contextmanager
-def replacing_in(where: str, name: str) -> Iterator[IO[bytes]]:
-    """Yields an open file that is in the folder under its name once all of it is written."""
-    filesystem, folder = fsspec.core.url_to_fs(where)
-    if "file" in filesystem.protocol:
-        with replacing(Path(folder) / name) as partial, partial.open("wb") as file:
-            yield file
-    else:  # an object is there when its upload ends
-        with filesystem.open(f"{folder}/{name}", "wb") as file:
-            yield file
-
-
-def part_names(where: str) -> list[str]:
-    """The names of the parts there are; what dead workers left half written is cleared away."""
-    filesystem, folder = fsspec.core.url_to_fs(where)
-    found = [str(path).rsplit("/", 1)[-1] for path in filesystem.ls(folder, detail=False)]
-    for name in found:
-        if name.endswith(".partial"):
-            filesystem.rm_file(f"{folder}/{name}")
-    return sorted(name for name in found if name.endswith(".parquet"))

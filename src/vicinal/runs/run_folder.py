@@ -1,4 +1,4 @@
-"""The run folder: whose run it is, on what machine it ran, which stages are finished."""
+"""The run folder: whose run it is, by what recipe, on what machine it ran."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import os
 import platform
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +25,10 @@ from vicinal.files import read_json, replacing, write_json
 from vicinal.images import named
 from vicinal.progress import say
 from vicinal.recipes import checked, override, read_recipe, to_toml
-from vicinal.recipes.differences import ignoring
+from vicinal.recipes.ignored_differences import ignoring
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.kinds import kind_of
+from vicinal.runs.stages import finished_stages, hold_threads
 
 LOCK = "run.lock"
 """The file that a process at work on a run holds locked; the system unlocks it when it ends."""
@@ -74,34 +73,11 @@ class RunFolder:
                     f"go on with {option('resume', True)}, which makes it again"
                 ) from error
 
-    @contextmanager
-    def stage(self, name: str, makes: Iterable[Path] = ()) -> Iterator[bool]:
-        """Yields whether the stage has to run (see `due`), and notes its time once it ended."""
-        due = self.due(name, makes)
-        began = time.perf_counter()
-        yield due
-        if due:
-            self.note(name, time.perf_counter() - began)
-
-    def due(self, name: str, makes: Iterable[Path] = ()) -> bool:
-        """Whether the stage ``name`` has still to be run, or a file that it ``makes`` is gone."""
-        return name not in self.seconds() or not all(path.is_file() for path in makes)
-
-    def note(self, name: str, seconds: float) -> None:
-        """Writes down that the stage ``name`` is finished, and its time."""
-        write_json(self / "stages.json", self.seconds() | {name: round(seconds, 3)})
-
     def _progress(self) -> str:
         """In words, what an interrupted run goes on from."""
-        path = self / "stages.json"
-        stages = len(self.seconds()) if path.is_file() else 0
+        stages = len(finished_stages(self.path))
         begun = len(list(self.path.glob("checkpoint.pt")) + list(self.path.glob("*/checkpoint.pt")))
         return f"kept: {stages} finished stages and the checkpoints of {begun} trainings"
-
-    def seconds(self) -> dict[str, float]:
-        """Finished stages with their time in seconds, in the order they ended."""
-        path = self / "stages.json"
-        return read_json(path) if path.is_file() else {}
 
 
 def open_run(
@@ -296,64 +272,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def hold_threads(run: Path) -> None:
-    """Holds as many threads as the user asked for now, or else when the run began."""
-    noted = _read_threads(run)
-    if cores.held() is None and noted["held"] is not None:
-        cores.set_threads(noted["held"])
-    if cores.held() != noted["held"] or not (run / "threads.json").is_file():
-        write_json(run / "threads.json", noted | {"held": cores.held()})
-
-
-def choose_threads(run: Path, stage: str) -> int:
-    """Chooses a stage's threads, or takes those that it was begun with, and keeps their number."""
-    begun = _read_threads(run)["stages"].get(stage)
-    number = cores.look() if begun is None else cores.take(begun)
-    note_threads(run, stage, number)
-    return number
-
-
-def note_threads(run: Path, stage: str, number: int) -> None:
-    """Keeps how many threads a stage has."""
-    noted = _read_threads(run)
-    if noted["stages"].get(stage) != number:
-        write_json(run / "threads.json", noted | {"stages": noted["stages"] | {stage: number}})
-
-
-def _read_threads(run: Path) -> dict[str, Any]:
-    path = run / "threads.json"
-    found: dict[str, Any] = {"held": None, "stages": {}}
-    return found | read_json(path) if path.is_file() else found
-
-
-def run_stage(
-    run: RunFolder,
-    name: str,
-    makes: Iterable[Path],
-    work: Callable[[], None],
-    *,
-    width: int = 20,
-    together: bool = False,
-) -> None:
-    """Runs a stage if it is due, with threads that fit the machine or those it began with."""
-    first = distributed.is_first()
-    if not (first or together):
-        return
-    with run.stage(name, makes) if first else nullcontext(False) as due:
-        if not (distributed.from_first(lambda: due) if together else due):
-            return
-        if first:
-            choose_threads(run.path, name)
-        work()
-    if first:
-        say_seconds(run, name, width=width)
-
-
-def say_seconds(run: RunFolder, name: str, *, width: int = 20) -> None:
-    """Prints how long a finished stage took."""
-    say(f"{name:<{width}}{run.seconds()[name]:>9.1f} s")
 
 
 def resolve_recipe(

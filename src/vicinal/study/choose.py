@@ -19,7 +19,7 @@ from vicinal.objectives import OBJECTIVES
 from vicinal.progress import say
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import default_folder, open_run, resolve_recipe
-from vicinal.study.objectives import CHOSEN_BY, without_labels
+from vicinal.study.compare_objectives import CHOSEN_BY, without_labels
 from vicinal.study.train import train
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import resolve_device
@@ -38,7 +38,7 @@ class Choice:
         run: The run folder, with the encoder of the objective kept.
         objective: Its name.
         table: A row for each training: ``round``, ``objective``, ``minutes``, ``epochs`` and the
-            measures of `vicinal.study.objectives.without_labels`.
+            measures of `vicinal.study.compare_objectives.without_labels`.
     """
 
     run: Path

@@ -9,7 +9,8 @@ from vicinal.files import read_json, write_json
 from vicinal.recipes.recipe import Recipe
 from vicinal.representations.embed import embed
 from vicinal.representations.representations import Representations
-from vicinal.runs.run_folder import RunFolder, run_stage
+from vicinal.runs.run_folder import RunFolder
+from vicinal.runs.stages import run_stage
 from vicinal.study.learners import Learners, read_learned, trained_as
 from vicinal.study.measures import Figures, Measures
 from vicinal.training.train_encoder import kept_encoder
@@ -35,7 +36,7 @@ def measure_epochs(learners: Learners) -> None:
     for learner in SYSTEMS_BY_EPOCHS.values():
         for epochs in _kept(learners.run, learner, learners.recipe):
             run_stage(
-                learners.run,
+                learners.run.path,
                 f"measure {learner} after {epochs}",
                 [_file(learners.run, learner, epochs)],
                 lambda: measure(learner, epochs),  # noqa: B023 — called at once

@@ -27,14 +27,14 @@ from vicinal.runs.run_folder import (
     open_run,
     resolve_recipe,
     resumed_recipe,
-    run_stage,
 )
+from vicinal.runs.stages import finished_stages, run_stage
 from vicinal.study.claims import claims_over_seeds, judge
+from vicinal.study.compare_objectives import compare_objectives, objectives_over_seeds, recommended
 from vicinal.study.data import Data, Sources, describe_data, load_data, write_leaks
 from vicinal.study.epochs import by_epochs, measure_epochs
 from vicinal.study.figures import is_cifar10, spread_over_seeds, with_study_figures
 from vicinal.study.learners import LEARNERS, Learners, is_trained
-from vicinal.study.objectives import compare_objectives, objectives_over_seeds, recommended
 from vicinal.study.side_by_side import in_order, measure_all
 from vicinal.study.systems import SYSTEMS, Measure
 from vicinal.training.budget import check_minutes
@@ -150,7 +150,7 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
             f"run folder {path}, recipe {recipe.name}, {engine.device}, {engine.precision}, "
             f"{cores.said()}"
         )
-        run_stage(run, "leaks", [run / "leaks.json"], lambda: write_leaks(run, data))
+        run_stage(path, "leaks", [run / "leaks.json"], lambda: write_leaks(run, data))
         one_seed(run, recipe, extra)
         folders = [path]
         for seed in range(recipe.seed + 1, recipe.seed + options.seeds):
@@ -207,7 +207,7 @@ def _run_seed(
         write_json(run / "environment.json", environment)
     for name, learn in LEARNERS.items():
         run_stage(
-            run,
+            run.path,
             f"learn {name}",
             learners.files(name),
             lambda: learn(learners),  # noqa: B023 — called at once
@@ -221,10 +221,10 @@ def _run_seed(
     objectives = compare_objectives(learners, names)
     systems = _read_systems(run, recipe)
     index = run / "pictures" / "index.parquet"
-    run_stage(run, "pictures", [index], lambda: keep_pictures(run, data, systems))
+    run_stage(run.path, "pictures", [index], lambda: keep_pictures(run, data, systems))
     for stage in extra:
         makes = [run / name for name in stage.makes]
-        run_stage(run, stage.name, makes, lambda: stage.work(run, data, recipe))  # noqa: B023
+        run_stage(run.path, stage.name, makes, lambda: stage.work(run, data, recipe))  # noqa: B023
     if is_cifar10(data.train.class_names):
         systems = with_study_figures(systems)
     results = {
@@ -232,7 +232,7 @@ def _run_seed(
         "data": describe_data(run, data, sources),
         "recipe": recipe.model_dump(mode="json"),
         "environment": environment,
-        "seconds": in_order(run.seconds()),
+        "seconds": in_order(finished_stages(run.path)),
         "systems": systems,
         "claims": judge(systems),
         "objectives": objectives,

@@ -16,7 +16,8 @@ from vicinal import cores
 from vicinal.estimators.patches import PatchFeatures
 from vicinal.files import write_json
 from vicinal.progress import say
-from vicinal.runs.run_folder import RunFolder, note_threads, run_stage, say_seconds
+from vicinal.runs.run_folder import RunFolder
+from vicinal.runs.stages import is_due, note_finished, note_threads, run_stage, say_seconds
 from vicinal.study.measures import Figures
 from vicinal.study.systems import MAPS, SYSTEMS, Measure
 
@@ -45,7 +46,7 @@ def measure_all(measure: Measure) -> None:
         _side_by_side(measure, [name for name in LONGEST_FIRST if _due(measure.run, name)])
     for name in SYSTEMS:
         run_stage(
-            measure.run,
+            measure.run.path,
             _stage(name),
             _makes(measure.run, name),
             lambda: write_json(_figures(measure.run, name), SYSTEMS[name](measure)),  # noqa: B023 — called at once
@@ -105,8 +106,8 @@ def _side_by_side(measure: Measure, names: Sequence[str]) -> None:
             write_json(_figures(run, name), figures)
             took[name] = seconds
             note_threads(run.path, _stage(name), threads)
-            run.note(_stage(name), seconds)
-            say_seconds(run, _stage(name))
+            note_finished(run.path, _stage(name), seconds)
+            say_seconds(run.path, _stage(name))
     except BrokenProcessPool:
         say("a measuring process was killed, perhaps for its memory; going on with one at a time")
     finally:
@@ -134,7 +135,7 @@ def _interruption_later() -> Iterator[None]:
 def _share(run: RunFolder, took: Mapping[str, float], seconds: float) -> None:
     """Divides the seconds that all took together, so that a run's stages add up to its time."""
     for name, own in took.items():
-        run.note(_stage(name), own * seconds / sum(took.values()))
+        note_finished(run.path, _stage(name), own * seconds / sum(took.values()))
 
 
 def _measured(measure: Measure, name: str, threads: int) -> tuple[str, Figures, float]:
@@ -145,7 +146,7 @@ def _measured(measure: Measure, name: str, threads: int) -> tuple[str, Figures, 
 
 
 def _due(run: RunFolder, name: str) -> bool:
-    return run.due(_stage(name), _makes(run, name))
+    return is_due(run.path, _stage(name), _makes(run, name))
 
 
 def _stage(name: str) -> str:

@@ -19,7 +19,7 @@ from vicinal.images.image_set import Splits
 from vicinal.images.skipped import Skipped, read_skipped
 from vicinal.images.stream_sources import is_stream, open_stream
 from vicinal.progress import say
-from vicinal.recipes.differences import ignored
+from vicinal.recipes.ignored_differences import ignored
 from vicinal.recipes.recipe import Recipe
 from vicinal.runs.run_folder import (
     RunFolder,
@@ -29,6 +29,7 @@ from vicinal.runs.run_folder import (
     resolve_recipe,
     resumed_recipe,
 )
+from vicinal.runs.stages import finished_stages, stage
 from vicinal.training.batches import StreamBatches
 from vicinal.training.budget import check_minutes
 from vicinal.training.device import Engine, open_ranks
@@ -131,8 +132,8 @@ def train(
         encoder, losses = folder / "encoder.safetensors", folder / "losses.csv"
         kept = [kept_encoder(path, epochs) for epochs in chosen.training.keep_epochs]
         # Minutes may end before some of these epochs do.
-        stage = folder.stage("train", [encoder, losses, *(kept if minutes is None else ())])
-        with stage if distributed.is_first() else nullcontext(False) as due:
+        training = stage(path, "train", [encoder, losses, *(kept if minutes is None else ())])
+        with training if distributed.is_first() else nullcontext(False) as due:
             if distributed.from_first(lambda: due):
                 _introduce(folder, chosen, engine, initial)
                 train_encoder(
@@ -154,7 +155,7 @@ def train(
                 encoder=encoder,
                 images=_used(source, folder),
                 epochs=sum(row["split"] == "train" for row in read_rows(losses)),
-                seconds=folder.seconds()["train"],
+                seconds=finished_stages(path)["train"],
                 loss=_last_losses(losses),
                 kept=read_kept(path),
             )

@@ -13,7 +13,7 @@ from vicinal import cores
 from vicinal.encoder.patches import PatchFilters, fit_patches, patch_features
 from vicinal.images.image_set import ImageSet
 from vicinal.progress import told_before
-from vicinal.recipes.differences import OFF, ignored, ignoring
+from vicinal.recipes.ignored_differences import OFF, ignored, ignoring
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.views import Augment
 

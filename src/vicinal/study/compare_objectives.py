@@ -19,7 +19,8 @@ from vicinal.images.image_set import ImageSet
 from vicinal.objectives import OBJECTIVES
 from vicinal.recipes.recipe import Recipe, Views
 from vicinal.representations.embed import embed
-from vicinal.runs.run_folder import RunFolder, run_stage
+from vicinal.runs.run_folder import RunFolder
+from vicinal.runs.stages import run_stage
 from vicinal.study.figures import spread
 from vicinal.study.learners import Learners, read_learned
 from vicinal.study.measures import Figures, Measures
@@ -70,7 +71,7 @@ def compare_objectives(learners: Learners, names: Sequence[str]) -> dict[str, Fi
         with_it, without_it = _learner(learners.recipe, name)
         for learner, less in ((with_it, False), (without_it, True)):
             run_stage(
-                learners.run,
+                learners.run.path,
                 f"learn {learner}",
                 learners.files(learner),
                 lambda: learners.objective(learner, name, without=less),  # noqa: B023 — called at once
@@ -81,7 +82,7 @@ def compare_objectives(learners: Learners, names: Sequence[str]) -> dict[str, Fi
             continue
         path = learners.run / f"objective-{name}.json"
         run_stage(
-            learners.run,
+            learners.run.path,
             f"measure {name}",
             [path],
             lambda: write_json(path, _measured(learners, name)),  # noqa: B023 — called at once

@@ -8,7 +8,7 @@ from PIL import Image
 
 from vicinal.errors import InputError
 from vicinal.files import excluded, left_behind
-from vicinal.images import folder, load, load_parts, opening
+from vicinal.images import file_formats, folder, load, load_parts
 from vicinal.images.decoding import Decoding, decode, square
 
 
@@ -75,8 +75,8 @@ def heic(folder_: Path) -> None:
 
 
 def test_heic_says_what_to_install(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(opening, "_there", lambda kind: kind != "HEIF")
-    for cached in (opening.formats, opening.suffixes):
+    monkeypatch.setattr(file_formats, "_there", lambda kind: kind != "HEIF")
+    for cached in (file_formats.formats, file_formats.suffixes):
         cached.cache_clear()
     try:
         heic(tmp_path / "set")
@@ -87,8 +87,8 @@ def test_heic_says_what_to_install(tmp_path: Path, monkeypatch):
         with pytest.raises(InputError, match=r"is HEIC.*pip install 'vicinal\[heif\]'"):
             decode(b"\0\0\0\x18ftypheic", "row 3", size=8, channels=3, pad=False)
     finally:
-        opening.formats.cache_clear()
-        opening.suffixes.cache_clear()
+        file_formats.formats.cache_clear()
+        file_formats.suffixes.cache_clear()
 
 
 def test_heic_is_read_where_pillow_heif_is_installed(tmp_path: Path):
@@ -232,4 +232,4 @@ def test_an_option_raises_the_limit(tmp_path: Path, monkeypatch):
     few = load(tmp_path / "set", size=8, data_dir=tmp_path, max_pixels=200_000)
     assert [Path(one.path).name for one in few.skipped] == ["large.png"]
     assert load(tmp_path / "set", size=8, data_dir=tmp_path, max_pixels=10**6).skipped == ()
-    assert opening.MOST_PIXELS == 178_956_970
+    assert file_formats.MOST_PIXELS == 178_956_970

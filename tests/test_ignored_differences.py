@@ -15,7 +15,7 @@ from vicinal.estimators.vicreg import VICReg
 from vicinal.explore import Request
 from vicinal.explore.request import check, recipe_of
 from vicinal.recipes import override, read_recipe
-from vicinal.recipes.differences import OFF, ignored, ignoring
+from vicinal.recipes.ignored_differences import OFF, ignored, ignoring
 from vicinal.views import Augment
 
 SIZE = 32
