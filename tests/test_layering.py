@@ -18,6 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     "earlier_names",
     "errors",
+    "file_names",
     "files",
     "recipes",
     "distributed",

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingCo
 from rich.text import Text
 
 from vicinal.errors import readable
-from vicinal.files import on_one_line
+from vicinal.file_names import on_one_line
 
 Counted = AbstractContextManager[Callable[[int], None]]
 

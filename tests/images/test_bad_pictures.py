@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.files import as_path, as_text
+from vicinal.file_names import as_path, as_text
 from vicinal.images import Skipped, decoding, load, load_anomalies, load_parts
 from vicinal.images.decoding import Decoding
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.files import as_text, write_csv
+from vicinal.file_names import as_text
+from vicinal.files import write_csv
 from vicinal.images import csv_file, load, load_parts
 from vicinal.images.decoding import Decoding
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.files import excluded, left_behind
+from vicinal.file_names import excluded, left_behind
 from vicinal.images import file_formats, folder, load, load_parts
 from vicinal.images.decoding import Decoding, decode, square
 

@@ -16,7 +16,8 @@ from vicinal.errors import InputError, option
 from vicinal.evaluations.duplicates import find_duplicates
 from vicinal.evaluations.probe import converged_probe
 from vicinal.evaluations.same_picture import field_levels, first_equal, made_small, same_pictures
-from vicinal.files import as_path, read_json
+from vicinal.file_names import as_path
+from vicinal.files import read_json
 from vicinal.images import MOST_PIXELS, SOURCES, decoding, load_parts, named
 from vicinal.images.skipped import BadPictureError
 from vicinal.progress import counted

@@ -20,7 +20,8 @@ from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import fingerprint, load_encoder
 from vicinal.errors import InputError, option
 from vicinal.evaluations.score import Answer, Score
-from vicinal.files import as_path, as_text, replacing
+from vicinal.file_names import as_path, as_text
+from vicinal.files import replacing
 from vicinal.images import ImageSet, decoding, load_parts
 from vicinal.representations.embed import embed, made_with
 from vicinal.representations.index import Index

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vicinal.errors import InputError
-from vicinal.files import is_address, write_parquet
+from vicinal.file_names import is_address
+from vicinal.files import write_parquet
 from vicinal.images import Skipped
 from vicinal.images.folder import Files
 from vicinal.images.labels_and_parts import class_of_each

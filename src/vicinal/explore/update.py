@@ -34,7 +34,8 @@ from vicinal.explore.stage_results import (
     read_neighbours,
     write_stage,
 )
-from vicinal.files import is_address, read_json, write_csv, write_json
+from vicinal.file_names import is_address
+from vicinal.files import read_json, write_csv, write_json
 from vicinal.images import Part, keep_skipped, named
 from vicinal.progress import say
 from vicinal.report import MOST_PICTURES, write_explorer

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from vicinal.errors import InputError
-from vicinal.files import as_path, as_text, excluded, plain_cell
+from vicinal.file_names import as_path, as_text, excluded
+from vicinal.files import plain_cell
 from vicinal.images.folder import Files
 from vicinal.images.labels_and_parts import (
     PATHS,
@@ -34,7 +35,7 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
     relative to the CSV file or absolute, and, if there are labels, ``label`` (or another of
     `label_columns`), in any case and with blanks around; other columns are
     left alone. A path is also the picture's id. What Vicinal wrote
-    (`vicinal.files.as_text`, `vicinal.files.write_csv`) is read back as meant.
+    (`vicinal.file_names.as_text`, `vicinal.files.write_csv`) is read back as meant.
     """
     where = f"csv:{path}"
     file = Path(os.path.expanduser(path))

@@ -19,7 +19,8 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from vicinal import cores
 from vicinal.errors import InputError
-from vicinal.files import on_one_line, read_address
+from vicinal.file_names import on_one_line
+from vicinal.files import read_address
 from vicinal.images.file_formats import MOST_PIXELS, opened, reason, refuse_large
 from vicinal.images.skipped import BadPictureError, Skipped
 

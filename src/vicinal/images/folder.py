@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import as_text, excluded, file_stamp, is_address, left_behind, on_one_line
+from vicinal.file_names import as_text, excluded, is_address, left_behind, on_one_line
+from vicinal.files import file_stamp
 from vicinal.images.file_formats import head, is_picture, suffixes, unread
 from vicinal.images.labels_and_parts import Labels, labels_from, no_labels, part_of
 from vicinal.images.picture_list import Index, Parts, PictureList, train_and_test

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError, said_by
-from vicinal.files import is_address
+from vicinal.file_names import is_address
 from vicinal.images.decoding import Given
 from vicinal.images.labels_and_parts import (
     Labels,

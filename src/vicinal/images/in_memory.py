@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.errors import InputError
-from vicinal.files import as_text
+from vicinal.file_names import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
 from vicinal.images.decoding import Decoding, Given, Span, gathered
 from vicinal.images.file_formats import MOST_PIXELS, opened, reason

@@ -61,7 +61,7 @@ def load(
         data_dir: Folder for downloads and decoded images; by default the platform's cache.
         interpolation: How pictures are scaled, one of `vicinal.images.decoding.INTERPOLATIONS`.
         exclude: Patterns of files and folders that are left out, such as ``*_small.jpg``, see
-            `vicinal.files.excluded`; of a folder or a CSV.
+            `vicinal.file_names.excluded`; of a folder or a CSV.
         max_pixels: Pixels of a picture that may be decoded; a larger one is skipped. A JPEG is
             decoded at the fraction of its size that ``size`` needs.
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import as_path, is_address, left_behind, literal_start
+from vicinal.file_names import as_path, is_address, left_behind, literal_start
 from vicinal.images.decoding import Given
 from vicinal.images.labels_and_parts import (
     IMAGES,

@@ -12,7 +12,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.files import as_text, file_stamp
+from vicinal.file_names import as_text
+from vicinal.files import file_stamp
 from vicinal.images.decoding import Given
 from vicinal.images.labels_and_parts import Labels, chosen_test
 from vicinal.images.skipped import Skipped
@@ -90,7 +91,7 @@ class PictureList:
         return np.array([f"{part}/{one}" for one in self.ids.tolist()], np.str_)
 
     def paths(self) -> tuple[str, ...] | None:
-        """Absolute paths (as `vicinal.files.as_text` has them) or addresses; None for no files."""
+        """Absolute paths (see `vicinal.file_names.as_text`) or addresses; None for no files."""
         found: list[str] = []
         for picture, _ in self.pictures():
             if isinstance(picture, Path):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vicinal.errors import InputError
-from vicinal.files import on_one_line, plain_cell, read_rows, write_csv
+from vicinal.file_names import on_one_line
+from vicinal.files import plain_cell, read_rows, write_csv
 from vicinal.progress import tell
 
 MOST_SKIPPED = 0.2
@@ -18,7 +19,7 @@ MOST_SKIPPED = 0.2
 class Skipped:
     """A picture that was left out."""
 
-    path: str  # its file (as `vicinal.files.as_text` writes it), or the file and the row
+    path: str  # its file (as `vicinal.file_names.as_text` writes it), or the file and the row
     reason: str  # why it cannot be used, in a few words
 
 

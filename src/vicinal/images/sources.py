@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vicinal.errors import InputError, option, said_by
-from vicinal.files import is_address
+from vicinal.file_names import is_address
 from vicinal.images import arrays, csv_file, folder, hub, named_sets, parquet, shards, tar
 from vicinal.images.image_set import Splits
 from vicinal.images.picture_list import Parts

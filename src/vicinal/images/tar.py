@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.errors import InputError
-from vicinal.files import as_text, file_stamp, literal_start, read_json, write_json
+from vicinal.file_names import as_text, literal_start
+from vicinal.files import file_stamp, read_json, write_json
 from vicinal.images.decoding import RULE, Decoding, Span, Square, decoded, plain_pixels, widened
 from vicinal.images.file_formats import suffixes
 from vicinal.images.folder import Found, classes_by_folder
