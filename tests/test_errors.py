@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vicinal import cli
-from vicinal.errors import InputError, begun_by, naming_options, option, readable, said_by
+from vicinal.errors import (
+    InputError,
+    begun_by,
+    naming_options,
+    number_of,
+    option,
+    readable,
+    said_by,
+)
 from vicinal.recipes import override, read_recipe
 
 
@@ -103,3 +111,9 @@ def test_the_command_line_shows_options(
     assert "vicinal: --set epochs: write it as section.field=value" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"^settings=\['epochs'\]: write it"):
         override(read_recipe("digits"), ["epochs"])
+
+
+def test_a_count_reads_as_a_person_writes_it() -> None:
+    counts = [number_of(count, "pair") for count in (0, 1, 2, 1204)]
+    assert counts == ["0 pairs", "1 pair", "2 pairs", "1,204 pairs"]
+    assert [number_of(count, "class", "classes") for count in (1, 7)] == ["1 class", "7 classes"]

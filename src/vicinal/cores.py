@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -309,7 +309,7 @@ def take(number: int) -> int:
 def said() -> str:
     """The number of threads for a person: ``2 threads``, ``1 thread of 2 (…)``."""
     now, whole = threads(), most()
-    named = f"{now} thread{'s' if now > 1 else ''}"
+    named = number_of(now, "thread")
     if _state.held is not None:
         return f"{named} as asked"
     return named if now == whole else f"{named} of {whole}, as other processes are at work"

@@ -1,4 +1,4 @@
-"""InputError, the one exception that a user can mend, and parameters in messages."""
+"""InputError, the one exception that a user can mend; parameters and counts in messages."""
 
 from __future__ import annotations
 
@@ -100,3 +100,8 @@ class StorageError(InputError):
     def __reduce__(self) -> tuple[type[StorageError], tuple[Path, str]]:
         """From its arguments, not its message: a process that measures sends it to another."""
         return StorageError, (self.path, self.reason)
+
+
+def number_of(count: int, one: str, many: str | None = None) -> str:
+    """A count with what is counted: ``1 pair``, ``1,204 pairs``; ``many`` where it takes no s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -90,7 +90,7 @@ def test_wrong_labels() -> None:
     told = found.summary()
     assert told[0].startswith("1 of 2 labels are contradicted")
     assert "agrees with 50.0% of all labels (always the largest class: 50.0%)" in told[0]
-    assert told[1].startswith("2 labels were not judged: their classes have fewer than 5")
+    assert told[1].startswith("2 labels were not judged: a class needs 5")
     assert len(replace(found, unjudged=0).summary()) == 1
 
 

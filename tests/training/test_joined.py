@@ -67,6 +67,28 @@ def test_each_block_is_on_its_axes_and_the_networks_counts_half(side: int) -> No
     np.testing.assert_allclose(found[:, :KEPT] @ found[:, :KEPT].T, on_axes(own, 0.5), atol=2e-3)
 
 
+class Unsteady(nn.Module):
+    """A network that rounds otherwise in every call, as a batch of another size does."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.network(images)
+        return found * (1 + 1e-6 * torch.rand(1))
+
+
+def test_one_picture_over_and_over_is_one_row_over_and_over() -> None:
+    pixels = pictures(1).repeat(65, axis=0)
+    made = Preparation(32, 3, *channel_statistics(pixels))
+    network = Unsteady(build_encoder(ENCODER, channels=3, size=32)).eval()
+    encoder = add_patches(network, pixels, RECIPE, made)
+    with torch.no_grad():
+        found = encoder(normalise(torch.from_numpy(pixels[:3]), made.mean, made.std))
+    assert (found == 0).all()
+
+
 def test_the_second_block_is_that_of_the_patches() -> None:
     pixels = pictures(40)
     encoder, _, made = joined(pixels)

@@ -9,6 +9,7 @@ import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, Threads, new_csv
 from vicinal.cli.output import answer, save_rows
+from vicinal.errors import number_of
 
 
 def cluster(
@@ -47,7 +48,7 @@ def cluster(
     answer(
         as_json,
         lambda: data,
-        f"{found.chosen} groups, silhouette {found.silhouette:.3f}; "
+        f"{number_of(found.chosen, 'group')}, silhouette {found.silhouette:.3f}; "
         f"--clusters 2 to {len(found.tree)} for fewer or more",
         header=["cluster", "size", "mostly", "representatives"],
         rows=rows,

@@ -20,7 +20,7 @@ from vicinal.cli.options import (
     reading,
 )
 from vicinal.cli.output import answer
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.files import check_new
 
 
@@ -73,5 +73,5 @@ def embed(
     answer(
         as_json,
         lambda: {"out": out, "images": len(found), "dimensions": dimensions, "columns": columns},
-        f"{len(found):,} images, {dimensions} numbers each: {out}",
+        f"{number_of(len(found), 'image')}, {dimensions} numbers each: {out}",
     )

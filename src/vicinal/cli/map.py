@@ -9,6 +9,7 @@ import typer
 
 from vicinal.cli.options import AsJson, EmbeddingsFile, Threads
 from vicinal.cli.output import answer
+from vicinal.errors import number_of
 from vicinal.files import check_new
 
 
@@ -41,5 +42,5 @@ def map_(
             "neighbours": found.neighbours.indices.shape[1],
             "trustworthiness": found.trustworthiness,
         },
-        f"{len(whole):,} images, trustworthiness {found.trustworthiness:.3f}: {out}",
+        f"{number_of(len(whole), 'image')}, trustworthiness {found.trustworthiness:.3f}: {out}",
     )

@@ -29,6 +29,7 @@ from vicinal.cli.options import (
     reading,
 )
 from vicinal.cli.output import answer
+from vicinal.errors import number_of
 
 
 def train(
@@ -92,5 +93,6 @@ def train(
         as_json,
         lambda: asdict(trained) | {"run": str(trained.run), "encoder": str(trained.encoder)},
         None if trained.kept is None else kept_sentence(trained.kept),
-        f"{trained.images:,} images, {trained.epochs} epochs; encoder: {trained.encoder}",
+        f"{number_of(trained.images, 'image')}, {number_of(trained.epochs, 'epoch')}; "
+        f"encoder: {trained.encoder}",
     )

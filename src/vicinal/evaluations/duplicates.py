@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import euclidean_distances
 
 from vicinal import cores
-from vicinal.errors import InputError, option, readable
+from vicinal.errors import InputError, number_of, option, readable
 from vicinal.evaluations.families import connected, split
 from vicinal.evaluations.same_picture import (
     KnownPairs,
@@ -248,7 +248,8 @@ class Duplicates(Answer):
         how = "the same by their pixels, seen at 32×32"
         if not self.by_pixels:
             how = f"at most {self.threshold:.4g} apart{usual}"
-        return [f"{len(self.pairs):,} pairs in {len(self.groups):,} groups, {how}"]
+        pairs, groups = number_of(len(self.pairs), "pair"), number_of(len(self.groups), "group")
+        return [f"{pairs} in {groups}, {how}"]
 
     def header(self, pictures: Representations) -> list[str]:
         """The names that `listed` gives."""

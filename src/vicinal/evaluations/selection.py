@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from vicinal import cores
-from vicinal.errors import InputError, option
+from vicinal.errors import InputError, number_of, option
 from vicinal.evaluations.groups import reduced
 from vicinal.evaluations.score import Answer, checked
 from vicinal.representations.neighbours import nearest
@@ -99,9 +99,8 @@ def select(
         raise InputError(f"all {len(held):,} pictures are labelled already; none is left to choose")
     if not 1 <= count <= free:
         others = f" not among the {len(held):,} labelled" if len(held) else ""
-        pictures = f"picture{'' if free == 1 else 's'}"
         raise InputError(
-            f"{option('count', count)}: the set has {free:,} {pictures}{others}; "
+            f"{option('count', count)}: the set has {number_of(free, 'picture')}{others}; "
             f"ask for {'1' if free == 1 else f'1 to {free}'}"
         )
     points = reduced(array, seed)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal import cores
-from vicinal.errors import InputError, option
+from vicinal.errors import InputError, number_of, option
 from vicinal.evaluations.label_probe import PENALTIES, out_of_fold
 from vicinal.evaluations.probe import accuracy
 from vicinal.evaluations.score import Answer, Score, checked
@@ -128,7 +128,7 @@ class WrongLabels(Answer):
         ]
         if self.unjudged:
             lines.append(
-                f"{self.unjudged:,} labels were not judged: their classes have fewer than "
+                f"{number_of(self.unjudged, 'label was', 'labels were')} not judged: a class needs "
                 f"{LEAST} pictures"
             )
         return lines

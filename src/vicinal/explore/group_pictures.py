@@ -13,6 +13,9 @@ from vicinal.evaluations.groups import Grouped, GroupTree, group, grouped, reduc
 from vicinal.explore.stage_results import StageResult
 from vicinal.representations.representations import Representations
 
+_ROUNDING = 1e-3
+"""The share of the largest number up to which equal pictures differ: batches round unlike."""
+
 
 def group_pictures(
     embeddings: Representations, folder: Path, clusters: int | None = None
@@ -27,7 +30,8 @@ def group_pictures(
         clusters: How many groups are shown first, at least 2 and at most as many as there are
             distinct pictures; None to choose.
     """
-    if (embeddings.array == embeddings.array[0]).all():
+    array = embeddings.array
+    if np.ptp(array, axis=0).max() <= _ROUNDING * np.abs(array).max():
         none = pa.array(np.full(len(embeddings), -1, np.int32))
         return {"cluster": none, "finest": none}, {"clusters": None}
     if clusters is not None:

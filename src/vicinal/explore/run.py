@@ -11,7 +11,7 @@ from typing import Any
 
 from vicinal import cores
 from vicinal.encoder.pretrained import encoder_file, is_start
-from vicinal.errors import InputError, option, readable
+from vicinal.errors import InputError, number_of, option, readable
 from vicinal.evaluations.own_view import keep_better, kept_sentence
 from vicinal.explore.check_labels import check_labels
 from vicinal.explore.compare_pictures import compare_pictures
@@ -50,6 +50,8 @@ from vicinal.training.device import Engine, open_engine
 from vicinal.training.fit_to_pictures import fitted
 from vicinal.training.train_encoder import data_of_arrays, train_encoder
 
+LOOKS_WRONG = ("label that looks wrong", "labels that look wrong")
+
 
 @dataclass(frozen=True)
 class Explored:
@@ -73,11 +75,11 @@ class Explored:
         encoder, health = self.figures["encoder"], read_json(self.run / "health.json")
         groups, labels = self.figures["clusters"], self.figures["labels"]
         lines = [
-            f"{self.figures['data']['count']:,} pictures: "
-            + (f"{groups['k']} groups, " if groups else "no groups, ")
-            + f"{self.figures['anomalies']['flagged']:,} odd ones, "
-            + f"{self.figures['duplicates']['pairs']:,} pairs nearly the same"
-            + (f", {labels['contradicted']:,} labels that look wrong" if labels else "")
+            f"{number_of(self.figures['data']['count'], 'picture')}: "
+            + (number_of(groups["k"], "group") if groups else "no groups")
+            + f", {number_of(self.figures['anomalies']['flagged'], 'odd one')}"
+            + f", {number_of(self.figures['duplicates']['pairs'], 'pair')} nearly the same"
+            + (f", {number_of(labels['contradicted'], *LOOKS_WRONG)}" if labels else "")
         ]
         if self.news and (joined := self.figures.get("joined")):
             lines.append(
@@ -273,4 +275,4 @@ def _opening(
     else:
         how = f"recipe {recipe.name}, {request.limit:g} minutes of training, then what is found"
     where = f"{engine.device}, {engine.precision}, {cores.said()}"
-    return f"{count:,} pictures into {path}: {how}, {where}"
+    return f"{number_of(count, 'picture')} into {path}: {how}, {where}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from vicinal import cores
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.file_names import on_one_line
 from vicinal.files import read_address
 from vicinal.images.file_formats import MOST_PIXELS, opened, reason, refuse_large
@@ -369,7 +369,7 @@ def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
 
 def depth_note(name: str, count: int, span: Span) -> str:
     """The line that says how deep pictures were made ones of 8 bits."""
-    pictures = f"{count:,} picture{'s' if count > 1 else ''} of more than 8 bits"
+    pictures = f"{number_of(count, 'picture')} of more than 8 bits"
     return (
         f"{name}: {pictures}, scaled by the range of the set: {span[0]:g} to {span[1]:g} "
         "became 0 to 255"

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.file_names import as_text, excluded, is_address, left_behind, on_one_line
 from vicinal.files import file_stamp
 from vicinal.images.file_formats import head, is_picture, suffixes, unread
@@ -211,7 +211,7 @@ class Found:
         unused = [f"{count:,} {kind}" for kind, count in self.unread_kinds().most_common()]
         if self.closed:
             first, count = self.closed[0], len(self.closed)
-            folders = f"{count:,} folder{'s' if count > 1 else ''}"
+            folders = number_of(count, "folder")
             unused.append(f"{folders} ({first.path} {first.reason})")
         named = self.others.most_common(_ENDINGS_NAMED)
         unused += [f"{count:,} {suffix}" for suffix, count in named]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 
 TRAIN = ("train", "training", "trn")
 TEST = ("test", "testing", "tst")
@@ -187,7 +187,7 @@ def no_labels(name: str, why: str) -> Labels:
 def labels_note(name: str, classes: Sequence[str], origin: str, codes: NDArray[np.int64]) -> str:
     """The line that says where labels (N,) are from, and how many pictures have none."""
     count, without = len(classes), int((codes < 0).sum())
-    found = f"{name}: labels from {origin}, {count:,} class{'' if count == 1 else 'es'}"
+    found = f"{name}: labels from {origin}, {number_of(count, 'class', 'classes')}"
     has = "has" if without == 1 else "have"
     return found + (f", {without:,} of {len(codes):,} pictures {has} none" if without else "")
 

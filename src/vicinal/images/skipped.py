@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.file_names import on_one_line
 from vicinal.files import plain_cell, read_rows, write_csv
 from vicinal.progress import tell
@@ -58,5 +58,5 @@ def keep_skipped(skipped: Sequence[Skipped], path: Path) -> None:
         return
     write_csv(path, ["path", "reason"], [(one.path, one.reason) for one in skipped])
     if skipped:
-        count = f"{len(skipped):,} picture{'s' if len(skipped) > 1 else ''}"
+        count = number_of(len(skipped), "picture")
         tell([f"{count} skipped, see {path}"])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal import cores
-from vicinal.errors import InputError, StorageError, option
+from vicinal.errors import InputError, StorageError, number_of, option
 from vicinal.files import make_folder, replacing, write_json, write_parquet
 from vicinal.representations.index import (
     DESCRIPTION,
@@ -59,7 +59,7 @@ class Indexed:
         if self.recall is not None:
             near = "5" if self.images > _K else f"{self.images - 1}"
             recall = f"recall@{near} {self.recall:.3f} on {self.checked} of them"
-        images = f"{self.images:,} image{'' if self.images == 1 else 's'}"
+        images = number_of(self.images, "image")
         size = f"{self.bytes / 2**20:,.1f} MiB"
         return f"{self.kind}: {images} ({self.added:,} new), {recall}, {size}: {self.folder}"
 

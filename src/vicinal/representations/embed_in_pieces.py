@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from vicinal import cores, images
 from vicinal.encoder.pretrained import encoder_file
 from vicinal.encoder.saved import Preparation, load_encoder
-from vicinal.errors import InputError, option
+from vicinal.errors import InputError, number_of, option
 from vicinal.files import replacing, write_csv
 from vicinal.images import Skipped, source_parts
 from vicinal.images.decoding import Decoding, gathered
@@ -140,7 +140,7 @@ class EmbeddedFolder:
         """All of it in a line."""
         left = f"; {len(self.skipped):,} left out, see skipped.csv" if self.skipped else ""
         numbers = f"{self.dimensions} numbers each, {self.parts} files"
-        return f"{self.images:,} images, {numbers}: {self.out}{left}"
+        return f"{number_of(self.images, 'image')}, {numbers}: {self.out}{left}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vicinal import cores
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.representations.index import Search, neighbours_by
 from vicinal.representations.neighbours import Neighbours, nearest
 
@@ -289,8 +289,8 @@ def _check_shape(X: ArrayLike, name: str, least: int) -> None:  # noqa: N803
     except ValueError:  # rows of several lengths
         return
     if shape and shape[0] < (least if len(shape) == 2 else 1):
-        plural = "" if shape[0] == 1 else "s"
-        raise InputError(f"X: has {shape[0]} sample{plural}, and {name} needs at least {least}")
+        samples = number_of(shape[0], "sample")
+        raise InputError(f"X: has {samples}, and {name} needs at least {least}")
     if len(shape) != 2:
         found = type(X).__name__ if shape == () else f"shape {tuple(shape)}"
         raise InputError(f"X: must be rows (N, F) of numbers, found {found}. Reshape your data")

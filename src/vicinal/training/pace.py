@@ -18,7 +18,7 @@ import torch
 
 from vicinal import cores, distributed
 from vicinal.cores import fitting
-from vicinal.errors import option, readable
+from vicinal.errors import number_of, option, readable
 from vicinal.files import read_rows, write_csv
 
 T = TypeVar("T")
@@ -239,7 +239,7 @@ def _at(rows: Iterable[tuple[Place, int]], place: Place) -> int | None:
 
 def _change_note(place: Place, number: int, known: int) -> str:
     epoch, step = place
-    named = f"{number} thread{'s' if number > 1 else ''}"
+    named = number_of(number, "thread")
     keeps = option("set_threads", command="--threads")
     return readable(
         f"epoch {epoch + 1}, step {step + 1}: {named}, no longer {known}, as other processes come "

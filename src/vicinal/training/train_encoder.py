@@ -201,6 +201,8 @@ def add_patches(
         for part in torch.split(pictures, _AT_ONCE)
     ]
     blocks = [torch.cat(block).cpu() for block in zip(*parts, strict=True)]
+    if (pictures == pictures[0]).all():  # a batch of another size rounds otherwise: no difference
+        blocks = [block[:1].expand_as(block) for block in blocks]
     both.centres.copy_(torch.cat([block.double().mean(0) for block in blocks]))
     lengths = (_STARTED if recipe.encoder.start else _NETWORK, 1.0)
     axes = [_axes(block.numpy(), length) for block, length in zip(blocks, lengths, strict=True)]
