@@ -37,7 +37,7 @@ SCRIPTS = (  # in the order in which they read each other
     "show_charts.js",
     "legends.js",
     "point_card.js",
-    "start.js",
+    "start_report.js",
 )
 
 

@@ -19,7 +19,7 @@ import pytest
 from vicinal.errors import InputError
 from vicinal.report import MOST_PICTURES, write_explorer
 from vicinal.report.explorer.columns import pack_columns, read_explored
-from vicinal.report.explorer.page import SCRIPTS
+from vicinal.report.explorer.explorer_page import SCRIPTS
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 from vicinal.errors import InputError
 from vicinal.images.decoding import Span, decode_whole
 from vicinal.report.explorer.columns import ExploreRun, read_explored
-from vicinal.report.explorer.page import Page, build_page
+from vicinal.report.explorer.explorer_page import Page, build_page
 
 HOST = "127.0.0.1"
 MOST_AT_ONCE = 32

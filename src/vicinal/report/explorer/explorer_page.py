@@ -61,7 +61,7 @@ SCRIPTS = (  # in the order in which they read each other
     "search.js",
     "keyboard.js",
     "tabs.js",
-    "start.js",
+    "start_explorer.js",
 )
 SERVED = "connect-src 'self'; img-src 'self' data: blob:; "
 
