@@ -241,6 +241,14 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(
     assert len(Representations.load(out)) == 12
     with pytest.raises(InputError, match="is there already, finished"):
         embed_pieces(source, encoder, str(out), piece_images=3)
+    for part, content in (("part-000001.parquet", b""), ("part-000002.parquet", None)):
+        mine = out / "mine.parquet"
+        mine.write_bytes((out / part).read_bytes())
+        (out / part).write_bytes(content) if content is not None else (out / part).unlink()
+        (out / "part-000000.parquet").unlink()  # so that the set is not finished
+        assert embed_pieces(source, encoder, str(out), piece_images=3).images == 12
+        assert mine.read_bytes() == (out / part).read_bytes()
+        assert len(Representations.load(out)) == 12
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already"):

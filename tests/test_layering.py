@@ -138,7 +138,7 @@ LONG = {
     "vicinal.training.train_encoder.train_encoder": 82,  # half of it says what can be asked
     "vicinal.training.loop.pretrain": 122,  # the page everybody reads: one piece on purpose
     "vicinal.study.choose.choose": 95,  # likewise, with what its rounds share
-    "vicinal.study.train.train": 92,  # a third of it says what can be asked
+    "vicinal.study.train.train": 93,  # a third of it says what can be asked
     "vicinal.evaluations.softmax.fit_softmax": 76,  # one convex problem with its two closures
     "vicinal.objectives.vicreg.vicreg": 65,  # its docstring pins four conventions' denominators
 }

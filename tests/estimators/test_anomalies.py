@@ -112,8 +112,11 @@ def test_in_a_pipeline_cloned_and_pickled() -> None:
 
 
 def test_refuses_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"contamination=0.7 must be above 0, at most 0.5"):
+    with pytest.raises(InputError, match=r"contamination=0.7: give a share above 0, at most 0.5"):
         NeighbourAnomalyDetector(contamination=0.7).fit(points(10))
+    for wrong in ({"contamination": "auto"}, {"k": 1.5}, {"k": float("nan")}, {"k": 0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            NeighbourAnomalyDetector(**wrong).fit(points(10))
     with pytest.raises(InputError, match="k=20 neighbours but only 9 images"):
         NeighbourAnomalyDetector(k=20).fit(points(10))
     fitted = NeighbourAnomalyDetector().fit(points(10))

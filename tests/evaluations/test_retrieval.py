@@ -309,3 +309,11 @@ def test_refuses_in_one_line() -> None:
         retrieve(queries, other, k=1, shown=np.array([0]))
     with pytest.raises(InputError, match="colour gap"):
         colour_gap(np.zeros((2, 3, 3, 3), np.uint8), np.zeros((2, 3, 3, 3), np.uint8))
+
+
+def test_a_picture_is_found_by_the_name_that_a_shell_hands_on() -> None:
+    ids = np.array([r"bad\xff.png", "good.png", r"bad\x5cxff.png"])
+    whole = Representations(np.eye(3, dtype=np.float32), ids)
+    assert similar(whole, "bad\udcff.png", k=1).row == 0
+    assert similar(whole, r"bad\xff.png", k=1).row == 0  # an id as it is listed
+    assert similar(whole, r"bad\x5cxff.png", k=1).row == 2

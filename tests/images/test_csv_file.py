@@ -116,3 +116,29 @@ def test_minus_one_among_numbers_is_no_label(tmp_path: Path, cells, codes, class
     found, _ = csv_file.load(str(tmp_path / "list.csv"))
     assert (None if found.labels is None else found.labels.tolist()) == codes
     assert found.class_names == classes
+
+
+@pytest.mark.parametrize("title", ["split", "Subset"])
+def test_a_column_of_splits_says_which_part_a_row_is_in(
+    title: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{number}.png" for number in range(10)]
+    pictures(tmp_path, *names)
+    cells = ["train", "TEST", "x"] * 3 + ["training"]
+    write_csv(tmp_path / "a.csv", ["path", title], zip(names, cells, strict=True))
+    found = load(f"csv:{tmp_path}/a.csv", size=4, data_dir=tmp_path)
+    shown = [[int(Path(name).stem) for name in part.ids] for part in (found.train, found.test)]
+    assert shown == [[0, 3, 6, 9], [1, 4, 7]]
+    assert "not used: 3 rows of the split 'x'" in capsys.readouterr().err
+
+
+def test_a_column_of_folds_names_no_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{number}.png" for number in range(10)]
+    pictures(tmp_path, *names)
+    rows = [(name, number % 5) for number, name in enumerate(names)]
+    write_csv(tmp_path / "a.csv", ["path", "split"], rows)
+    (part,) = load_parts(f"csv:{tmp_path}/a.csv", Decoding(4), data_dir=tmp_path)
+    assert len(part.images) == 10
+    assert "its column of splits is not used, which names no part" in capsys.readouterr().err

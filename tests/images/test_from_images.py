@@ -233,3 +233,20 @@ def test_a_generator_that_breaks_off_is_no_full_disk(tmp_path: Path) -> None:
     paths = [tmp_path / "a.png", tmp_path / "none.png"]
     with pytest.raises(InputError, match=r"image 1: cannot be read \(No such file"):
         made(Image.open(path) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"labels": np.zeros((3, 2))}, "labels must be one name or number a picture"),
+        ({"ids": 5}, "ids=5: give one for every picture"),
+    ],
+)
+def test_labels_and_ids_of_another_shape_are_refused(given: dict[str, object], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        made(PIXELS[:3], **given)
+
+
+def test_a_folder_for_pixels_may_be_a_string(tmp_path: Path) -> None:
+    assert len(vicinal.from_images(PIXELS[:3], data_dir=str(tmp_path))) == 3
+    assert len(vicinal.load("digits", size=8, data_dir=str(tmp_path)).train) > 1000

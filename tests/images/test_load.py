@@ -251,8 +251,13 @@ def test_bad_input_is_refused(tmp_path: Path):
         ("folder:~nobody-here/x", {}, "no such folder"),
         ("parquet:~nobody-here/x", {}, "no parquet file there"),
         ("~nobody-here/x", {}, "is not known: no such file or folder"),
-        ("digits", {"size": 8, "limit": 1}, "limit=1: training needs 2 images"),
+        ("digits", {"size": 8, "limit": 1}, "limit=1: give a whole number of images, 2 or more"),
         ("digits", {"size": 8, "limit": -5}, "limit=-5"),
+        ("digits", {"size": 8, "limit": "a"}, "limit='a': give a whole number of images"),
+        ("digits", {"size": 8, "seed": -1}, "seed=-1: give 0 or more"),
+        ("digits", {"size": 0}, "size=0: give a whole number of pixels, 1 to 4,096"),
+        ("digits", {"size": True}, "size=True: give a whole number of pixels"),
+        ("digits", {"size": 8, "interpolation": "x"}, "interpolation='x': give nearest"),
         ("digits", {"size": 8, "test": "nowhere"}, "data 'nowhere' is not known"),
     ]:
         assert message in refusal(source, data_dir=tmp_path / "cache", **options)

@@ -122,7 +122,12 @@ def two_encoders(folder: Path) -> Path:
 
 def unfinished(folder: Path) -> Path:
     write_plan(str(folder), PLAN)
-    some().save(folder / "0.parquet")
+    some().save(folder / "part-000000.parquet")
+    return folder
+
+
+def damaged(folder: Path) -> Path:
+    (folder / "embed.json").write_text("[]")
     return folder
 
 
@@ -139,6 +144,7 @@ def misfits(folder: Path) -> Path:
         (lambda t: t, "{}: no parquet file in this folder; `vicinal embed` makes one"),
         (two_encoders, "{}: its files were made by different encoders; keep them apart"),
         (unfinished, "{}: unfinished, 1 of 3 parts; the same `vicinal embed` goes on with it"),
+        (damaged, "{0}/embed.json: damaged; remove {0}, and embed anew"),
         (misfits, "{}: its files do not fit together ("),
         (lambda t: write(t / "x", id=["a", "b", "a"], representation=[[1.0]] * 3),
          "{}/x: the id 'a' repeats; make ids unique"),
@@ -170,10 +176,14 @@ def test_what_is_no_set_of_embeddings_is_this_line(
     assert str(caught.value).isprintable()
 
 
-def test_a_finished_set_of_parts_is_its_files(tmp_path: Path) -> None:
+def test_a_finished_set_of_parts_is_all_its_parts_and_nothing_else(tmp_path: Path) -> None:
     unfinished(tmp_path)
-    write_plan(str(tmp_path), {**PLAN, "finished": True})
-    assert embedding_files(tmp_path) == [tmp_path / "0.parquet"]
+    some().save(tmp_path / "mine.parquet")
+    write_plan(str(tmp_path), {**PLAN, "finished": True, "parts": 1})
+    assert embedding_files(tmp_path) == [tmp_path / "part-000000.parquet"]
+    write_plan(str(tmp_path), {**PLAN, "finished": True, "parts": 2})
+    with pytest.raises(InputError, match="unfinished, 1 of 2 parts"):
+        embedding_files(tmp_path)
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
@@ -187,12 +197,19 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     for before, after, line in (
         ({}, {"source": "y"},
          f"{refused}, begun from another source or encoder; remove it or give another name"),
-        ({"finished": True}, {}, f"{refused}, finished; remove it or give another name"),
+        ({"finished": True, "parts": 0}, {},
+         f"{refused}, finished; remove it or give another name"),
     ):  # fmt: skip
         write_plan(str(out), PLAN | before)
         with pytest.raises(InputError) as caught:
             claim(str(out), PLAN | after, "out")
         assert str(caught.value) == line
+    write_plan(str(out), PLAN | {"finished": True})
+    claim(str(out), PLAN, "out")  # its parts are lost: it goes on
+    for content in ("", "[]"):
+        (out / "embed.json").write_text(content)
+        with pytest.raises(InputError, match=r"its embed\.json is damaged; remove the folder"):
+            claim(str(out), PLAN, "out")
     (tmp_path / "empty").mkdir()
     claim(str(tmp_path / "empty"), PLAN, "empty")
     (tmp_path / "full").mkdir()
@@ -205,9 +222,8 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
 
 
 def test_parts_are_named_in_order_and_halves_cleared_away(tmp_path: Path) -> None:
-    for name in ("b.parquet", "a.parquet", "c.parquet.1.partial", "embed.json"):
+    parts, mine = ["part-000000.parquet", "part-000001.parquet"], ["a.parquet", "b.1.partial"]
+    for name in (*reversed(parts), "part-000002.parquet.h.1.partial", "embed.json", *mine):
         (tmp_path / name).write_text("")
-    assert part_names(str(tmp_path)) == ["a.parquet", "b.parquet"]
-    assert sorted(one.name for one in tmp_path.iterdir()) == [
-        "a.parquet", "b.parquet", "embed.json",
-    ]  # fmt: skip
+    assert part_names(str(tmp_path)) == parts
+    assert {one.name for one in tmp_path.iterdir()} == {*parts, *mine, "embed.json"}

@@ -100,6 +100,14 @@ def test_going_on_begins_nothing_again(first: Trained, tmp_path: Path) -> None:
         train("digits", settings=[TWO], limit=100, run=run, start=first.run, resume=True)
 
 
+def test_going_on_takes_the_minutes_that_the_run_was_given(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    whole = train("digits", settings=[*TINY, ONE], limit=100, run=run, minutes=0.05)
+    assert train("digits", settings=[*TINY, ONE], limit=100, run=run, resume=True) == whole
+    with pytest.raises(InputError, match=r"holds a run with minutes = 0.05, not 1"):
+        train("digits", settings=[*TINY, ONE], limit=100, run=run, minutes=1, resume=True)
+
+
 def test_a_projector_that_is_not_there_or_another_is_drawn(first: Trained, tmp_path: Path) -> None:
     recipe = override(read_recipe("digits"), TINY)
     assert any(

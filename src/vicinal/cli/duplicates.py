@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,12 @@ from vicinal.cli.options import (
     new_csv,
     reading,
 )
-from vicinal.cli.output import SHOWN, answer, answer_rows, save_rows
+from vicinal.cli.output import SHOWN, answer, answer_rows, save_rows, tell_skipped
 from vicinal.errors import InputError
 
 if TYPE_CHECKING:
     from vicinal.evaluations.leaks import Leaked
+    from vicinal.images import Skipped
 
 
 def duplicates(
@@ -72,11 +74,14 @@ def duplicates(
         whole, opened = load_with(Path(pictures), index)
         known = Pictures(whole, None, True)
     if against is not None:
-        _answer_leaks(leaks_between(known, read_pictures(against, **how)), out, as_json)
+        other = read_pictures(against, **how)
+        skipped = (*known.embeddings.skipped, *other.embeddings.skipped)
+        _answer_leaks(leaks_between(known, other), skipped, out, as_json)
         return
     whole = known.embeddings
     found = find_duplicates(whole, threshold, opened, small=known.small)
     between = None if known.small is None else leaks_within(known)
+    beside = {} if between is None else {"between_parts": between.to_json()}
     answer_rows(
         found,
         whole,
@@ -85,8 +90,9 @@ def duplicates(
         *([] if between is None else between.summary()),
         header=("group", "distance", "id_a", "id_b"),
         warning=found.warning(),
-        beside={} if between is None else {"between_parts": between.to_json()},
+        beside=beside | _left_out(whole.skipped),
     )
+    tell_skipped(whole.skipped, out)
 
 
 def _check(
@@ -114,15 +120,22 @@ def _check(
         )
 
 
-def _answer_leaks(leaked: Leaked, out: Path | None, as_json: bool) -> None:
+def _answer_leaks(
+    leaked: Leaked, skipped: tuple[Skipped, ...], out: Path | None, as_json: bool
+) -> None:
     """Writes and prints copies between two sets."""
     listed = leaked.listed()
     save_rows(out, leaked.header(), listed)
     answer(
         as_json,
-        leaked.to_json,
+        lambda: leaked.to_json() | _left_out(skipped),
         *leaked.summary(),
         header=("difference", "id_a", "id_b"),
         rows=listed[:SHOWN],
         warning=leaked.warning(),
     )
+    tell_skipped(skipped, out)
+
+
+def _left_out(skipped: tuple[Skipped, ...]) -> dict[str, Any]:
+    return {"skipped": [asdict(one) for one in skipped]} if skipped else {}

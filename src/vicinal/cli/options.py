@@ -206,7 +206,9 @@ def reading(exclude: list[str] | None, max_megapixels: float | None) -> Reading:
     if max_megapixels is None:
         return {"exclude": tuple(exclude or ())}
     if not 1e-6 <= max_megapixels < math.inf:
-        raise InputError(f"{option('max_megapixels', max_megapixels)}: give a number above 0")
+        raise InputError(
+            f"{option('max_megapixels', max_megapixels)}: give a number from 0.000001 on"
+        )
     return {"exclude": tuple(exclude or ()), "max_pixels": round(max_megapixels * 1e6)}
 
 

@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vicinal.errors import readable
+from vicinal.errors import number_of, option, readable
+from vicinal.file_names import on_one_line
 from vicinal.files import as_json as json_text
 from vicinal.files import write_csv
+from vicinal.progress import say
 
 if TYPE_CHECKING:
     from vicinal.evaluations.score import Answer
+    from vicinal.images import Skipped
     from vicinal.representations.representations import Representations
 
 Row = Mapping[str, Any]
@@ -23,6 +26,7 @@ Row = Mapping[str, Any]
 SHOWN = 20
 """Rows of a table in the terminal; files and JSON have them all."""
 
+_NAMED = 5  # pictures that could not be used, in the terminal
 _RIGHT = ("rank", "distance", "score", "p_value", "size", "probability", "epochs")
 _UNITS = (", images/s", " take")
 
@@ -90,6 +94,20 @@ def answer_rows(
         rows=() if as_json else found.listed(pictures)[:SHOWN],
         warning=warning,
     )
+
+
+def tell_skipped(skipped: Sequence[Skipped], out: Path | None) -> None:
+    """Lists pictures that could not be used beside the CSV asked for, or else names the first."""
+    from vicinal.images import keep_skipped
+
+    if out is not None:
+        keep_skipped(skipped, out.with_suffix(".skipped.csv"))
+        return
+    for one in skipped[:_NAMED]:
+        say(on_one_line(f"skipped: {one.path}: {one.reason}"))
+    if more := len(skipped[_NAMED:]):
+        listed = option("out", "PAIRS.csv")
+        say(readable(f"skipped: {number_of(more, 'picture')} more; {listed} lists all beside it"))
 
 
 def save_rows(out: Path | None, header: Sequence[str], rows: Iterable[Row]) -> None:

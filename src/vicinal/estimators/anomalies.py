@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
@@ -66,8 +67,12 @@ class NeighbourAnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[mis
             InputError: If a number is not finite, a setting is out of range or there are not
                 more rows than neighbours.
         """
-        if not 0 < self.contamination <= 0.5:
-            raise InputError(f"contamination={self.contamination} must be above 0, at most 0.5")
+        share: object = self.contamination
+        if not isinstance(share, Real) or not 0 < float(share) <= 0.5:
+            raise InputError(f"contamination={share!r}: give a share above 0, at most 0.5")
+        k: object = self.k
+        if not isinstance(k, Integral) or k < 1:
+            raise InputError(f"k={k!r}: give a whole number of neighbours, at least 1")
         points = checked_points(self, X, fitting=True)
         self.decision_scores_ = anomaly_scores(
             points, points, k=self.k, exclude_self=True, normalise=self.normalise

@@ -313,7 +313,12 @@ def similar(
 def _row_of(embeddings: Representations, query: str) -> int | None:
     """The row whose id, or else whose path, the query is."""
     path = as_text(os.path.abspath(query))
-    for column, text in ((embeddings.ids, query), (embeddings.paths, path)):
+    # An id is as it was written, or a file's name as a shell hands it on.
+    for column, text in (
+        (embeddings.ids, query),
+        (embeddings.ids, as_text(query)),
+        (embeddings.paths, path),
+    ):
         if column is not None and len(rows := np.flatnonzero(column == text)):
             return int(rows[0])
     return None

@@ -93,6 +93,8 @@ def select(
     checked(array, "a selection", least=1)
     held = np.unique(np.empty(0, np.int64) if labelled is None else labelled)
     free = len(array) - len(held)
+    if seed < 0:
+        raise InputError(f"{option('seed', seed)}: give 0 or more")
     if method not in METHODS:
         raise InputError(f"{option('method', method)}: give {', '.join(METHODS)}")
     if free == 0:

@@ -43,6 +43,7 @@ from vicinal.runs.run_folder import (
     RunFolder,
     default_folder,
     describe_environment,
+    held_minutes,
     open_run,
 )
 from vicinal.runs.stages import run_stage
@@ -119,6 +120,8 @@ def explore(request: Request) -> Explored:
         return replace(_explored(request.update), news=news)
     data = named(request.data)
     path = request.run or default_folder(data, "explore", resume=request.resume)
+    if request.resume and request.minutes is None:
+        request = replace(request, minutes=held_minutes(path))
     finished = None if request.onto is None else read_finished(request.onto)
     used = request if finished is None else replace(request, encoder=finished.encoder)
     recipe = recipe_of(request, data, path)

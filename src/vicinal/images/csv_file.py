@@ -6,34 +6,39 @@ import csv
 import io
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, number_of
 from vicinal.file_names import as_path, as_text, excluded
 from vicinal.files import plain_cell
 from vicinal.images.folder import Files
 from vicinal.images.labels_and_parts import (
     PATHS,
+    SPLITS,
     Labels,
     columns_called,
     label_columns,
     labels_from,
     no_labels,
+    part_of,
     plain_name,
 )
-from vicinal.images.picture_list import PictureList
+from vicinal.images.picture_list import Parts, PictureList, train_and_test
 
 _SEPARATORS = ",;\t|"
+_SHOWN = 3  # values of a column, in a message
 
 
-def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
-    """Lists the image files that a CSV file names; decodes none.
+def load(path: str, exclude: Sequence[str] = ()) -> Parts:
+    """Lists the image files that a CSV file names, all or by the part they are in; decodes none.
 
     The first line names the columns: ``path`` (or another of `PATHS`),
     relative to the CSV file or absolute, and, if there are labels, ``label`` (or another of
-    `label_columns`), in any case and with blanks around; other columns are
+    `label_columns`), in any case and with blanks around; a column ``split`` (or another of
+    `SPLITS`) says which part a row is in, ``train``, ``test`` or ``validation``; other columns are
     left alone. A path is also the picture's id. What Vicinal wrote
     (`vicinal.file_names.as_text`, `vicinal.files.write_csv`) is read back as meant.
     """
@@ -62,7 +67,27 @@ def load(path: str, exclude: Sequence[str] = ()) -> tuple[PictureList, None]:
     files = Files(str(file.parent), np.array([str(as_path(path)) for path in paths]))
     notes = (f"{name}: not used: {out:,} excluded",) if out else ()
     listed = PictureList.labelled(name, files, np.array(paths), labels, notes=notes)
-    return listed.take(np.array(kept)), None
+    cells = columns.get(next(iter(columns_called(SPLITS, columns)), ""))
+    if cells is None:
+        return listed.take(np.array(kept)), None
+    return _in_parts(listed, kept, [cells[at] for at in kept], where)
+
+
+def _in_parts(listed: PictureList, kept: list[int], cells: Sequence[str], where: str) -> Parts:
+    """The kept pictures by the part that their cells name; all, where none names one."""
+    parts = [part_of(cell) for cell in cells]
+    known = {part for part in parts if part is not None}
+    others = sorted({cell.strip() for cell, part in zip(cells, parts, strict=True) if part is None})
+    shown = ", ".join(repr(one) for one in others[:_SHOWN]) + ", …" * (len(others) > _SHOWN)
+    if not known:
+        note = f"{where}: its column of splits is not used, which names no part, found {shown}"
+        return replace(listed.take(np.array(kept)), notes=(*listed.notes, note)), None
+    out = parts.count(None)
+    notes = (f"{where}: not used: {number_of(out, 'row')} of the split {shown}",) if out else ()
+    each = list(zip(kept, parts, strict=True))
+    places = {part: [at for at, one in each if one == part] for part in known}
+    by_part = {part: listed.take(np.array(rows)) for part, rows in places.items()}
+    return train_and_test(by_part, where, notes)
 
 
 def _path(cell: str, folder: Path) -> str:
@@ -86,11 +111,9 @@ def _labels(columns: dict[str, list[str]], name: str) -> Labels:
 
 
 def _columns(path: Path, where: str) -> dict[str, list[str]]:
-    """The cells of each column by name; UTF-8, or UTF-16 with a mark, as spreadsheets write it."""
+    """The cells of each column by name."""
     try:
-        raw = path.read_bytes()
-        wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-        text = raw.decode("utf-16" if wide else "utf-8-sig")
+        text = table_text(path)
         lines = io.StringIO(text, newline="")
         rows = [row for row in csv.reader(lines, delimiter=separator_of(text, PATHS)) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -104,6 +127,13 @@ def _columns(path: Path, where: str) -> dict[str, list[str]]:
         cells = [plain_cell(row[at]) if at < len(row) else "" for row in rows[1:]]
         columns.setdefault(name, cells)
     return columns
+
+
+def table_text(path: Path) -> str:
+    """The text of a CSV file: UTF-8, or UTF-16 with a mark, as spreadsheets write it."""
+    raw = path.read_bytes()
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return raw.decode("utf-16" if wide else "utf-8-sig")
 
 
 def separator_of(text: str, known: Collection[str]) -> str:

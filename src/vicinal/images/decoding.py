@@ -98,7 +98,16 @@ class Decoding:
     no_deep: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_pixels, int | np.integer) or self.max_pixels < 1:
+        check_size(self.size)
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(
+                f"interpolation={self.interpolation!r}: give {', '.join(INTERPOLATIONS)}"
+            )
+        if (
+            isinstance(self.max_pixels, bool)
+            or not isinstance(self.max_pixels, int | np.integer)
+            or self.max_pixels < 1
+        ):
             raise InputError(f"max_pixels={self.max_pixels!r}: give a whole number, at least 1")
 
     @property
@@ -107,6 +116,20 @@ class Decoding:
         scaling = "" if self.interpolation == "bilinear" else f" {self.interpolation}"
         whole = " whole" if self.whole else ""
         return f"{RULE} pad={self.pad} span={self.span} most={self.max_pixels}{scaling}{whole}"
+
+
+MOST_SIDE = 4096
+"""Pixels a side of a square, at most."""
+
+
+def check_size(size: object) -> None:
+    """Refuses what is no side of a square in pixels."""
+    if (
+        not isinstance(size, int | np.integer)
+        or isinstance(size, bool)
+        or not 1 <= size <= MOST_SIDE
+    ):
+        raise InputError(f"size={size!r}: give a whole number of pixels, 1 to {MOST_SIDE:,}")
 
 
 def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:

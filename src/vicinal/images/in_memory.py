@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -20,7 +21,7 @@ from PIL import Image
 from vicinal.errors import InputError
 from vicinal.file_names import as_text
 from vicinal.images.arrays import checked_pixels, refuse_ones, stacked
-from vicinal.images.decoding import Decoding, Given, Span, gathered
+from vicinal.images.decoding import Decoding, Given, Span, check_size, gathered
 from vicinal.images.file_formats import MOST_PIXELS, opened, reason
 from vicinal.images.image_set import ImageSet
 from vicinal.images.labels_and_parts import (
@@ -35,7 +36,6 @@ from vicinal.images.skipped import BadPictureError, Skipped, refuse_too_many
 from vicinal.images.store import Stored, Writer, pixel_notes, write_squares
 from vicinal.progress import Counted, counted, tell
 
-_MOST_SIDE = 4096
 _Stream = Iterator[tuple[Given, str]]
 
 
@@ -279,7 +279,7 @@ def from_images(
     *,
     size: int | None = None,
     name: str = "images",
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     max_pixels: int = MOST_PIXELS,
 ) -> ImageSet:
     """Makes an ImageSet of any iterable of pictures: a list, a generator, a torchvision data set.
@@ -308,7 +308,7 @@ def from_images(
     _check_given(images, size)
     held, pair_labels = container_of(images), list[object]()
     side, stream = _of_one_size(_given(_pictures(held.images, pair_labels)), size, name)
-    folder = (data_dir or platformdirs.user_cache_path("vicinal")) / "store"
+    folder = Path(data_dir or platformdirs.user_cache_path("vicinal")) / "store"
     bar = counted(f"decoding {name}", len(held.images) if isinstance(held.images, Sized) else None)
     found = _decoded_to_file(stream, Decoding(side, max_pixels=max_pixels), bar, folder)
     refuse_too_many(name, found.skipped, len(pair_labels))
@@ -342,9 +342,8 @@ def _check_given(images: object, size: object) -> None:
     if alone or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
         kind = type(images).__name__
         raise InputError(f"images must be several pictures, found {kind}; give a list of them")
-    whole = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= _MOST_SIDE
-    if not (size is None or whole):
-        raise InputError(f"size={size!r}: give a whole number of pixels, 1 to {_MOST_SIDE:,}")
+    if size is not None:
+        check_size(size)
 
 
 def _decoded_to_file(stream: _Stream, how: Decoding, bar: Counted, folder: Path) -> Stored:
@@ -366,6 +365,8 @@ def _decoded_to_file(stream: _Stream, how: Decoding, bar: Counted, folder: Path)
 def _labels(labels: Any, held: Container, pair_labels: list[object], name: str) -> list[object]:
     """Each picture's label, or None: given, of the container, or beside the pictures in it."""
     found = held.labels or pair_labels if labels is None else flat(labels, held.ids)
+    if any(isinstance(label, np.ndarray | list) for label in found):
+        raise InputError(f"{name}: labels must be one name or number a picture, found rows of them")
     if len(found) != len(pair_labels):
         raise InputError(f"{name}: {len(pair_labels)} pictures but {len(found)} labels")
     return found
@@ -461,6 +462,8 @@ def _ids(ids: Iterable[int | str] | None, count: int, name: str) -> NDArray[np.s
     """The ids as text that is valid UTF-8; an ImageSet checks that they are unique."""
     if ids is None:
         return number_ids(count)
+    if not isinstance(ids, Iterable):
+        raise InputError(f"{name}: ids={ids!r}: give one for every picture")
     given = [as_text(str(one)) for one in ids]
     if len(given) != count:
         raise InputError(f"{name}: {count} pictures but {len(given)} ids")

@@ -64,6 +64,8 @@ _COLUMNS = (
 """Customary names of a column of labels, the likeliest first."""
 
 
+SPLITS = ("split", "subset", "partition")
+"""Customary names of a column that says which part a picture is in."""
 PATHS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image"),
     *("img_path", "img", "image_name", "picture", "photo", "paths", "files", "images"),

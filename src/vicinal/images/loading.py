@@ -33,7 +33,7 @@ def load(
     seed: int = 0,
     limit: int | None = None,
     test: str | os.PathLike[str] | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     interpolation: str = "bilinear",
     exclude: Sequence[str] = (),
     max_pixels: int = MOST_PIXELS,
@@ -69,8 +69,7 @@ def load(
         InputError: If the source is unknown, missing, empty or unreadable, or more of its pictures
             than `MOST_SKIPPED` are bad.
     """
-    if limit is not None and limit < 2:
-        raise InputError(f"{option('limit', limit)}: training needs 2 images or more")
+    _check(limit, seed)
     data, patterns = data_folder(data_dir), _patterns(exclude)
     train, held = parts_of(source, data, patterns)
     if train is None:
@@ -86,6 +85,13 @@ def load(
         raise InputError(f"{source}: training needs 2 images or more, found {len(train)}")
     how = Decoding(size, interpolation=interpolation, max_pixels=max_pixels)
     return _both(source, *_decoded(source, [("train", train), ("test", held)], how, data))
+
+
+def _check(limit: int | None, seed: int) -> None:
+    if limit is not None and not (isinstance(limit, int) and limit >= 2):
+        raise InputError(f"{option('limit', limit)}: give a whole number of images, 2 or more")
+    if seed < 0:
+        raise InputError(f"{option('seed', seed)}: give 0 or more")
 
 
 def _labelled_throughout(images: PictureList, part: str) -> PictureList:
@@ -141,7 +147,7 @@ def load_anomalies(
     size: int,
     channels: int,
     seed: int = 0,
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     interpolation: str = "bilinear",
     span: Span | None = None,
     exclude: Sequence[str] = (),
@@ -197,7 +203,7 @@ def load_parts(
     *,
     size: int | None = None,
     channels: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     exclude: Sequence[str] = (),
     choose: Callable[[str | None, PictureList], PictureList] | None = None,
 ) -> tuple[Part, ...]:
@@ -235,7 +241,9 @@ def load_parts(
 
 
 def source_parts(
-    source: str | os.PathLike[str], data_dir: Path | None = None, exclude: Sequence[str] = ()
+    source: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    exclude: Sequence[str] = (),
 ) -> list[tuple[str | None, PictureList]]:
     """The parts of a source as they are listed, not decoded: ``train`` and ``test``, or all."""
     train, test = parts_of(source, data_folder(data_dir), _patterns(exclude))
@@ -244,9 +252,11 @@ def source_parts(
     return [(name, part) for name, part in (("train", train), ("test", test)) if part is not None]
 
 
-def data_folder(data_dir: Path | None) -> Path:
+def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     """The folder for downloads and decoded images; by default the platform's cache."""
-    return platformdirs.user_cache_path("vicinal") if data_dir is None else data_dir.expanduser()
+    if data_dir is None:
+        return platformdirs.user_cache_path("vicinal")
+    return Path(data_dir).expanduser()
 
 
 def _patterns(exclude: Sequence[str]) -> tuple[str, ...]:

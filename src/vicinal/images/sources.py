@@ -66,7 +66,13 @@ def named(source: str | os.PathLike[str]) -> str:
     the name says what it is: ``.csv``, ``.tsv``, ``.parquet`` (a pattern too), ``.npy``, ``.npz``,
     ``.tar``. What has a prefix, or is a known name such as ``digits``, stays as it is.
     """
-    text = os.fspath(source)
+    try:
+        text = os.fspath(source)
+    except TypeError:
+        kind = type(source).__name__
+        raise InputError(
+            f"data must be a path or a name, found {kind}; pictures in Python: vicinal.from_images"
+        ) from None
     kind, colon, _ = text.partition(":")
     known = colon and _takes_argument(kind)
     if known or (text in (*SOURCES, "patches") and isinstance(source, str)):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 from vicinal.files import read_rows
 from vicinal.report import charts
 from vicinal.report.inlined import Pictures, base64_array, finite
@@ -126,10 +126,15 @@ def read_object(path: Path) -> dict[str, Any]:
         # NaN and infinities are no JSON: the page shows them as missing.
         data = json.loads(path.read_text("utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from None
+        raise _damaged(path, str(error)) from None
     if not isinstance(data, dict):
-        raise InputError(f"{path}: must hold a JSON object")
+        raise _damaged(path, "no JSON object")
     return data
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    again = f"remove it, and the same command with {option('resume', True)} makes it again"
+    return InputError(f"{path}: damaged ({why}); {again}")
 
 
 def _as_text(data: Any) -> str:

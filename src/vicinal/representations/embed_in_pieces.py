@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from typing import IO, Any
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicinal import cores, images
@@ -43,7 +45,7 @@ from vicinal.images.skipped import refuse_too_many
 from vicinal.images.sources import anywhere
 from vicinal.progress import tell
 from vicinal.representations.embed import embed, from_parts, made_with
-from vicinal.representations.representations import PLAN
+from vicinal.representations.representations import PLAN, part_name
 from vicinal.training.device import resolve_device
 
 
@@ -192,14 +194,17 @@ class PieceEmbedder:
         path = f"{folder}/{_name(piece)}"
         if not filesystem.exists(path):
             return None
-        with filesystem.open(path, "rb") as file:
-            read = pq.ParquetFile(file)
-            origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
-            width = read.schema_arrow.field("representation").type.list_size
-            skipped = tuple(Skipped(**one) for one in origin.pop("skipped"))
-            if origin != made_from:
-                return None
-            return EmbeddedPiece(read.metadata.num_rows, width, skipped)
+        try:
+            with filesystem.open(path, "rb") as file:
+                read = pq.ParquetFile(file)
+                origin = json.loads(read.schema_arrow.metadata[b"vicinal"])
+                width = read.schema_arrow.field("representation").type.list_size
+                skipped = tuple(Skipped(**one) for one in origin.pop("skipped"))
+        except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError):
+            return None  # damaged, or another program's: made anew
+        return (
+            None if origin != made_from else EmbeddedPiece(read.metadata.num_rows, width, skipped)
+        )
 
     def _made_from(self, piece: Piece) -> dict[str, Any]:
         """What a part is made from and with, as it says itself."""
@@ -348,7 +353,7 @@ def _remove_others(where: str, listed: Sequence[Piece]) -> None:
 
 
 def _name(piece: Piece) -> str:
-    return f"part-{piece.number:06d}.parquet"
+    return part_name(piece.number)
 
 
 def _plan(listed: Sequence[Piece], origin: dict[str, Any]) -> dict[str, Any]:
@@ -434,9 +439,9 @@ def claim(where: str, plan: dict[str, Any], out: str) -> None:
     filesystem, folder = fsspec.core.url_to_fs(where)
     path = f"{folder}/{PLAN}"
     if filesystem.exists(path):
-        said = json.loads(filesystem.cat_file(path))
+        said = _read_plan(filesystem.cat_file(path), out)
         same = all(said.get(name) == plan.get(name) for name in ("source", "encoder_sha256"))
-        if same and not said["finished"]:
+        if same and not (said.get("finished") and len(part_names(where)) == said.get("parts")):
             if said.get("plan") != plan["plan"]:
                 tell([f"{out}: begun with other pictures; parts that hold others are made anew"])
                 write_plan(where, plan)
@@ -453,6 +458,16 @@ def claim(where: str, plan: dict[str, Any], out: str) -> None:
         reason = error.strerror or str(error)
         raise InputError(f"{option('out', out)}: cannot be made ({reason}); name another") from None
     write_plan(where, plan)
+
+
+def _read_plan(content: bytes, out: str) -> dict[str, Any]:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise InputError(f"{option('out', out)}: its {PLAN} is damaged; remove the folder")
+    return said
 
 
 def write_plan(where: str, plan: dict[str, Any]) -> None:
@@ -473,11 +488,15 @@ def replacing_in(where: str, name: str) -> Iterator[IO[bytes]]:
             yield file
 
 
+_PART = re.compile(r"part-\d{6,}\.parquet")
+_OURS = re.compile(rf"({_PART.pattern}|{re.escape(PLAN)}|skipped\.csv)\.")
+
+
 def part_names(where: str) -> list[str]:
     """The names of the parts there are; what dead workers left half written is cleared away."""
     filesystem, folder = fsspec.core.url_to_fs(where)
     found = [str(path).rsplit("/", 1)[-1] for path in filesystem.ls(folder, detail=False)]
     for name in found:
-        if name.endswith(".partial"):
+        if _OURS.match(name) and name.endswith(".partial"):
             filesystem.rm_file(f"{folder}/{name}")
-    return sorted(name for name in found if name.endswith(".parquet"))
+    return sorted(name for name in found if _PART.fullmatch(name))

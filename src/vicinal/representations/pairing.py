@@ -12,7 +12,7 @@ import numpy as np
 
 from vicinal.errors import InputError, option
 from vicinal.files import plain_cell
-from vicinal.images.csv_file import separator_of
+from vicinal.images.csv_file import separator_of, table_text
 from vicinal.images.labels_and_parts import plain_name
 from vicinal.representations.index import Index
 from vicinal.representations.representations import Representations, batches, once_compared
@@ -82,24 +82,23 @@ def check_one_encoder(one: Representations, other: Representations, names: tuple
 def read_labels(path: Path, embeddings: Representations, *, needed: bool = True) -> dict[int, str]:
     """The label of each row that a CSV gives one."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = _rows(file.read())
-            columns = list(reader.fieldnames or ())
-            name = next((each for each in ("id", "path") if each in columns), None)
-            whole = "label" in columns
-            if name is None or (needed and not whole):
-                raise InputError(
-                    f"{path}: needs columns id (or path) {'and label ' * needed}in its first line, "
-                    f"found {', '.join(columns) or 'nothing'}"
-                )
-            lines = [
-                (reader.line_num, plain_cell(line[name]), plain_cell(line.get("label", "")).strip())
-                for line in reader
-            ]
+        reader = _rows(table_text(path))
+        columns = list(reader.fieldnames or ())
+        name = next((each for each in ("id", "path") if each in columns), None)
+        whole = "label" in columns
+        if name is None or (needed and not whole):
+            raise InputError(
+                f"{path}: needs columns id (or path) {'and label ' * needed}in its first line, "
+                f"found {', '.join(columns) or 'nothing'}"
+            )
+        lines = [
+            (reader.line_num, plain_cell(line[name]), plain_cell(line.get("label", "")).strip())
+            for line in reader
+        ]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it as that") from None
+        raise InputError(f"{path}: no CSV ({error}); give one in UTF-8") from None
     place = _places(embeddings, name, path)
     labels: dict[int, str] = {}
     for number, picture, label in lines:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicinal.errors import InputError
+from vicinal.errors import InputError, option
 
 TEXTS = {"id": "ids", "path": "paths", "label": "label_names", "split": "splits"}
 """Columns of text, and what `Representations` has them under."""
@@ -113,7 +113,8 @@ def texts_in(table: Any, name: str, classes: Sequence[str] = ()) -> NDArray[np.s
 
 def _unreadable(file: Path, error: Exception) -> InputError:
     """The error of a file that is no parquet, to be raised."""
-    return InputError(
-        f"{file}: cannot be read as parquet ({' '.join(str(error).split())}); give embeddings, "
-        "which `vicinal embed` makes"
-    )
+    how = "give embeddings, which `vicinal embed` makes"
+    if (file.parent / "run.json").is_file():
+        how = f"remove it, and the same command with {option('resume', True)} makes it again"
+    why = " ".join(str(error).split())
+    return InputError(f"{file}: cannot be read as parquet ({why}); {how}")

@@ -273,12 +273,8 @@ def embedding_files(path: Path) -> list[Path]:
     if is_explored(path):
         return [path / EXPLORED]
     if path.is_dir():
-        if (path / PLAN).is_file() and not (plan := read_json(path / PLAN))["finished"]:
-            there = len(list(path.glob("*.parquet")))
-            raise InputError(
-                f"{path}: unfinished, {there} of {plan['parts']} parts; the same `vicinal embed` "
-                "goes on with it"
-            )
+        if (path / PLAN).is_file():
+            return _parts(path)
         found = sorted(p for p in path.glob("*.parquet") if not p.name.startswith("."))
         if not found:
             raise InputError(f"{path}: no parquet file in this folder; `vicinal embed` makes one")
@@ -286,6 +282,26 @@ def embedding_files(path: Path) -> list[Path]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `vicinal embed` makes one")
     return [path]
+
+
+def part_name(number: int) -> str:
+    """The name of a part, counted from 0, of a set in parts."""
+    return f"part-{number:06d}.parquet"
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The parts of a set in parts, if all are there; other files beside them are not of it."""
+    plan = read_json(folder / PLAN)
+    if not isinstance(plan, dict) or not isinstance(plan.get("parts"), int):
+        raise InputError(f"{folder / PLAN}: damaged; remove {folder}, and embed anew")
+    parts = [folder / part_name(number) for number in range(plan["parts"])]
+    there = sum(part.is_file() for part in parts)
+    if not plan.get("finished") or there < len(parts):
+        raise InputError(
+            f"{folder}: unfinished, {there} of {len(parts)} parts; the same `vicinal embed` goes "
+            "on with it"
+        )
+    return parts
 
 
 def batches(

@@ -161,9 +161,10 @@ def _check_held(run: RunFolder, identity: dict[str, Any], *, resume: bool) -> No
         how = f", with {option('start', run.path)} to train its encoder further" if further else ""
         if name.startswith("recipe.") and identity.get("verb", "study") in ("study", "train"):
             how += f", or leave {option('recipe')} and {option('settings')} out to go on by its own"
+        had = f"no {name}" if theirs is None else f"{name} = {theirs!r}"
         raise InputError(
-            f"{run.path} holds a run with {name} = {theirs!r}, not {ours!r}; name another folder"
-            f"{how}"
+            f"{run.path} holds a run with {had}, not {'none' if ours is None else repr(ours)}; "
+            f"name another folder{how}"
         )
 
 
@@ -189,6 +190,13 @@ def resumed_recipe(path: Path, settings: Sequence[str], precision: str) -> Recip
     """
     held = held_recipe(path)
     return held and override(held, [*settings, f"training.precision={precision}"])
+
+
+def held_minutes(path: Path) -> float | None:
+    """The minutes that the training of the run in a folder was given; None without."""
+    held = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+    given = held.get("minutes", held.get("asked", {}).get("minutes"))
+    return given if isinstance(given, int | float) else None
 
 
 def recipe_for(data: str) -> str:

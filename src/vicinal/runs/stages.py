@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal import cores, distributed
+from vicinal.errors import InputError
 from vicinal.files import read_json, write_json
 from vicinal.progress import say
 
@@ -16,7 +17,10 @@ from vicinal.progress import say
 def finished_stages(run: Path) -> dict[str, float]:
     """Finished stages with their time in seconds, in the order they ended."""
     path = run / "stages.json"
-    return read_json(path) if path.is_file() else {}
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged; remove it, and every stage is done again")
+    return found
 
 
 def is_due(run: Path, name: str, makes: Iterable[Path] = ()) -> bool:

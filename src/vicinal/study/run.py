@@ -24,6 +24,7 @@ from vicinal.runs.run_folder import (
     RunFolder,
     default_folder,
     describe_environment,
+    held_minutes,
     open_run,
     resolve_recipe,
     resumed_recipe,
@@ -133,12 +134,13 @@ def run_study(options: StudyOptions, extra: Iterable[ExtraStage] = ()) -> Path:
     data = distributed.in_turn(lambda: load_data(sources, recipe, **read))
     fingerprints = {name: images.fingerprint for name, images in data.parts().items()}
     identity = asdict(sources) | fingerprints
-    identity |= {} if options.minutes is None else {"minutes": options.minutes}
+    minutes = held_minutes(path) if resume and options.minutes is None else options.minutes
+    identity |= {} if minutes is None else {"minutes": minutes}
     if resume:
         _check_nothing_is_dropped(path, options)
 
     def one_seed(run: RunFolder, recipe: Recipe, extra: Iterable[ExtraStage] = ()) -> None:
-        how = (options.log, options.minutes, options.settings)
+        how = (options.log, minutes, options.settings)
         learners = Learners(data, recipe, run, engine, *how)
         _run_seed(learners, sources, options.objectives, extra)
 

@@ -25,6 +25,7 @@ from vicinal.runs.run_folder import (
     RunFolder,
     default_folder,
     describe_environment,
+    held_minutes,
     open_run,
     resolve_recipe,
     resumed_recipe,
@@ -121,6 +122,7 @@ def train(
     resume = resume or distributed.restarted()
     path, held = _run_to_take(data, chosen, run, resume, settings, named=(recipe, start, ignore))
     chosen = held or chosen
+    minutes = held_minutes(path) if resume and minutes is None else minutes
     initial = distributed.from_first(lambda: _initial(start, chosen))
     reading["fits"] = () if start or held else left_open(recipe, settings, ignore)
     source = distributed.in_turn(lambda: _opened(data, chosen, limit, data_dir, initial, **reading))
