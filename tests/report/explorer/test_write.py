@@ -109,7 +109,7 @@ def without(column: str) -> Callable[[Path], None]:
     ("change", "told"),
     [
         (lambda run: (run / "explore.json").unlink(), "no run here"),
-        (lambda run: (run / "explore.json").write_text("{"), r"cannot be read as JSON"),
+        (lambda run: (run / "explore.json").write_text("{"), r"damaged .*makes it again"),
         (lambda run: (run / "explore.json").write_text('{"format": 9}'), "not of format 1"),
         (lambda run: (run / "points.parquet").unlink(), r"points\.parquet: missing"),
         (lambda run: (run / "points.parquet").write_text("no"), "cannot be read as parquet"),
