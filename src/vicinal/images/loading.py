@@ -89,7 +89,7 @@ def load(
 
 def _check(limit: int | None, seed: int) -> None:
     if limit is not None and not (isinstance(limit, int) and limit >= 2):
-        raise InputError(f"{option('limit', limit)}: give a whole number of images, 2 or more")
+        raise InputError(f"{option('limit', limit)}: give a whole number, 2 images or more")
     if seed < 0:
         raise InputError(f"{option('seed', seed)}: give 0 or more")
 
