@@ -33,6 +33,19 @@ def write_parquet(path: Path, colours, labels=None, names=None) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_column_of_splits_says_which_part_a_row_is_in(
+    kind: pa.DataType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_parquet(tmp_path / "all.parquet", range(0, 100, 10))
+    cells = pa.array(["train", "Test", None, "train", "other"] * 2, kind)
+    pq.write_table(pq.read_table(file).append_column("split", cells), file)
+    found = load(f"parquet:{file}", size=4, data_dir=tmp_path)
+    assert found.train.pixels[:, 0, 0, 0].tolist() == [0, 30, 50, 80]
+    assert found.test.pixels[:, 0, 0, 0].tolist() == [10, 60]
+    assert "all: not used: 4 rows of the split '', 'other'" in capsys.readouterr().err
+
+
 def test_digits_as_they_are_need_no_store(tmp_path: Path):
     splits = load("digits", size=8, data_dir=tmp_path)
     assert (len(splits.train), len(splits.test)) == (1297, 500)

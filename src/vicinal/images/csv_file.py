@@ -6,30 +6,27 @@ import csv
 import io
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vicinal.errors import InputError, number_of
+from vicinal.errors import InputError
 from vicinal.file_names import as_path, as_text, excluded
 from vicinal.files import plain_cell
 from vicinal.images.folder import Files
 from vicinal.images.labels_and_parts import (
     PATHS,
-    SPLITS,
     Labels,
     columns_called,
     label_columns,
     labels_from,
     no_labels,
-    part_of,
     plain_name,
+    split_column,
 )
-from vicinal.images.picture_list import Parts, PictureList, train_and_test
+from vicinal.images.picture_list import Parts, PictureList, in_parts
 
 _SEPARATORS = ",;\t|"
-_SHOWN = 3  # values of a column, in a message
 
 
 def load(path: str, exclude: Sequence[str] = ()) -> Parts:
@@ -37,9 +34,9 @@ def load(path: str, exclude: Sequence[str] = ()) -> Parts:
 
     The first line names the columns: ``path`` (or another of `PATHS`),
     relative to the CSV file or absolute, and, if there are labels, ``label`` (or another of
-    `label_columns`), in any case and with blanks around; a column ``split`` (or another of
-    `SPLITS`) says which part a row is in, ``train``, ``test`` or ``validation``; other columns are
-    left alone. A path is also the picture's id. What Vicinal wrote
+    `label_columns`), in any case and with blanks around; a column ``split``
+    (`split_column`) says which part a row is in, ``train``, ``test`` or ``validation``; other
+    columns are left alone. A path is also the picture's id. What Vicinal wrote
     (`vicinal.file_names.as_text`, `vicinal.files.write_csv`) is read back as meant.
     """
     where = f"csv:{path}"
@@ -67,27 +64,8 @@ def load(path: str, exclude: Sequence[str] = ()) -> Parts:
     files = Files(str(file.parent), np.array([str(as_path(path)) for path in paths]))
     notes = (f"{name}: not used: {out:,} excluded",) if out else ()
     listed = PictureList.labelled(name, files, np.array(paths), labels, notes=notes)
-    cells = columns.get(next(iter(columns_called(SPLITS, columns)), ""))
-    if cells is None:
-        return listed.take(np.array(kept)), None
-    return _in_parts(listed, kept, [cells[at] for at in kept], where)
-
-
-def _in_parts(listed: PictureList, kept: list[int], cells: Sequence[str], where: str) -> Parts:
-    """The kept pictures by the part that their cells name; all, where none names one."""
-    parts = [part_of(cell) for cell in cells]
-    known = {part for part in parts if part is not None}
-    others = sorted({cell.strip() for cell, part in zip(cells, parts, strict=True) if part is None})
-    shown = ", ".join(repr(one) for one in others[:_SHOWN]) + ", …" * (len(others) > _SHOWN)
-    if not known:
-        note = f"{where}: its column of splits is not used, which names no part, found {shown}"
-        return replace(listed.take(np.array(kept)), notes=(*listed.notes, note)), None
-    out = parts.count(None)
-    notes = (f"{where}: not used: {number_of(out, 'row')} of the split {shown}",) if out else ()
-    each = list(zip(kept, parts, strict=True))
-    places = {part: [at for at, one in each if one == part] for part in known}
-    by_part = {part: listed.take(np.array(rows)) for part, rows in places.items()}
-    return train_and_test(by_part, where, notes)
+    whole, cells = listed.take(np.array(kept)), columns.get(split_column(columns))
+    return (whole, None) if cells is None else in_parts(whole, [cells[at] for at in kept], where)
 
 
 def _path(cell: str, folder: Path) -> str:

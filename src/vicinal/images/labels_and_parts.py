@@ -64,8 +64,7 @@ _COLUMNS = (
 """Customary names of a column of labels, the likeliest first."""
 
 
-SPLITS = ("split", "subset", "partition")
-"""Customary names of a column that says which part a picture is in."""
+_SPLITS = ("split", "subset", "partition")
 PATHS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image"),
     *("img_path", "img", "image_name", "picture", "photo", "paths", "files", "images"),
@@ -147,6 +146,11 @@ def label_columns(names: Sequence[str], declared: Collection[str] = ()) -> list[
     """The columns that may hold labels, the likeliest first: by their names, then declared ones."""
     known = columns_called(_COLUMNS, names)
     return list(dict.fromkeys((*known, *(name for name in names if name in declared))))
+
+
+def split_column(names: Iterable[str]) -> str:
+    """The column that says which part a picture is in, by its name; empty where there is none."""
+    return next(iter(columns_called(_SPLITS, names)), "")
 
 
 def columns_called(known: Iterable[str], names: Iterable[Any]) -> list[Any]:

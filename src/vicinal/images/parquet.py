@@ -35,25 +35,37 @@ from vicinal.images.labels_and_parts import (
     no_labels,
     parted_files,
     plain_name,
+    split_column,
 )
-from vicinal.images.picture_list import Parts, PictureList, Rows, number_ids, train_and_test
+from vicinal.images.picture_list import (
+    Parts,
+    PictureList,
+    Rows,
+    in_parts,
+    number_ids,
+    train_and_test,
+)
 from vicinal.images.skipped import BadPictureError
 
 _LISTERS = 16  # files looked into at a time, for each may be far away
 _BATCH_ROWS = 64
+_LARGE = pa.large_string()
 
 
 def load(pattern: str) -> Parts:
     """Lists the images of parquet files; decodes none.
 
-    Which columns hold images and labels: `image_column`, `label_column`. The names of numbered
+    Which columns hold images and labels: `image_column`, `label_column`; where the files' names say
+    no parts, a column ``split`` of text does. The names of numbered
     classes come from the `datasets` metadata if it is there.
     """
     name = _short_name(pattern)
-    parts = {part: _listed(files, name) for part, files in _parted(pattern).items()}
-    if "all" in parts:
-        return parts["all"], None
-    return train_and_test(parts, name)
+    parted = _parted(pattern)
+    parts = {part: _listed(files, name) for part, files in parted.items()}
+    if "all" not in parts:
+        return train_and_test(parts, name)
+    cells = _splits(parted["all"])
+    return in_parts(parts["all"], cells, name) if any(cells) else (parts["all"], None)
 
 
 def _parted(pattern: str) -> dict[str, list[str]]:
@@ -158,6 +170,21 @@ def _listed(files: list[str], name: str) -> PictureList:
     else:
         labels = no_labels(name, f"no column label, found {', '.join(seen[-1].columns)}")
     return PictureList.labelled(name, place, number_ids(len(place.rows)), labels)
+
+
+def _splits(files: list[str]) -> list[str]:
+    """What each row's cell in a column of splits says; empty where it says nothing."""
+
+    def cells(path: str) -> list[str]:
+        with _opened(path) as file:
+            column = split_column(file.schema_arrow.names)
+            if not column or file.schema_arrow.field(column).type not in (pa.string(), _LARGE):
+                return [""] * file.metadata.num_rows
+            read = file.read(columns=[column]).column(0)
+            return [cell or "" for cell in read.to_pylist()]
+
+    with ThreadPoolExecutor(_LISTERS) as pool:
+        return list(chain.from_iterable(pool.map(cells, files)))
 
 
 @contextmanager

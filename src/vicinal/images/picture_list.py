@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -12,10 +12,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.errors import number_of
 from vicinal.file_names import as_text
 from vicinal.files import file_stamp
 from vicinal.images.decoding import Given
-from vicinal.images.labels_and_parts import Labels, chosen_test
+from vicinal.images.labels_and_parts import Labels, chosen_test, part_of
 from vicinal.images.skipped import Skipped
 
 Index = NDArray[np.int64] | slice
@@ -165,3 +166,21 @@ def train_and_test(
     if train is not None:
         train = replace(train, notes=(*train.notes, *more, *notes))
     return train, None if test is None else parts[test]
+
+
+_SHOWN = 3  # values of a column, in a message
+
+
+def in_parts(listed: PictureList, cells: Sequence[str], where: str) -> Parts:
+    """The pictures by the part that each one's cell names; all of them, where none names one."""
+    parts = [part_of(cell) for cell in cells]
+    known = {part for part in parts if part is not None}
+    others = sorted({cell.strip() for cell, part in zip(cells, parts, strict=True) if part is None})
+    shown = ", ".join(map(repr, others[:_SHOWN])) + ", …" * (len(others) > _SHOWN)
+    if not known:
+        note = f"{where}: its column of splits is not used, which names no part, found {shown}"
+        return replace(listed, notes=(*listed.notes, note)), None
+    out, each = parts.count(None), np.array(parts, dtype=object)
+    notes = (f"{where}: not used: {number_of(out, 'row')} of the split {shown}",) if out else ()
+    by_part = {part: listed.take(np.flatnonzero(each == part)) for part in sorted(known)}
+    return train_and_test(by_part, where, notes)
