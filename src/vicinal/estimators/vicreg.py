@@ -194,7 +194,7 @@ class VICReg(
                 recipe,
                 folder,
                 engine,
-                epochs=self.epochs,
+                epochs=None if self.epochs is None else recipe.training.epochs,
                 minutes=self.minutes,
                 settings=self.settings,
                 title="VICReg",

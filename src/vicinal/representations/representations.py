@@ -69,6 +69,8 @@ class Representations:
     skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "array", np.asarray(self.array))
+        object.__setattr__(self, "ids", np.asarray(self.ids).astype(np.str_, copy=False))
         if self.array.ndim != 2 or len(self.array) != len(self.ids):
             raise InputError(
                 f"representations must be (N, F) with N ids, found {self.array.shape} "

@@ -29,7 +29,7 @@ SMALL = 5_000
 
 def check_minutes(minutes: float | None) -> None:
     """Refuses minutes that no training can take."""
-    if minutes is not None and not 0 < minutes < math.inf:
+    if minutes is not None and not (isinstance(minutes, int | float) and 0 < minutes < math.inf):
         raise InputError(f"{option('minutes', minutes)}: give the training some time")
 
 
