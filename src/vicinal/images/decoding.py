@@ -103,11 +103,7 @@ class Decoding:
             raise InputError(
                 f"interpolation={self.interpolation!r}: give {', '.join(INTERPOLATIONS)}"
             )
-        if (
-            isinstance(self.max_pixels, bool)
-            or not isinstance(self.max_pixels, int | np.integer)
-            or self.max_pixels < 1
-        ):
+        if not _is_whole(self.max_pixels) or self.max_pixels < 1:
             raise InputError(f"max_pixels={self.max_pixels!r}: give a whole number, at least 1")
 
     @property
@@ -122,14 +118,14 @@ MOST_SIDE = 4096
 """Pixels a side of a square, at most."""
 
 
-def check_size(size: object) -> None:
+def check_size(size: int) -> None:
     """Refuses what is no side of a square in pixels."""
-    if (
-        not isinstance(size, int | np.integer)
-        or isinstance(size, bool)
-        or not 1 <= size <= MOST_SIDE
-    ):
+    if not _is_whole(size) or not 1 <= size <= MOST_SIDE:
         raise InputError(f"size={size!r}: give a whole number of pixels, 1 to {MOST_SIDE:,}")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def decode(picture: Picture, where: str, **how: Any) -> NDArray[np.uint8]:

@@ -334,7 +334,7 @@ def from_images(
     )
 
 
-def _check_given(images: object, size: object) -> None:
+def _check_given(images: object, size: int | None) -> None:
     """Refuses one picture where several are wanted, and a size that is none."""
     alone = isinstance(images, str | bytes | Path) or (
         isinstance(images, Mapping) and is_picture(images)
