@@ -31,7 +31,7 @@ GOAL = 85
 
 VIEWS, LOSS, OPTIMISER, REST = "views", "loss", "optimiser", "rest"
 FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
-WINOGRAD = "_Winograd"
+OUR_CONVOLUTIONS = ("_Winograd", "_OneProduct")
 POINTWISE, LINEAR = "batch norm, ReLU, additions, pooling", "linear layers"
 KINDS = (FORWARD, BACKWARD, POINTWISE, LINEAR, VIEWS, LOSS, OPTIMISER, REST)
 
@@ -191,8 +191,9 @@ def kind_of(event: Any, names: list[str], loss: set[int]) -> str:
     if LOSS in names or any(number in loss for number in backward_numbers(event)):
         return LOSS
     # Its matrix products are a convolution's, whatever they are called themselves.
-    if any(WINOGRAD in name for name in names):
-        return BACKWARD if any(f"{WINOGRAD}Backward" in name for name in names) else FORWARD
+    ours = [name for name in names if name.startswith(OUR_CONVOLUTIONS)]
+    if ours:
+        return BACKWARD if any("Backward" in name for name in ours) else FORWARD
     for name in names:
         for part, kind in NAMED:
             if part in name:

@@ -24,6 +24,7 @@ SCRIPTS = (
     "views",
     "training",
     "step",
+    "convolutions",
     "precision",
     "evaluation",
     "growth",

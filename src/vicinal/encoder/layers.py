@@ -1,7 +1,7 @@
 """Networks with the same weights, computed otherwise.
 
-Convolutions by Winograd's method, BatchNorm of all ranks, and the mean of an image and its mirror
-image.
+Convolutions by Winograd's method or as one matrix product, BatchNorm of all ranks, and the mean of
+an image and its mirror image.
 
 Winograd's F(4×4, 3×3) (Lavin and Gray, CVPR 2016, arXiv 1509.09308): 4×4 outputs come from
 6×6 inputs, Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A, and the products ⊙ over all channels are 36 matrix
@@ -11,6 +11,11 @@ Rounding grows with the points that the polynomials are read at. At 0, ±3/4, ±
 half of what it is at the customary 0, ±1, ±2 and ∞ (Barabasz et al., ACM TOMS 2020, arXiv
 1803.10986, choose points so). An output's relative error is about 1e-6 in float32, where
 oneDNN's direct convolution has 6e-7, and 1.5 % in bfloat16, where it has 0.3 %.
+
+Where the processor multiplies tiles of bfloat16 (Intel's AMX), products are so fast that Winograd's
+transforms cost more than they spare. There oneDNN's own convolutions are slow on small maps alone,
+whose backward pass takes up to ten times as long as the matrix product of the 3×3 patches and the
+weights, rounded as oneDNN rounds (`benchmarks/convolutions.py`).
 
 torch's own SyncBatchNorm refuses CPUs, so there its arithmetic is done here: float32 means and
 variances of each rank's images joined as Chan, Golub and LeVeque (1979) join them, and the two
@@ -30,11 +35,11 @@ from torch import Tensor, nn
 from vicinal import distributed
 
 LEAST_CHANNELS = 128
-"""With fewer the transforms take as long as the multiplications that they spare."""
-LARGEST_WITH_AMX = 16
-"""Positions of the largest map that gains in bfloat16 where the processor has AMX, whose products
-are so fast that the transforms of larger maps cost more than they spare; oneDNN's own backward
-pass is slow only on maps of one tile (`benchmarks/step.py`; docs/benchmarks.md)."""
+"""With fewer in or out Winograd's transforms take as long as the products that they spare."""
+LARGEST_MAP = 16
+"""Positions of the largest map of outputs that gains by one matrix product with AMX."""
+LEAST_WEIGHTS = 128 * 256
+"""Channels in times channels out from which on it gains."""
 
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
@@ -59,24 +64,34 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
 INPUT, WEIGHT, OUTPUT = _transforms()
 
 
-class WinogradConv2d(nn.Conv2d):
-    """A 3×3 convolution of stride 1 and padding 1 without bias that trains by Winograd on CPUs."""
+class FastConv2d(nn.Conv2d):
+    """A 3×3 convolution of padding 1 without bias, in a training on CPUs by the fastest method."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Maps (B, C, H, W) to (B, K, H, W); outside of training on a CPU as nn.Conv2d does."""
+        """Maps (B, C, H, W) to (B, K, ⌈H / stride⌉, ⌈W / stride⌉)."""
         mixed = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if mixed else input.dtype
-        height, width = input.shape[2:]
+        if input.device.type == "cpu" and torch.is_grad_enabled():
+            method = self._method(dtype, *input.shape[2:])
+            if method is not None:
+                with torch.autocast("cpu", enabled=False):
+                    output: Tensor = method.apply(input.to(dtype), self.weight, self.stride[0])
+                return output
+        return super().forward(input)
+
+    def _method(
+        self, dtype: torch.dtype, height: int, width: int
+    ) -> type[_Winograd | _OneProduct] | None:
+        """What is faster than oneDNN in a number type on maps of a size, if anything is."""
+        if dtype is torch.bfloat16 and _has_amx():
+            positions = -(-height // self.stride[0]) * -(-width // self.stride[0])
+            weights = self.in_channels * self.out_channels
+            return _OneProduct if positions <= LARGEST_MAP and weights >= LEAST_WEIGHTS else None
         # Maps of 2×2 and less fill so little of a tile that nothing is spared.
         filled = 6 * -(-height // 4) * -(-width // 4) <= height * width
-        if dtype is torch.bfloat16 and _has_amx():
-            filled = filled and height * width <= LARGEST_WITH_AMX
-        trains = input.device.type == "cpu" and torch.is_grad_enabled()
-        if trains and filled and dtype in (torch.float32, torch.bfloat16):
-            with torch.autocast("cpu", enabled=False):
-                output: Tensor = _Winograd.apply(input.to(dtype), self.weight)
-            return output
-        return super().forward(input)
+        wide = min(self.in_channels, self.out_channels) >= LEAST_CHANNELS
+        known = dtype in (torch.float32, torch.bfloat16)
+        return _Winograd if self.stride[0] == 1 and filled and wide and known else None
 
 
 @cache
@@ -85,27 +100,78 @@ def _has_amx() -> bool:
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
-def use_winograd(network: nn.Module) -> None:
-    """Turns a network's convolutions that gain by it into `WinogradConv2d`, weights untouched."""
+def use_fast_convolutions(network: nn.Module) -> None:
+    """Turns a network's convolutions of 3×3 into `FastConv2d`, their weights untouched."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and _gains(layer):
+        if type(layer) is nn.Conv2d and _may_gain(layer):
             # Not a new module: that would draw weights and change the run's random numbers.
-            layer.__class__ = WinogradConv2d
+            layer.__class__ = FastConv2d
 
 
-def _gains(layer: nn.Conv2d) -> bool:
-    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+def _may_gain(layer: nn.Conv2d) -> bool:
     return (
-        shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        (layer.kernel_size, layer.padding, layer.dilation, layer.groups)
+        == ((3, 3), (1, 1), (1, 1), 1)
+        and layer.stride in ((1, 1), (2, 2))
         and layer.padding_mode == "zeros"
         and layer.bias is None
-        and min(layer.in_channels, layer.out_channels) >= LEAST_CHANNELS
     )
+
+
+class _OneProduct(torch.autograd.Function):
+    """A convolution of stride 1 or 2 as the product of all patches (B·H·W, 9C) and the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int) -> Tensor:
+        patches, (batch, height, width) = _patches(images, stride)
+        weight = weight.to(images.dtype)
+        ctx.save_for_backward(patches, weight)
+        ctx.shape, ctx.stride = images.shape, stride
+        output = patches @ weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
+        return output.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        patches, weight = ctx.saved_tensors
+        (gradient,), (batch, channels, height, width) = gradients, ctx.shape
+        maps = len(weight)
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, maps)
+        # Laid out anew first: oneDNN's product of a transposed matrix takes twice as long.
+        of_weight = (rows.T.contiguous() @ patches).view(maps, 3, 3, channels).permute(0, 3, 1, 2)
+        if ctx.stride == 1:  # the convolution of the gradient with the weights turned around
+            turned = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, channels)
+            of_images = (_patches(gradient, 1)[0] @ turned).view(batch, height, width, channels)
+        else:
+            of_patches = rows @ weight.permute(0, 2, 3, 1).reshape(maps, -1)
+            of_images = _added(of_patches.view(batch, *gradient.shape[2:], 3, 3, channels))
+            of_images = of_images[:, 1 : height + 1, 1 : width + 1]
+        return of_images.permute(0, 3, 1, 2), of_weight.float(), None
+
+
+def _patches(images: Tensor, stride: int) -> tuple[Tensor, tuple[int, int, int]]:
+    """The 3×3 patch about every position as a row (B·H·W, 9C), and B, H and W of the positions."""
+    batch, channels, height, width = images.shape
+    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    positions = batch, -(-height // stride), -(-width // stride)
+    a, b, c, d = padded.stride()
+    patches = padded.as_strided((*positions, 3, 3, channels), (a, b * stride, c * stride, b, c, d))
+    return patches.reshape(-1, 9 * channels), positions
+
+
+def _added(patches: Tensor) -> Tensor:
+    """Adds patches (B, H, W, 3, 3, C) two positions apart to maps (B, 2H + 2, 2W + 2, C)."""
+    batch, height, width, _, _, channels = patches.shape
+    total = patches.new_zeros((batch, height + 1, 2, width + 1, 2, channels))
+    for i in range(3):
+        for j in range(3):
+            down, across = slice(i // 2, i // 2 + height), slice(j // 2, j // 2 + width)
+            total[:, down, i % 2, across, j % 2] += patches[:, :, :, i, j]
+    return total.view(batch, 2 * height + 2, 2 * width + 2, channels)
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int) -> Tensor:
         batch, channels, height, width = images.shape
         down, across = -(-height // 4), -(-width // 4)
         padded = F.pad(
@@ -127,7 +193,7 @@ class _Winograd(torch.autograd.Function):
         return output.contiguous().permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         tiles, kernels = ctx.saved_tensors
         _, channels, maps = kernels.shape
         height, width = ctx.size
@@ -143,7 +209,7 @@ class _Winograd(torch.autograd.Function):
         of_tiles = of_input.T @ torch.bmm(products, kernels.transpose(1, 2)).view(36, -1)
         of_images = _overlapped(of_tiles.view(6, 6, -1, down, across, channels))
         of_images = of_images[:, 1 : height + 1, 1 : width + 1]
-        return of_images.contiguous().permute(0, 3, 1, 2), of_weight.permute(3, 2, 0, 1)
+        return of_images.contiguous().permute(0, 3, 1, 2), of_weight.permute(3, 2, 0, 1), None
 
 
 def _overlapped(tiles: Tensor) -> Tensor:

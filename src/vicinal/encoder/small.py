@@ -126,7 +126,21 @@ class Plain(nn.Module):
         maps = [images]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        return torch.cat([F.adaptive_avg_pool2d(m, POOLED).flatten(1) for m in maps[1:]], dim=1)
+        return torch.cat([_pooled(m) for m in maps[1:]], dim=1)
+
+
+def _pooled(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W), averaged over their quarters (B, 4C)."""
+    pooled = F.adaptive_avg_pool2d(maps, POOLED)
+    if pooled.requires_grad and pooled.is_contiguous(memory_format=torch.channels_last):
+        # Flattening lays the gradient out otherwise than the maps, which would have every
+        # operation before the pooling copy its own.
+        pooled.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+    return pooled.flatten(1)
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def _layer(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal import cores, distributed
-from vicinal.encoder.layers import synchronise, use_winograd
+from vicinal.encoder.layers import synchronise, use_fast_convolutions
 from vicinal.errors import InputError
 from vicinal.objectives import at_own_rate, names_of_terms
 from vicinal.recipes.recipe import Recipe
@@ -96,7 +96,7 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     recipe = at_own_rate(recipe)
     encoder, model = networks(recipe, train.shape, start)
-    use_winograd(model)  # acts in float32 on a CPU alone
+    use_fast_convolutions(model)  # acts in float32 on a CPU alone
     synchronise(model, fabric.device)  # acts on several ranks alone
     wrapped, optimizer = fabric.setup(
         model.to(memory_format=torch.channels_last),
