@@ -14,7 +14,7 @@ oneDNN's direct convolution has 6e-7, and 1.5 % in bfloat16, where it has 0.3 %.
 
 Where the processor multiplies tiles of bfloat16 (Intel's AMX), products are so fast that Winograd's
 transforms cost more than they spare. There oneDNN's own convolutions are slow on small maps alone,
-whose backward pass takes up to ten times as long as the matrix product of the 3×3 patches and the
+whose backward pass takes up to seven times as long as the matrix product of the 3×3 patches and the
 weights, rounded as oneDNN rounds (`benchmarks/convolutions.py`).
 
 torch's own SyncBatchNorm refuses CPUs, so there its arithmetic is done here: float32 means and
