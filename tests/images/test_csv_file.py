@@ -64,6 +64,13 @@ def test_a_row_may_have_no_label(tmp_path: Path, capsys):
     assert "2 classes, 2 of 4 pictures have none" in capsys.readouterr().err
 
 
+def test_columns_that_are_not_used_may_share_a_name_or_have_none(tmp_path: Path):
+    pictures(tmp_path, "a.png")
+    (tmp_path / "list.csv").write_text(",path,,note,note,label\n0,a.png,,x,y,cat\n", "utf-8")
+    whole, _ = csv_file.load(str(tmp_path / "list.csv"))
+    assert whole.class_names == ("cat",)
+
+
 def test_missing_files_are_skipped(tmp_path: Path):
     pictures(tmp_path, *(f"{number}.png" for number in range(9)))
     rows = [[f"{number}.png", str(number % 3)] for number in range(10)]
@@ -86,6 +93,7 @@ def test_missing_files_are_skipped(tmp_path: Path):
         (b"size,label\n9,x\n", "no column path, found size, label"),
         (b"path,label\na.png,x\n,y\n", "row 2 has no path"),
         (b"path,label\na.png,x\na.png,y\n", "the path 'a.png' repeats"),
+        (b"path,label,Label\na.png,x,y\n", "two columns are called label; rename or remove one"),
         (b"path\n\xff.png\n", "give a CSV file in UTF-8"),
         (b"path\n" + b"x" * 200_000 + b"\n", "field larger than field limit"),
     ],

@@ -55,6 +55,11 @@ def test_pictures_are_named_by_id_or_by_path_from_here(
     file.write_text("id,label\nb.png,dog\nb.png,cat\n", "utf-8")
     with pytest.raises(InputError, match=r"line 3: 'b.png' has two labels; keep one"):
         read_labels(file, held)
+    file.write_text("id,label,label\nb.png,dog,cat\n", "utf-8")
+    with pytest.raises(InputError, match="two columns are called label; rename or remove one"):
+        read_labels(file, held)
+    file.write_text("id,label,note,note\nb.png,dog,,\n", "utf-8")
+    assert read_labels(file, held) == {1: "dog"}
     file.write_bytes(b"id,label\n\xff,dog\n")
     with pytest.raises(InputError, match=r"no CSV .* give one in UTF-8"):
         read_labels(file, held)

@@ -17,7 +17,9 @@ def labels(
         Path | None,
         typer.Option(help="CSV with columns id (or path) and label. (default: the set's own)"),
     ] = None,
-    k: Annotated[int, typer.Option("--k", help="Labelled neighbours that are asked.")] = 10,
+    k: Annotated[
+        int, typer.Option("--k", help="Labelled neighbours that are asked; all if there are fewer.")
+    ] = 10,
     out: Annotated[Path | None, new_csv("Write all of them into this CSV.")] = None,
     threads: Threads = None,
     as_json: AsJson = False,

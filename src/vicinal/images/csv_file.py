@@ -100,11 +100,21 @@ def _columns(path: Path, where: str) -> dict[str, list[str]]:
     if not rows:
         raise InputError(f"{where}: has no rows; give a line with `path,label` and a row a picture")
     names = [name.strip().strip("\"'\ufeff").strip() for name in rows[0]]
+    used = (*columns_called(PATHS, names)[:1], *label_columns(names)[:1], split_column(names))
+    refuse_repeated(names, used, where)
     columns: dict[str, list[str]] = {}
-    for at, name in enumerate(names):  # of two columns with one name, the first
+    for at, name in enumerate(names):  # of two columns with one name, neither used, the first
         cells = [plain_cell(row[at]) if at < len(row) else "" for row in rows[1:]]
         columns.setdefault(name, cells)
     return columns
+
+
+def refuse_repeated(names: Sequence[str], used: Collection[str], where: str) -> None:
+    """Raises InputError if one of the used columns is not the only one of its name."""
+    plain = [plain_name(name) for name in names]
+    for name in filter(None, used):
+        if plain.count(plain_name(name)) > 1:
+            raise InputError(f"{where}: two columns are called {name}; rename or remove one")
 
 
 def table_text(path: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vicinal.errors import InputError, option
 from vicinal.files import plain_cell
-from vicinal.images.csv_file import separator_of, table_text
+from vicinal.images.csv_file import refuse_repeated, separator_of, table_text
 from vicinal.images.labels_and_parts import plain_name
 from vicinal.representations.index import Index
 from vicinal.representations.representations import Representations, batches, once_compared
@@ -91,6 +91,7 @@ def read_labels(path: Path, embeddings: Representations, *, needed: bool = True)
                 f"{path}: needs columns id (or path) {'and label ' * needed}in its first line, "
                 f"found {', '.join(columns) or 'nothing'}"
             )
+        refuse_repeated(columns, (name, *["label"] * whole), str(path))
         lines = [
             (reader.line_num, plain_cell(line[name]), plain_cell(line.get("label", "")).strip())
             for line in reader
