@@ -180,6 +180,18 @@ def test_more_than_eight_bits_are_scaled_by_the_range_of_the_set(
     assert line in capsys.readouterr().err
 
 
+def test_pictures_whose_range_is_lost_in_the_sets_are_told(tmp_path: Path, capsys):
+    folder = deep(tmp_path / "d", 0, 60_000, np.uint16)
+    for number in range(3):
+        Image.fromarray(np.eye(32, dtype=np.float32) * number).save(folder / f"small{number}.tif")
+    for _ in ("decoded", "from the store"):
+        (part,) = load_parts(folder, Decoding(32), data_dir=tmp_path)
+        said = " ".join(capsys.readouterr().err.split())
+        # The one of zeros throughout has nothing to lose.
+        assert "2 of them became one shade: give pictures of each range in a set apart" in said
+    assert [np.ptp(one) for one in part.images.pixels] == [255] * 5 + [0] * 3
+
+
 def test_the_test_part_and_anomalies_keep_the_range_trained_on(tmp_path: Path):
     deep(tmp_path / "a", 0, 4095, np.uint16)
     deep(tmp_path / "b", 0, 2048, np.uint16)

@@ -386,13 +386,16 @@ def eight_bits(values: NDArray[np.float32], span: Span) -> NDArray[np.uint8]:
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def depth_note(name: str, count: int, span: Span) -> str:
-    """The line that says how deep pictures were made ones of 8 bits."""
+def depth_note(name: str, count: int, span: Span, flat: int) -> str:
+    """The line that says how deep pictures became ones of 8 bits, and how many lost all by it."""
     pictures = f"{number_of(count, 'picture')} of more than 8 bits"
-    return (
+    line = (
         f"{name}: {pictures}, scaled by the range of the set: {span[0]:g} to {span[1]:g} "
         "became 0 to 255"
     )
+    if flat:
+        line += f"; {flat:,} of them became one shade: give pictures of each range in a set apart"
+    return line
 
 
 _SEEN = 48.0

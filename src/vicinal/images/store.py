@@ -47,21 +47,23 @@ class Facts:
     # the values of these that became 0 and 255; None where there are none, or a span was given
     span: Span | None
     brightest: int  # the brightest pixel of all, of 255
+    flat: int  # deep pictures that have differences, all of them lost in 8 bits of the span
 
     @property
     def is_dim(self) -> bool:
         """Whether all pictures look black to people, and are not."""
         return 0 < self.brightest <= _DIM
 
-    def numbers(self) -> tuple[float, float, float, float]:
+    def numbers(self) -> tuple[float, float, float, float, float]:
         """All of it as numbers, a span that there is not as NaN."""
-        return (self.deep, *(self.span or (np.nan, np.nan)), self.brightest)
+        return (self.deep, *(self.span or (np.nan, np.nan)), self.brightest, self.flat)
 
     @classmethod
     def of(cls, numbers: NDArray[np.float64]) -> Facts:
-        """Facts from what `numbers` returns."""
-        deep, low, high, brightest = numbers.tolist()
-        return cls(int(deep), None if np.isnan(low) else (low, high), int(brightest))
+        """Facts from what `numbers` returns; files of before end with the brightest pixel."""
+        deep, low, high, brightest, *flat = numbers.tolist()
+        span = None if np.isnan(low) else (low, high)
+        return cls(int(deep), span, int(brightest), int(sum(flat)))
 
 
 class Writer:
@@ -83,6 +85,7 @@ class Writer:
         self._waiting: IO[bytes] | None = None
         self._span: Span | None = None
         self._brightest = 0
+        self._flat = 0
         self._header()
         self._start = file.tell()
 
@@ -108,7 +111,7 @@ class Writer:
         tail = self._file.tell()
         if self._waiting is not None:
             self._settle(self._waiting)
-        facts = Facts(len(self._deep), self._span, self._brightest)
+        facts = Facts(len(self._deep), self._span, self._brightest, self._flat)
         self._file.seek(tail)
         self._file.write(np.array(facts.numbers()).tobytes())
         self._file.seek(0)
@@ -146,6 +149,7 @@ class Writer:
                 raw = np.frombuffer(waiting.read(4 * self.size * self.size), np.float32)
                 pixels = eight_bits(raw.reshape(self.size, self.size, 1), self._span)
                 self._brightest = max(self._brightest, int(pixels.max()))
+                self._flat += bool(np.ptp(raw) and not np.ptp(pixels))
                 self._file.seek(self._start + at * self._bytes())
                 self._file.write(np.broadcast_to(pixels, shape).tobytes())
 
@@ -309,5 +313,5 @@ def decoded_set(
 
 def pixel_notes(name: str, facts: Facts) -> tuple[str, ...]:
     """Lines for the user: what should be known of the pixels."""
-    span = () if facts.span is None else (depth_note(name, facts.deep, facts.span),)
+    span = () if facts.span is None else (depth_note(name, facts.deep, facts.span, facts.flat),)
     return (*span, dim_note(name, facts.brightest)) if facts.is_dim else span
